@@ -1,0 +1,22 @@
+//! How values that JSON has no form for are written in it: bytes as `0x` and hexadecimal digits,
+//! amounts as decimal strings, because a JSON number loses digits above 2^53.
+
+use serde::Serializer;
+
+/// Lower-case hexadecimal digits, two for each byte.
+pub(crate) fn hex_digits(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// `0x` and the digits of the bytes.
+pub(crate) fn bytes<S: Serializer>(value: &impl AsRef<[u8]>, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&format!("0x{}", hex_digits(value.as_ref())))
+}
+
+/// An amount as a decimal string.
+pub(crate) fn decimal<S: Serializer>(value: &u128, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(value)
+}

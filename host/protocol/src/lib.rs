@@ -1,0 +1,45 @@
+//! Formats and rules of Adit: what is hashed, signed, recorded and checked, to the byte.
+//!
+//! Everything here is a pure function of its arguments. There is no I/O, no clock and no
+//! randomness of the operating system (a caller passes a generator in), so the crate builds for
+//! `wasm32-unknown-unknown` and gives the same answers in a browser as on a server.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`hash`] | BLAKE3 hashes, written `blake3:<hex>`, and salted commitments |
+//! | [`cbor`] | the [`Document`] trait: deterministic CBOR, decoded strictly; tables of all keys |
+//! | [`engine`], [`exec`], [`task`] | what determines a result, and the order for one |
+//! | [`manifest`], [`tolerance`], [`tensor`] | models and tensors, and when two results agree |
+//! | [`environment`], [`transcript`], [`opening`] | where inference ran and what it answered |
+//! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
+//! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
+//! | [`codes`] | the typed error codes that go over a wire or to a person |
+//!
+//! All input is taken to be hostile: decoders return typed errors, bound every length before
+//! they allocate, and never panic.
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod cbor;
+pub mod codes;
+pub mod engine;
+pub mod environment;
+pub mod exec;
+pub mod hash;
+mod json;
+pub mod keys;
+pub mod manifest;
+pub mod opening;
+pub mod receipt;
+pub mod status;
+pub mod task;
+pub mod tensor;
+pub mod tolerance;
+pub mod transcript;
+
+pub use cbor::{DecodeError, Document, SortedMap};
+pub use codes::Code;
+pub use hash::{Hash, Hasher};
+/// The generation of `rand_core` whose traits the signing functions take.
+pub use rand_core;
+pub use status::Status;

@@ -1,0 +1,233 @@
+//! The one engine constructor of Adit.
+//!
+//! Compiler, worker, replay and benchmarks all build their `wasmtime::Engine` here, so that a
+//! component that was admitted by one is executed by the other under identical rules. Whatever a
+//! guest can observe of this configuration is also written into the engine document
+//! ([`crate::engine_document`]), whose hash is the engine id that every receipt rests on.
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel,
+    PoolingAllocationConfig, Strategy, WasmBacktraceDetails, WasmFeatures,
+};
+
+/// The wasmtime release whose fuel accounting and validation this runtime relies on.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// Largest linear memory of any guest, in bytes: all that 32 bits address. The pool reserves this
+/// much for every memory, so that the reservation never shows in a guest; what a run may really
+/// use is the `memory_bytes` of its limits.
+pub const MEMORY_CAP: usize = 1 << 32;
+/// Most elements of one table.
+pub const TABLE_ELEMENTS_CAP: usize = 100_000;
+/// Most linear memories that one component may define, over all its core modules.
+pub const MEMORIES_PER_COMPONENT: u32 = 8;
+/// Most core module instances in one component.
+pub const CORE_INSTANCES_PER_COMPONENT: u32 = 100;
+/// Most tables that one component may define, over all its core modules.
+pub const TABLES_PER_COMPONENT: u32 = 100;
+/// Most bytes of engine metadata for one core instance or component.
+pub const INSTANCE_METADATA_BYTES: usize = 4 << 20;
+/// Wasm stack of a run, in bytes. A frame's size depends on code generation, so running out of
+/// it is an outcome that is not attestable.
+pub const WASM_STACK_BYTES: usize = 4 << 20;
+/// Native stack of a thread that runs guests, in bytes: the wasm stack, and ample room for the
+/// host functions below it.
+pub const SLOT_STACK_BYTES: usize = 16 << 20;
+/// Fuel for each page that `memory.grow` asks for. The host has to provide and zero 64 KiB, which
+/// wasmtime's default price of 0 would give away.
+pub const MEMORY_GROW_FUEL_PER_PAGE: u8 = 255;
+
+/// Wasm features that are on, with the names under which the engine document lists them.
+pub const FEATURES_ON: &[(&str, WasmFeatures)] = &[
+    ("bulk-memory", WasmFeatures::BULK_MEMORY),
+    ("component-model", WasmFeatures::COMPONENT_MODEL),
+    ("extended-const", WasmFeatures::EXTENDED_CONST),
+    ("floats", WasmFeatures::FLOATS),
+    ("multi-value", WasmFeatures::MULTI_VALUE),
+    ("mutable-global", WasmFeatures::MUTABLE_GLOBAL),
+    ("reference-types", WasmFeatures::REFERENCE_TYPES),
+    (
+        "saturating-float-to-int",
+        WasmFeatures::SATURATING_FLOAT_TO_INT,
+    ),
+    ("sign-extension", WasmFeatures::SIGN_EXTENSION),
+    ("simd", WasmFeatures::SIMD),
+];
+
+/// Wasm features that are off by decision: each is a source of nondeterminism (threads, relaxed
+/// SIMD), unbounded or unmetered work (tail calls, stack switching), or surface that no task
+/// needs yet. wasmtime turns some of them on by default, so they are named.
+const FEATURES_OFF: &[WasmFeatures] = &[
+    WasmFeatures::THREADS,
+    WasmFeatures::SHARED_EVERYTHING_THREADS,
+    WasmFeatures::RELAXED_SIMD,
+    WasmFeatures::MEMORY64,
+    WasmFeatures::MULTI_MEMORY,
+    WasmFeatures::TAIL_CALL,
+    WasmFeatures::CUSTOM_PAGE_SIZES,
+    WasmFeatures::STACK_SWITCHING,
+    WasmFeatures::EXCEPTIONS,
+    WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
+    WasmFeatures::WIDE_ARITHMETIC,
+    WasmFeatures::CM_ASYNC,
+    WasmFeatures::CM_THREADING,
+];
+
+/// x86-64 features that compiled guests may use: one fixed baseline for every machine. SSE 4.1 is
+/// part of it because without it wasmtime calls float routines whose NaNs are not canonicalised.
+pub const X86_BASELINE: &[&str] = &[
+    "has_sse3",
+    "has_ssse3",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+];
+
+/// How an engine is sized. Nothing here is visible to a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How many guests may run at the same time, at least 1.
+    pub slots: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { slots: 4 }
+    }
+}
+
+/// The price of each operator: wasmtime's defaults, except for growing memory.
+pub fn operator_cost() -> OperatorCost {
+    let mut cost = OperatorCost::new();
+    cost.variable.memory_grow_per_page = MEMORY_GROW_FUEL_PER_PAGE;
+    cost
+}
+
+/// Build the engine.
+///
+/// # Errors
+///
+/// wasmtime's error when the machine lacks the CPU baseline or the address space for the pool.
+pub fn engine(options: EngineOptions) -> wasmtime::Result<Engine> {
+    Engine::new(&config(options)?)
+}
+
+fn config(options: EngineOptions) -> wasmtime::Result<Config> {
+    let mut c = Config::new();
+
+    // Determinism. Naming the target, although it is the host's own, is what stops wasmtime from
+    // inferring CPU features, so that every machine of a triple compiles the same code.
+    c.target(&target_lexicon::HOST.to_string())?;
+    if cfg!(target_arch = "x86_64") {
+        for flag in X86_BASELINE {
+            // SAFETY: these flags only allow instructions; wasmtime compares them with the host's
+            // CPU when the engine is created and fails where one is missing.
+            unsafe { c.cranelift_flag_enable(flag) };
+        }
+    }
+    // The bits of a NaN otherwise depend on the CPU and on code generation.
+    c.cranelift_nan_canonicalization(true);
+    c.relaxed_simd_deterministic(true);
+    for (_, feature) in FEATURES_ON {
+        c.wasm_features(*feature, true);
+    }
+    for feature in FEATURES_OFF {
+        c.wasm_features(*feature, false);
+    }
+    // Fuel is the only interruption whose place in the program is the same everywhere.
+    c.consume_fuel(true);
+    c.operator_cost(operator_cost());
+    // Epochs are the wall-clock kill switch. Where they stop a guest differs from run to run, so
+    // that outcome (deadline) is not attestable.
+    c.epoch_interruption(true);
+    c.strategy(Strategy::Cranelift);
+    c.cranelift_opt_level(OptLevel::Speed);
+    // Removes component-model async: a task is one synchronous call.
+    c.concurrency_support(false);
+
+    // Isolation.
+    c.max_wasm_stack(WASM_STACK_BYTES);
+    // The default reads an environment variable; and no message or backtrace enters a receipt.
+    c.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    c.wasm_backtrace_max_frames(None);
+    // A memory that never moves is one bounds check less, and nothing for a guest to notice.
+    c.memory_may_move(false);
+    c.memory_init_cow(true);
+
+    let slots = options.slots.max(1);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(slots.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(slots.saturating_mul(TABLES_PER_COMPONENT))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memories_per_module(1)
+        .max_tables_per_module(16)
+        .max_component_instance_size(INSTANCE_METADATA_BYTES)
+        .max_core_instance_size(INSTANCE_METADATA_BYTES)
+        .max_memory_size(MEMORY_CAP)
+        .table_elements(TABLE_ELEMENTS_CAP)
+        // Pages that stay resident between runs are zeroed instead of unmapped; with the kernel's
+        // page-map scan only the dirty ones are. Together 5 microseconds an instance, not 23.
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto)
+        .max_unused_warm_slots(slots.saturating_mul(MEMORIES_PER_COMPONENT));
+    c.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(c)
+}
+
+/// Put the floating-point unit of this thread into the state that wasm assumes: round to nearest,
+/// subnormals kept, exceptions masked.
+///
+/// Libraries that ran on this thread before may have set flush-to-zero, which would change what a
+/// guest computes. Called before every entry into a guest.
+pub fn reset_float_environment() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // The value of MXCSR at reset: all exceptions masked, no FTZ, no DAZ.
+        let mxcsr: u32 = 0x1f80;
+        // SAFETY: loads the SSE control register from a live, aligned u32; every bit set is a
+        // defined one. Rust assumes exactly this state.
+        unsafe { core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(readonly, nostack)) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // SAFETY: zero is the architecture's default control state: round to nearest, no FZ.
+        unsafe { core::arch::asm!("msr fpcr, {}", in(reg) 0u64, options(nomem, nostack)) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_built_and_the_linked_wasmtime_is_the_named_one() {
+        engine(EngineOptions { slots: 1 }).expect("engine");
+        let lock = include_str!("../../../Cargo.lock");
+        let linked = lock
+            .split("[[package]]")
+            .find(|p| p.contains("name = \"wasmtime\"\n"))
+            .expect("wasmtime is in Cargo.lock");
+        assert!(linked.contains(&format!("version = \"{WASMTIME_VERSION}\"")));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_float_environment_is_reset() {
+        let subnormal = std::hint::black_box(f64::MIN_POSITIVE) / 4.0;
+        assert!(subnormal > 0.0);
+        let flush: u32 = 0x1f80 | 0x8040;
+        // SAFETY: sets flush-to-zero and denormals-are-zero on this thread only, until the reset.
+        unsafe { core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const flush, options(readonly, nostack)) };
+        let flushed = std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0);
+        reset_float_environment();
+        let kept = std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0);
+        assert_eq!(flushed, 0.0);
+        assert_eq!(kept, subnormal);
+    }
+}

@@ -1,0 +1,25 @@
+//! Executes Adit tasks in a sandbox, records them, and replays them bit for bit.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`engine`], [`engine_document`] | the one engine constructor, and every rule a guest can observe |
+//! | [`admission`] | which files are components that can run, and their compilation |
+//! | [`executor`], [`outcome`] | one run in a fresh instance, and how it ended |
+//! | [`wasi`] | clocks, randomness, streams, arguments: deterministic WASI 0.2 |
+//! | [`nn`] | `wasi:nn` and the inference backends behind it |
+//! | [`record`] | the boundary at which inference is recorded and replayed |
+//! | [`meter`], [`output`], [`state`] | limits and the data of a run |
+
+pub mod admission;
+pub mod bindings;
+pub mod engine;
+pub mod engine_document;
+pub mod executor;
+pub mod meter;
+pub mod nn { pub mod backend; pub mod onnx; pub mod tensor; pub mod host; }
+pub mod outcome;
+pub mod output;
+pub mod record;
+pub mod state;
+pub mod stop;
+pub mod wasi;

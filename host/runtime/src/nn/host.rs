@@ -1,0 +1,559 @@
+//! `wasi:nn` as the guest sees it.
+//!
+//! What a guest can observe follows from the model manifest and from recorded answers, never from
+//! a backend: the same mistakes get the same errors whichever library computes, and replay needs
+//! no model. A model that a backend cannot run, or a backend that fails, ends the run as a host
+//! fault; the guest never learns of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use adit_protocol::Hash;
+use adit_protocol::cbor::Document as _;
+use adit_protocol::exec::ExecSpec;
+use adit_protocol::manifest::ModelManifest;
+use adit_protocol::tensor::DType;
+use adit_protocol::transcript::{Call, Op, TensorRef, chain_next, chain_start};
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::{AsContextMut as _, StoreContextMut};
+
+use super::onnx;
+use super::tensor::Tensor;
+use crate::bindings::{ErrorCode, ExecutionTarget, GraphEncoding, TensorType};
+use crate::record::{Answerer, Request, Session};
+use crate::state::{State, charge};
+use crate::stop::Stop;
+
+/// The version of the `wasi:nn` package.
+pub const WASI_NN_VERSION: &str = "0.2.0-rc-2024-10-28";
+
+/// A tensor that a guest holds. It may be ragged: that is found out when it is used.
+pub struct HostTensor {
+    ty: TensorType,
+    dims: Vec<u32>,
+    data: HostData,
+}
+
+enum HostData {
+    /// Bytes from the guest, of any length.
+    Raw(Vec<u8>),
+    /// A backend's output.
+    Whole(Tensor),
+}
+
+impl HostData {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            HostData::Raw(bytes) => bytes,
+            HostData::Whole(tensor) => tensor.bytes(),
+        }
+    }
+}
+
+impl HostTensor {
+    fn held_bytes(&self) -> u64 {
+        self.data.bytes().len() as u64 + 4 * self.dims.len() as u64
+    }
+
+    fn whole(self) -> Option<Tensor> {
+        match self.data {
+            HostData::Raw(bytes) => Tensor::new(dtype(self.ty), self.dims, bytes).ok(),
+            HostData::Whole(tensor) => Some(tensor),
+        }
+    }
+}
+
+/// A model that the run may use: its manifest and the manifest's hash.
+#[derive(Clone)]
+pub struct ModelEntry {
+    /// Hash of the manifest.
+    pub hash: Hash,
+    /// The manifest.
+    pub manifest: Arc<ModelManifest>,
+}
+
+/// `wasi:nn/graph.graph`.
+pub struct HostGraph(ModelEntry);
+
+/// `wasi:nn/inference.graph-execution-context`.
+pub struct HostContext {
+    model: ModelEntry,
+    id: u32,
+    chain: Hash,
+}
+
+/// `wasi:nn/errors.error`.
+pub struct HostError(ErrorCode);
+
+/// Inference state of a run.
+pub struct Nn {
+    session: Session,
+    models: Arc<BTreeMap<String, ModelEntry>>,
+    contexts: u32,
+    held: u64,
+    moved: u64,
+    loaded: u64,
+    held_max: u64,
+    moved_max: u64,
+    loaded_max: u64,
+}
+
+impl Nn {
+    /// Inference for a run of `spec`: `models` are the manifests of the models it names.
+    pub fn new(
+        spec: &ExecSpec,
+        models: Arc<BTreeMap<String, ModelEntry>>,
+        answerer: Box<dyn Answerer>,
+    ) -> Self {
+        Self {
+            session: Session::new(answerer),
+            models,
+            contexts: 0,
+            held: 0,
+            moved: 0,
+            loaded: 0,
+            held_max: spec.limits.tensor_bytes_held,
+            moved_max: spec.limits.tensor_bytes_moved,
+            loaded_max: spec.limits.model_bytes,
+        }
+    }
+
+    /// The transcript's keeper.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.held = self.held.saturating_add(bytes);
+        if self.held > self.held_max {
+            return Err(Stop::Limit {
+                limit: "tensor_bytes_held",
+                max: self.held_max,
+            });
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    fn moved(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.moved = self.moved.saturating_add(bytes);
+        if self.moved > self.moved_max {
+            return Err(Stop::Limit {
+                limit: "tensor_bytes_moved",
+                max: self.moved_max,
+            });
+        }
+        Ok(())
+    }
+}
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Fallible<T> = wasmtime::Result<(Result<T, Resource<HostError>>,)>;
+
+/// The element type of the protocol for one of the WIT.
+fn dtype(ty: TensorType) -> DType {
+    match ty {
+        TensorType::Fp16 => DType::Fp16,
+        TensorType::Fp32 => DType::Fp32,
+        TensorType::Fp64 => DType::Fp64,
+        TensorType::Bf16 => DType::Bf16,
+        TensorType::U8 => DType::U8,
+        TensorType::I32 => DType::I32,
+        TensorType::I64 => DType::I64,
+    }
+}
+
+fn tensor_type(dtype: DType) -> TensorType {
+    match dtype {
+        DType::Fp16 => TensorType::Fp16,
+        DType::Fp32 => TensorType::Fp32,
+        DType::Fp64 => TensorType::Fp64,
+        DType::Bf16 => TensorType::Bf16,
+        DType::U8 => TensorType::U8,
+        DType::I32 => TensorType::I32,
+        DType::I64 => TensorType::I64,
+    }
+}
+
+/// Error codes in the order of the WIT, which gives them their numbers in a transcript, and the
+/// constant that `error.data()` returns for each.
+const ERROR_CODES: [(ErrorCode, &str); 9] = [
+    (ErrorCode::InvalidArgument, "invalid-argument"),
+    (ErrorCode::InvalidEncoding, "invalid-encoding"),
+    (ErrorCode::Timeout, "timeout"),
+    (ErrorCode::RuntimeError, "runtime-error"),
+    (ErrorCode::UnsupportedOperation, "unsupported-operation"),
+    (ErrorCode::TooLarge, "too-large"),
+    (ErrorCode::NotFound, "not-found"),
+    (ErrorCode::Security, "security"),
+    (ErrorCode::Unknown, "unknown"),
+];
+
+fn error_number(code: ErrorCode) -> u8 {
+    ERROR_CODES
+        .iter()
+        .position(|(c, _)| *c == code)
+        .map_or(8, |i| i as u8)
+}
+
+fn error_of(number: u8) -> (ErrorCode, &'static str) {
+    ERROR_CODES
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or((ErrorCode::Unknown, "unknown"))
+}
+
+fn refuse<T>(state: &mut State, number: u8) -> Fallible<T> {
+    let error = state.push(HostError(error_of(number).0))?;
+    Ok((Err(error),))
+}
+
+fn blank_call(op: Op) -> Call {
+    Call {
+        op,
+        name: None,
+        manifest: None,
+        context: None,
+        chain: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        nn_units: 0,
+        environment: None,
+        error: None,
+    }
+}
+
+/// Define `wasi:nn`.
+///
+/// # Errors
+///
+/// Only when a name is defined twice, which is a mistake in this crate.
+pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    link_errors(linker)?;
+    link_tensor(linker)?;
+    link_graph(linker)?;
+
+    let mut inference = linker.instance(&interface("inference"))?;
+    inference.resource(
+        "graph-execution-context",
+        ResourceType::host::<HostContext>(),
+        |mut s, rep| {
+            s.data_mut()
+                .table
+                .delete::<HostContext>(Resource::new_own(rep))?;
+            Ok(())
+        },
+    )?;
+    inference.func_wrap("[method]graph-execution-context.compute", compute)
+}
+
+fn interface(name: &str) -> String {
+    format!("wasi:nn/{name}@{WASI_NN_VERSION}")
+}
+
+fn link_errors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut errors = linker.instance(&interface("errors"))?;
+    errors.resource("error", ResourceType::host::<HostError>(), |mut s, rep| {
+        s.data_mut()
+            .table
+            .delete::<HostError>(Resource::new_own(rep))?;
+        Ok(())
+    })?;
+    errors.func_wrap(
+        "[method]error.code",
+        |mut s: Store<'_>, (e,): (Resource<HostError>,)| {
+            charge(&mut s, 0)?;
+            Ok((s.data().table.get(&e)?.0,))
+        },
+    )?;
+    errors.func_wrap(
+        "[method]error.data",
+        |mut s: Store<'_>, (e,): (Resource<HostError>,)| {
+            charge(&mut s, 0)?;
+            let code = s.data().table.get(&e)?.0;
+            Ok((error_of(error_number(code)).1.to_owned(),))
+        },
+    )
+}
+
+fn link_tensor(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut tensor = linker.instance(&interface("tensor"))?;
+    tensor.resource("tensor", ResourceType::host::<HostTensor>(), |mut s, rep| {
+        let state = s.data_mut();
+        let tensor = state.table.delete::<HostTensor>(Resource::new_own(rep))?;
+        state.nn.release(tensor.held_bytes());
+        Ok(())
+    })?;
+    tensor.func_wrap(
+        "[constructor]tensor",
+        |mut s: Store<'_>, (dims, ty, data): (Vec<u32>, TensorType, Vec<u8>)| {
+            let tensor = HostTensor {
+                ty,
+                dims,
+                data: HostData::Raw(data),
+            };
+            charge(&mut s, tensor.held_bytes())?;
+            let state = s.data_mut();
+            state.nn.hold(tensor.held_bytes())?;
+            Ok((state.push(tensor)?,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.dimensions",
+        |mut s: Store<'_>, (t,): (Resource<HostTensor>,)| {
+            let dims = s.data().table.get(&t)?.dims.clone();
+            charge(&mut s, 4 * dims.len() as u64)?;
+            Ok((dims,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.ty",
+        |mut s: Store<'_>, (t,): (Resource<HostTensor>,)| {
+            charge(&mut s, 0)?;
+            Ok((s.data().table.get(&t)?.ty,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.data",
+        |mut s: Store<'_>, (t,): (Resource<HostTensor>,)| {
+            let len = s.data().table.get(&t)?.data.bytes().len() as u64;
+            charge(&mut s, len)?;
+            let state = s.data_mut();
+            state.nn.moved(len)?;
+            Ok((state.table.get(&t)?.data.bytes().to_vec(),))
+        },
+    )
+}
+
+fn link_graph(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut graph = linker.instance(&interface("graph"))?;
+    graph.resource("graph", ResourceType::host::<HostGraph>(), |mut s, rep| {
+        s.data_mut()
+            .table
+            .delete::<HostGraph>(Resource::new_own(rep))?;
+        Ok(())
+    })?;
+    graph.func_wrap("load", load)?;
+    graph.func_wrap("load-by-name", load_by_name)?;
+    graph.func_wrap("[method]graph.init-execution-context", init_context)
+}
+
+fn load_by_name(mut s: Store<'_>, (name,): (String,)) -> Fallible<Resource<HostGraph>> {
+    charge(&mut s, name.len() as u64)?;
+    let state = s.data_mut();
+    let mut call = blank_call(Op::LoadByName);
+    let answer = match state.nn.models.get(&name).cloned() {
+        None => {
+            call.name = Some(short(name));
+            call.error = Some(error_number(ErrorCode::NotFound));
+            state.nn.session.call(call, Request::Refused)?
+        }
+        Some(entry) => {
+            call.name = Some(name);
+            call.manifest = Some(entry.hash);
+            let request = Request::LoadByName {
+                hash: entry.hash,
+                manifest: &entry.manifest,
+            };
+            let answer = state.nn.session.call(call, request)?;
+            if answer.error.is_none() {
+                return Ok((Ok(state.push(HostGraph(entry))?),));
+            }
+            answer
+        }
+    };
+    refuse(state, answer.error.unwrap_or(8))
+}
+
+/// A name that is not in the spec can be as long as the guest likes; the transcript keeps the
+/// beginning.
+fn short(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(128));
+    name
+}
+
+fn load(
+    mut s: Store<'_>,
+    (builder, encoding, target): (Vec<Vec<u8>>, GraphEncoding, ExecutionTarget),
+) -> Fallible<Resource<HostGraph>> {
+    let len: u64 = builder.iter().map(|part| part.len() as u64).sum();
+    charge(&mut s, len)?;
+    let state = s.data_mut();
+    state.nn.loaded = state.nn.loaded.saturating_add(len);
+    if state.nn.loaded > state.nn.loaded_max {
+        return Err(Stop::Limit {
+            limit: "model_bytes",
+            max: state.nn.loaded_max,
+        }
+        .into());
+    }
+
+    let mut call = blank_call(Op::Load);
+    call.inputs = builder
+        .iter()
+        .map(|part| TensorRef {
+            name: String::new(),
+            hash: Hash::of(part),
+        })
+        .collect();
+    // A guest's own model runs on the CPU reference: a device that was asked for and is not used
+    // must never be replaced in silence.
+    let refused = match (encoding, target, builder.len()) {
+        (GraphEncoding::Onnx | GraphEncoding::Autodetect, ExecutionTarget::Cpu, 1) => None,
+        (GraphEncoding::Onnx | GraphEncoding::Autodetect, ExecutionTarget::Cpu, _) => {
+            Some(ErrorCode::InvalidArgument)
+        }
+        (GraphEncoding::Onnx | GraphEncoding::Autodetect, _, _) => {
+            Some(ErrorCode::UnsupportedOperation)
+        }
+        _ => Some(ErrorCode::InvalidEncoding),
+    };
+    if let Some(code) = refused {
+        call.error = Some(error_number(code));
+        state.nn.session.call(call, Request::Refused)?;
+        return refuse(state, error_number(code));
+    }
+    let bytes = builder.into_iter().next().unwrap_or_default();
+    let Ok(manifest) = onnx::manifest_from_onnx(&bytes, "model.onnx", &onnx::OnnxLimits::default())
+    else {
+        call.error = Some(error_number(ErrorCode::InvalidEncoding));
+        state.nn.session.call(call, Request::Refused)?;
+        return refuse(state, error_number(ErrorCode::InvalidEncoding));
+    };
+    let hash = manifest.hash();
+    call.manifest = Some(hash);
+    let request = Request::Load {
+        hash,
+        manifest: &manifest,
+        bytes,
+    };
+    let answer = state.nn.session.call(call, request)?;
+    if let Some(number) = answer.error {
+        return refuse(state, number);
+    }
+    let entry = ModelEntry {
+        hash,
+        manifest: Arc::new(manifest),
+    };
+    Ok((Ok(state.push(HostGraph(entry))?),))
+}
+
+fn init_context(
+    mut s: Store<'_>,
+    (graph,): (Resource<HostGraph>,),
+) -> Fallible<Resource<HostContext>> {
+    charge(&mut s, 0)?;
+    let state = s.data_mut();
+    let model = state.table.get(&graph)?.0.clone();
+    let id = state.nn.contexts;
+    state.nn.contexts = id.saturating_add(1);
+    let mut call = blank_call(Op::InitContext);
+    call.manifest = Some(model.hash);
+    call.context = Some(id);
+    let answer = state.nn.session.call(call, Request::InitContext)?;
+    if let Some(number) = answer.error {
+        return refuse(state, number);
+    }
+    let chain = chain_start(&model.hash, id);
+    let context = HostContext { model, id, chain };
+    Ok((Ok(state.push(context)?),))
+}
+
+fn compute(
+    mut s: Store<'_>,
+    (context, inputs): (Resource<HostContext>, Vec<(String, Resource<HostTensor>)>),
+) -> Fallible<Vec<(String, Resource<HostTensor>)>> {
+    // The tensors are the host's now, and are released whatever comes of the call.
+    let state = s.data_mut();
+    let mut tensors = Vec::with_capacity(inputs.len());
+    let mut bytes = 0u64;
+    for (name, tensor) in inputs {
+        let tensor = state.table.delete(tensor)?;
+        state.nn.release(tensor.held_bytes());
+        bytes = bytes.saturating_add(tensor.held_bytes() + name.len() as u64);
+        tensors.push((name, tensor));
+    }
+    charge(&mut s.as_context_mut(), bytes)?;
+    let state = s.data_mut();
+    state.nn.moved(bytes)?;
+
+    let (model, id, chain) = {
+        let context = state.table.get(&context)?;
+        (context.model.clone(), context.id, context.chain)
+    };
+    let mut call = blank_call(Op::Compute);
+    call.manifest = Some(model.hash);
+    call.context = Some(id);
+
+    let Some(inputs) = check(&model.manifest, tensors, &mut call) else {
+        // What was wrong with refused inputs follows from the manifest, and their number and
+        // names are the guest's to choose: the transcript keeps only that they were refused.
+        call.error = Some(error_number(ErrorCode::InvalidArgument));
+        state.nn.session.call(call, Request::Refused)?;
+        return refuse(state, error_number(ErrorCode::InvalidArgument));
+    };
+    call.inputs = inputs
+        .iter()
+        .map(|(name, tensor)| TensorRef {
+            name: name.clone(),
+            hash: tensor.hash(),
+        })
+        .collect();
+    let chain = chain_next(&chain, &call.inputs);
+    call.chain = Some(chain);
+    state.table.get_mut(&context)?.chain = chain;
+
+    let request = Request::Compute {
+        hash: model.hash,
+        manifest: &model.manifest,
+        inputs,
+    };
+    let answer = state.nn.session.call(call, request)?;
+    if let Some(number) = answer.error {
+        return refuse(state, number);
+    }
+    let moved: u64 = answer
+        .outputs
+        .iter()
+        .map(|(_, tensor)| tensor.bytes().len() as u64)
+        .sum();
+    charge(&mut s.as_context_mut(), moved)?;
+    let state = s.data_mut();
+    state.nn.moved(moved)?;
+    let mut outputs = Vec::with_capacity(answer.outputs.len());
+    for (name, tensor) in answer.outputs {
+        let tensor = HostTensor {
+            ty: tensor_type(tensor.dtype()),
+            dims: tensor.dims().to_vec(),
+            data: HostData::Whole(tensor),
+        };
+        state.nn.hold(tensor.held_bytes())?;
+        outputs.push((name, state.push(tensor)?));
+    }
+    Ok((Ok(outputs),))
+}
+
+/// The inputs as whole tensors in the manifest's order, if they satisfy the manifest; also prices
+/// the call.
+fn check(
+    manifest: &ModelManifest,
+    tensors: Vec<(String, HostTensor)>,
+    call: &mut Call,
+) -> Option<Vec<(String, Tensor)>> {
+    let mut inputs = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        inputs.push((name, tensor.whole()?));
+    }
+    let shapes: Vec<(&str, DType, &[u32], usize)> = inputs
+        .iter()
+        .map(|(name, t)| (name.as_str(), t.dtype(), t.dims(), t.bytes().len()))
+        .collect();
+    manifest.check_inputs(&shapes).ok()?;
+    call.nn_units = manifest.nn_units(inputs.iter().map(|(_, t)| t.dims()));
+    // The order in which a guest lists its inputs means nothing to the model.
+    inputs.sort_by_key(|(name, _)| manifest.inputs.iter().position(|spec| spec.name == *name));
+    Some(inputs)
+}

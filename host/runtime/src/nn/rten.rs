@@ -1,0 +1,358 @@
+//! The embedded backend: rten, a pure Rust library, on the CPU.
+//!
+//! rten takes ONNX files and computes with 32-bit floats and integers; [`super::convert`] says what
+//! that means for a manifest's types. Results depend on the instruction set (kernels are chosen at
+//! run time) and may depend on the number of threads, so both are in the environment document.
+//!
+//! # What is refused
+//!
+//! - A file that fails the survey of [`super::onnx`], before rten's parser sees it. rten is only
+//!   ever given bytes and cannot open a file.
+//! - A model with random operators that have no seed: it would give another answer on each run.
+//! - A manifest whose names, types or fixed dimensions differ from the file's.
+//!
+//! # Known limits of the library
+//!
+//! Inside a model, 64-bit integers are 32 bits wide: constants are clipped to that range (exporters
+//! use the extremes for "to the end") and sums wrap. Memory and time of a computation are unbounded;
+//! running out of memory ends the process. The worker process is there for that.
+
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use adit_protocol::manifest::{Dim, Encoding, ModelManifest, TensorSpec};
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueType};
+
+use super::backend::{
+    Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
+};
+use super::convert::{Route, fits, from_rten, to_rten};
+use super::onnx::{Declared, OnnxError, OnnxLimits, interface};
+use super::tensor::Tensor;
+
+/// Version of the rten crate that is linked; `Cargo.toml` pins it and a test compares the two.
+pub const RTEN_VERSION: &str = "0.27.0";
+
+/// The rten backend with a fixed number of threads per computation.
+pub struct RtenBackend {
+    pool: Arc<LazyPool>,
+}
+
+impl RtenBackend {
+    /// A backend that computes with `threads` threads, at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::Unsupported`] if one of rten's debugging variables is set in the process
+    /// environment: they change how it computes and make it print to standard output.
+    pub fn new(threads: usize) -> Result<Self, BackendError> {
+        let debugging = std::env::vars_os().map(|(name, _)| name).find(|name| {
+            name.to_str().is_some_and(|name| name.starts_with("RTEN_") && name != "RTEN_NUM_THREADS")
+        });
+        if let Some(name) = debugging {
+            return Err(BackendError::unsupported(format!(
+                "the environment variable {} is set, which changes how rten works; unset it",
+                name.to_string_lossy()
+            )));
+        }
+        Ok(Self { pool: Arc::new(LazyPool { threads: threads.max(1), made: OnceLock::new() }) })
+    }
+}
+
+impl Backend for RtenBackend {
+    fn describe(&self) -> BackendInfo {
+        BackendInfo {
+            name: "rten".into(),
+            version: RTEN_VERSION.into(),
+            build: "all-ops,onnx_format".into(),
+            execution_provider: "cpu".into(),
+            device: "cpu".into(),
+            driver: String::new(),
+            precision: "fp32".into(),
+            threads: u32::try_from(self.pool.threads).unwrap_or(u32::MAX),
+            cpu_baseline: cpu_baseline(),
+            gpu: false,
+        }
+    }
+
+    fn load(
+        &self,
+        manifest: &ModelManifest,
+        files: ModelFiles,
+    ) -> Result<Arc<dyn LoadedModel>, BackendError> {
+        if manifest.encoding != Encoding::Onnx {
+            return Err(BackendError::unsupported(format!(
+                "its encoding is {:?} and rten takes ONNX files",
+                manifest.encoding
+            )));
+        }
+        let (_, file) = files.into_single()?;
+        let pool = self.pool.current()?;
+        contained(|| pool.run(|| RtenModel::load(manifest, file, self.pool.clone())))
+            .map(|model| Arc::new(model) as Arc<dyn LoadedModel>)
+    }
+
+    fn on_thread(&self, body: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
+        // rten hands each computation to a thread of its pool and waits. When the caller already
+        // is one of them, the computation starts at once instead of after a wake-up.
+        let pool = self.pool.make()?;
+        pool.run(|| {
+            ENTERED.replace(Some((self.pool.threads, pool.clone())));
+            body();
+            ENTERED.replace(None);
+        });
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The pool that this thread belongs to, and its number of threads.
+    static ENTERED: RefCell<Option<(usize, Arc<ThreadPool>)>> = const { RefCell::new(None) };
+}
+
+/// Threads for computations that are asked for from outside an inference pool.
+struct LazyPool {
+    threads: usize,
+    made: OnceLock<Arc<ThreadPool>>,
+}
+
+impl LazyPool {
+    /// The pool of the current thread, or else the shared one.
+    fn current(&self) -> Result<Arc<ThreadPool>, BackendError> {
+        let entered = ENTERED.with_borrow(|entered| {
+            entered.as_ref().filter(|(threads, _)| *threads == self.threads).map(|(_, pool)| pool.clone())
+        });
+        if let Some(pool) = entered {
+            return Ok(pool);
+        }
+        if let Some(pool) = self.made.get() {
+            return Ok(pool.clone());
+        }
+        let pool = self.make()?;
+        Ok(self.made.get_or_init(|| pool).clone())
+    }
+
+    fn make(&self) -> Result<Arc<ThreadPool>, BackendError> {
+        let pool = ThreadPool::with_num_threads(self.threads);
+        // Where threads cannot be had, rten silently runs everything on the caller's thread and
+        // with another number of threads.
+        let caller = thread::current().id();
+        if pool.run(|| thread::current().id()) == caller {
+            return Err(BackendError::failed(format!(
+                "the system did not grant {} inference threads",
+                self.threads
+            )));
+        }
+        Ok(Arc::new(pool))
+    }
+}
+
+struct RtenModel {
+    model: Model,
+    inputs: Vec<Input>,
+    output_ids: Vec<NodeId>,
+    outputs: Vec<TensorSpec>,
+    resident_bytes: u64,
+    pool: Arc<LazyPool>,
+}
+
+struct Input {
+    id: NodeId,
+    spec: TensorSpec,
+    route: Route,
+    /// The model wants rank 0 where the guest gives `[1]`.
+    scalar: bool,
+}
+
+impl RtenModel {
+    fn load(
+        manifest: &ModelManifest,
+        file: Vec<u8>,
+        pool: Arc<LazyPool>,
+    ) -> Result<Self, BackendError> {
+        let interface = interface(&file, &OnnxLimits::default()).map_err(|error| match error {
+            OnnxError::ExternalData { .. }
+            | OnnxError::Unsupported { .. }
+            | OnnxError::TooLarge { .. }
+            | OnnxError::TooComplex { .. } => BackendError::unsupported(error),
+            OnnxError::Malformed(_) => BackendError::malformed(error),
+        })?;
+        if let Some(op) = &interface.survey.unseeded_random {
+            return Err(BackendError::unsupported(format!(
+                "its operator {op} draws random numbers without a seed, so that no two runs agree"
+            )));
+        }
+        if manifest.inputs.len() != interface.inputs.len() {
+            return Err(BackendError::malformed(format!(
+                "the manifest states {} inputs and the file {}",
+                manifest.inputs.len(),
+                interface.inputs.len()
+            )));
+        }
+        let inputs_declared = matching("input", &manifest.inputs, &interface.inputs)?;
+        matching("output", &manifest.outputs, &interface.outputs)?;
+        // A file that leaves the dimensions out takes what the manifest says.
+        let scalars: Vec<bool> = inputs_declared
+            .iter()
+            .zip(&manifest.inputs)
+            .map(|(d, spec)| d.shape.as_ref().unwrap_or(&spec.dims).is_empty())
+            .collect();
+        // Constants are held as they are computed with; an operator takes about a kilobyte.
+        let resident_bytes = interface
+            .survey
+            .weight_bytes
+            .saturating_add(interface.survey.nodes.saturating_mul(1024))
+            .saturating_add(64 << 10);
+
+        let model = ModelOptions::with_all_ops().load(file).map_err(load_error)?;
+
+        let id = |name: &str| {
+            model.find_node(name).ok_or_else(|| {
+                BackendError::malformed(format!("`{name}` is declared but not part of the graph"))
+            })
+        };
+        let mut inputs = Vec::with_capacity(manifest.inputs.len());
+        for (spec, scalar) in manifest.inputs.iter().zip(scalars) {
+            let id = id(&spec.name)?;
+            let dtype = match model.node_info(id).and_then(|info| info.dtype()) {
+                Some(ValueType::Tensor(dtype)) => Some(dtype),
+                _ => None,
+            };
+            let route = Route::find(spec.dtype, dtype).ok_or_else(|| {
+                BackendError::unsupported(format!(
+                    "rten has no type for input `{}`, which is {}",
+                    spec.name, spec.dtype
+                ))
+            })?;
+            inputs.push(Input { id, spec: spec.clone(), route, scalar });
+        }
+        let output_ids =
+            manifest.outputs.iter().map(|spec| id(&spec.name)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            inputs,
+            output_ids,
+            outputs: manifest.outputs.clone(),
+            resident_bytes,
+            pool,
+            model,
+        })
+    }
+
+    /// Finds the tensor of an input and checks it against the manifest.
+    fn pick<'t>(
+        input: &Input,
+        given: &'t [(String, Tensor)],
+    ) -> Result<&'t Tensor, BackendError> {
+        let name = &input.spec.name;
+        let mut named = given.iter().filter(|(given, _)| given == name).map(|(_, tensor)| tensor);
+        let tensor = named.next().ok_or_else(|| BackendError::invalid_input(name, "it is missing"))?;
+        if named.next().is_some() {
+            return Err(BackendError::invalid_input(name, "it is given twice"));
+        }
+        if tensor.dtype() != input.spec.dtype {
+            return Err(BackendError::invalid_input(
+                name,
+                format!("it is {} and the manifest says {}", tensor.dtype(), input.spec.dtype),
+            ));
+        }
+        if !fits(tensor.dims(), &input.spec.dims) {
+            return Err(BackendError::invalid_input(
+                name,
+                format!("its dimensions {:?} contradict the manifest", tensor.dims()),
+            ));
+        }
+        Ok(tensor)
+    }
+}
+
+impl LoadedModel for RtenModel {
+    fn compute(&self, given: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BackendError> {
+        if let Some((name, _)) =
+            given.iter().find(|(name, _)| self.inputs.iter().all(|input| input.spec.name != *name))
+        {
+            return Err(BackendError::invalid_input(name, "the model has no input of that name"));
+        }
+        let mut values = Vec::with_capacity(self.inputs.len());
+        for input in &self.inputs {
+            let tensor = Self::pick(input, &given)?;
+            let mut dims = Vec::with_capacity(tensor.dims().len());
+            if !(input.scalar && tensor.dims() == [1]) {
+                for &dim in tensor.dims() {
+                    dims.push(usize::try_from(dim).map_err(BackendError::failed)?);
+                }
+            }
+            values.push((input.id, to_rten(&input.spec.name, tensor, &dims, input.route)?));
+        }
+        let options = RunOptions::default().with_thread_pool(Some(self.pool.current()?));
+        let computed = contained(|| {
+            self.model.run(values, &self.output_ids, Some(options)).map_err(BackendError::failed)
+        })?;
+        if computed.len() != self.outputs.len() {
+            return Err(BackendError::failed(format!(
+                "{} outputs were computed, {} are in the manifest",
+                computed.len(),
+                self.outputs.len()
+            )));
+        }
+        self.outputs
+            .iter()
+            .zip(computed)
+            .map(|(spec, value)| Ok((spec.name.clone(), from_rten(value, spec)?)))
+            .collect()
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        self.resident_bytes
+    }
+}
+
+/// Pairs each stated tensor with the file's declaration of it, which it may narrow (a fixed
+/// dimension where the file has a symbol) but not contradict.
+fn matching<'d>(
+    what: &str,
+    stated: &[TensorSpec],
+    declared: &'d [Declared],
+) -> Result<Vec<&'d Declared>, BackendError> {
+    let contradiction = |spec: &TensorSpec, how: &str| {
+        BackendError::malformed(format!("{what} `{}` of the manifest {how}", spec.name))
+    };
+    stated
+        .iter()
+        .map(|spec| {
+            let found = declared
+                .iter()
+                .find(|declared| declared.name == spec.name)
+                .ok_or_else(|| contradiction(spec, "is not in the file"))?;
+            if found.dtype != spec.dtype {
+                return Err(contradiction(spec, &format!("is {}, the file says {}", spec.dtype, found.dtype)));
+            }
+            let compatible = match &found.shape {
+                None => true,
+                Some(dims) if dims.is_empty() => spec.dims.is_empty() || spec.dims == [Dim::Fixed(1)],
+                Some(dims) => {
+                    spec.dims.len() == dims.len()
+                        && spec.dims.iter().zip(dims).all(|pair| match pair {
+                            (Dim::Fixed(stated), Dim::Fixed(declared)) => stated == declared,
+                            (Dim::Symbol(_), Dim::Fixed(_)) => false,
+                            (_, Dim::Symbol(_)) => true,
+                        })
+                }
+            };
+            if compatible { Ok(found) } else { Err(contradiction(spec, "has other dimensions than in the file")) }
+        })
+        .collect()
+}
+
+fn load_error(error: rten::LoadError) -> BackendError {
+    use rten::LoadErrorKind as Kind;
+    match error.kind() {
+        Kind::OperatorInvalid | Kind::FormatNotEnabled | Kind::ExternalDataError => {
+            BackendError::unsupported(error)
+        }
+        _ => BackendError::malformed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

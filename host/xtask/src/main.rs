@@ -1,0 +1,134 @@
+//! `cargo xtask`: the commands a contributor and the CI need, in Rust, so that they work wherever
+//! the project builds.
+//!
+//! It imports no other crate of the workspace: it must build in seconds, and it uses the project
+//! the way a stranger does, through cargo and the `adit` binary.
+
+mod bench;
+mod demo;
+mod error;
+mod fetch;
+mod models;
+mod project;
+mod samples;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use error::{Error, Result};
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+Development tasks of Adit.
+
+usage: cargo xtask COMMAND
+
+  setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the example
+                     tasks and `adit`. Quick when there is nothing to do. --demo: only what the
+                     demo needs, by cargo alone.
+  demo               Watch a machine-learning task run in the sandbox, leave a signed receipt,
+                     replay bit for bit, and a forged receipt be refused.
+  test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.
+  bench [-- ARGS]    Set up, then run every benchmark. ARGS go to the benchmarks.
+  help               Print this text.
+";
+
+/// A parsed command line.
+#[derive(Debug, PartialEq)]
+enum Command {
+    Setup { demo: bool },
+    Demo,
+    Test { args: Vec<String> },
+    Bench { args: Vec<String> },
+    Help,
+}
+
+fn main() -> ExitCode {
+    let outcome = parse(lexopt::Parser::from_env()).and_then(|command| match command {
+        Command::Setup { demo } => setup::command(demo),
+        Command::Demo => demo::command(),
+        Command::Test { args } => test::command(&args),
+        Command::Bench { args } => bench::command(&args),
+        Command::Help => {
+            print!("{USAGE}");
+            Ok(())
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Command> {
+    let mut name: Option<String> = None;
+    let mut demo = false;
+    let mut rest = Vec::new();
+    // `raw_args` would take options too; a lone `--` is what separates our options from theirs.
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("demo") if name.as_deref() == Some("setup") => demo = true,
+            Value(value) if name.is_none() => name = Some(value.string()?),
+            Value(value) if takes_args(name.as_deref()) => rest.push(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match name.as_deref() {
+        Some("setup") => Ok(Command::Setup { demo }),
+        Some("demo") => Ok(Command::Demo),
+        Some("test") => Ok(Command::Test { args: rest }),
+        Some("bench") => Ok(Command::Bench { args: rest }),
+        Some("help") | None => Ok(Command::Help),
+        Some(other) => Err(Error::UnknownCommand(other.to_owned())),
+    }
+}
+
+fn takes_args(name: Option<&str>) -> bool {
+    matches!(name, Some("test" | "bench"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Command> {
+        parse(lexopt::Parser::from_args(args))
+    }
+
+    #[test]
+    fn arguments_after_the_dashes_are_passed_on() {
+        assert_eq!(
+            parsed(&["test", "--", "-p", "xtask", "--", "--nocapture"]).unwrap(),
+            Command::Test {
+                args: ["-p", "xtask", "--", "--nocapture"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
+        );
+    }
+
+    #[test]
+    fn demo_is_an_option_of_setup_only() {
+        assert_eq!(
+            parsed(&["setup", "--demo"]).unwrap(),
+            Command::Setup { demo: true }
+        );
+        assert!(parsed(&["test", "--demo"]).is_err());
+        assert!(parsed(&["setup", "extra"]).is_err());
+        assert!(parsed(&["frobnicate"]).is_err());
+    }
+
+    #[test]
+    fn no_command_prints_the_usage() {
+        assert_eq!(parsed(&[]).unwrap(), Command::Help);
+        assert_eq!(parsed(&["setup", "--help"]).unwrap(), Command::Help);
+    }
+}
