@@ -43,7 +43,10 @@ impl Document for EngineDocument {
             fields::name("wasm_features", feature, 64)?;
         }
         if !self.wasm_features.is_sorted_by(|a, b| a < b) {
-            return Invalid::new("wasm_features", "they are not in ascending order, each once");
+            return Invalid::new(
+                "wasm_features",
+                "they are not in ascending order, each once",
+            );
         }
         fields::count("operator_cost", self.operator_cost.len(), 4096)?;
         fields::count("limits", self.limits.len(), 256)?;

@@ -93,7 +93,8 @@ pub struct ExecSpec {
     /// Hash of the input.
     #[n(3)]
     pub input: Hash,
-    /// Arguments of a command; the name of the program is not among them.
+    /// Arguments, as `wasi:cli/environment` gives them to either world; the name of the program is
+    /// not among them.
     #[n(4)]
     pub args: Vec<String>,
     /// What the wall clock shows at the start, in nanoseconds since 1970.
@@ -126,14 +127,16 @@ impl Document for ExecSpec {
         if self.args.iter().any(|arg| arg.len() > 64 * 1024) {
             return Invalid::new("args", "one is longer than 65536 bytes");
         }
-        let total = self.args.iter().fold(0usize, |sum, arg| sum.saturating_add(arg.len()));
+        let total = self
+            .args
+            .iter()
+            .fold(0usize, |sum, arg| sum.saturating_add(arg.len()));
         if total > 512 * 1024 {
             return Invalid::new("args", "together they are longer than 524288 bytes");
         }
-        if self.world == World::Task && !self.args.is_empty() {
-            return Invalid::new("args", "a component of the world `task` takes none");
-        }
         fields::count("models", self.models.len(), 256)?;
-        self.models.keys().try_for_each(|name| fields::name("models", name, 256))
+        self.models
+            .keys()
+            .try_for_each(|name| fields::name("models", name, 256))
     }
 }

@@ -84,16 +84,22 @@ impl Hasher {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseHashError {
     /// The text does not begin with `blake3:`.
-    #[error("a hash begins with `blake3:`; hint: give the whole name, as in `blake3:` and 64 digits")]
+    #[error(
+        "a hash begins with `blake3:`; hint: give the whole name, as in `blake3:` and 64 digits"
+    )]
     Prefix,
     /// The number of digits after the prefix is not 64.
-    #[error("a hash has 64 hexadecimal digits after `blake3:`, this one has {found} characters; hint: was it cut off?")]
+    #[error(
+        "a hash has 64 hexadecimal digits after `blake3:`, this one has {found} characters; hint: was it cut off?"
+    )]
     Length {
         /// Characters after the prefix.
         found: usize,
     },
     /// A character is not one of `0`-`9`, `a`-`f`.
-    #[error("character {position} after `blake3:` is not one of 0-9 and a-f; hint: digits are lower case")]
+    #[error(
+        "character {position} after `blake3:` is not one of 0-9 and a-f; hint: digits are lower case"
+    )]
     Digit {
         /// Offset of the first bad character, in bytes after the prefix.
         position: usize,
@@ -106,7 +112,9 @@ impl FromStr for Hash {
     fn from_str(text: &str) -> Result<Hash, ParseHashError> {
         let digits = text.strip_prefix(PREFIX).ok_or(ParseHashError::Prefix)?;
         if digits.len() != 64 {
-            return Err(ParseHashError::Length { found: digits.chars().count() });
+            return Err(ParseHashError::Length {
+                found: digits.chars().count(),
+            });
         }
         let mut bytes = [0u8; 32];
         for (position, digit) in digits.bytes().enumerate() {
@@ -174,11 +182,20 @@ mod tests {
         assert_eq!(hash.to_string(), EMPTY);
         assert_eq!(EMPTY.parse(), Ok(hash));
         assert_eq!("af13".parse::<Hash>(), Err(ParseHashError::Prefix));
-        assert_eq!("blake3:af13".parse::<Hash>(), Err(ParseHashError::Length { found: 4 }));
+        assert_eq!(
+            "blake3:af13".parse::<Hash>(),
+            Err(ParseHashError::Length { found: 4 })
+        );
         let upper = EMPTY.replace("af1349", "AF1349");
-        assert_eq!(upper.parse::<Hash>(), Err(ParseHashError::Digit { position: 0 }));
+        assert_eq!(
+            upper.parse::<Hash>(),
+            Err(ParseHashError::Digit { position: 0 })
+        );
         let spaced = format!("{EMPTY} ");
-        assert_eq!(spaced.parse::<Hash>(), Err(ParseHashError::Length { found: 65 }));
+        assert_eq!(
+            spaced.parse::<Hash>(),
+            Err(ParseHashError::Length { found: 65 })
+        );
         // A character of several bytes must not be cut in two.
         assert!("blake3:é".repeat(32).parse::<Hash>().is_err());
     }

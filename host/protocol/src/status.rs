@@ -88,7 +88,10 @@ impl TryFrom<u8> for Status {
     type Error = UnknownStatus;
 
     fn try_from(byte: u8) -> Result<Status, UnknownStatus> {
-        Status::ALL.into_iter().find(|status| *status as u8 == byte).ok_or(UnknownStatus(byte))
+        Status::ALL
+            .into_iter()
+            .find(|status| *status as u8 == byte)
+            .ok_or(UnknownStatus(byte))
     }
 }
 
@@ -116,7 +119,9 @@ mod tests {
 
     #[test]
     fn bytes_round_trip_and_others_are_refused() {
-        let known: Vec<u8> = (0..=255).filter(|byte| Status::try_from(*byte).is_ok()).collect();
+        let known: Vec<u8> = (0..=255)
+            .filter(|byte| Status::try_from(*byte).is_ok())
+            .collect();
         assert_eq!(known, [0, 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21]);
         for status in Status::ALL {
             assert_eq!(Status::try_from(u8::from(status)), Ok(status));
@@ -126,11 +131,21 @@ mod tests {
 
     #[test]
     fn only_the_deterministic_ones_are_attestable() {
-        let attestable: Vec<&str> =
-            Status::ALL.iter().filter(|s| s.attestable()).map(|s| s.name()).collect();
+        let attestable: Vec<&str> = Status::ALL
+            .iter()
+            .filter(|s| s.attestable())
+            .map(|s| s.name())
+            .collect();
         assert_eq!(
             attestable,
-            ["ok", "task-error", "trap", "out-of-fuel", "limit-exceeded", "invalid-component"]
+            [
+                "ok",
+                "task-error",
+                "trap",
+                "out-of-fuel",
+                "limit-exceeded",
+                "invalid-component"
+            ]
         );
     }
 }

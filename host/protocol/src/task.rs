@@ -161,7 +161,12 @@ impl TaskSpec {
                 device_memory_bytes: 0,
                 environments: Vec::new(),
             },
-            verification: Verification { replicas: 1, quorum: 1, adaptive: false, tolerance: false },
+            verification: Verification {
+                replicas: 1,
+                quorum: 1,
+                adaptive: false,
+                tolerance: false,
+            },
             disclosure: Disclosure::Public,
             client_tag: [0; 32],
             submitter: None,
@@ -174,8 +179,14 @@ impl Document for TaskSpec {
     const MAX_LEN: usize = 16 * 1024;
 
     fn check(&self) -> Result<(), Invalid> {
-        fields::count("requirements.environments", self.requirements.environments.len(), 256)?;
-        let Verification { replicas, quorum, .. } = self.verification;
+        fields::count(
+            "requirements.environments",
+            self.requirements.environments.len(),
+            256,
+        )?;
+        let Verification {
+            replicas, quorum, ..
+        } = self.verification;
         if quorum == 0 || quorum > replicas {
             return Invalid::new(
                 "verification.quorum",

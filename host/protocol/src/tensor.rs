@@ -47,8 +47,15 @@ pub enum DType {
 
 impl DType {
     /// Every type, by wire number.
-    pub const ALL: [DType; 7] =
-        [DType::Fp16, DType::Fp32, DType::Fp64, DType::Bf16, DType::U8, DType::I32, DType::I64];
+    pub const ALL: [DType; 7] = [
+        DType::Fp16,
+        DType::Fp32,
+        DType::Fp64,
+        DType::Bf16,
+        DType::U8,
+        DType::I32,
+        DType::I64,
+    ];
 
     /// Bytes of one element.
     pub const fn size(self) -> usize {
@@ -84,7 +91,10 @@ impl TryFrom<u8> for DType {
     type Error = TensorError;
 
     fn try_from(byte: u8) -> Result<DType, TensorError> {
-        DType::ALL.into_iter().find(|d| *d as u8 == byte).ok_or(TensorError::UnknownDType(byte))
+        DType::ALL
+            .into_iter()
+            .find(|d| *d as u8 == byte)
+            .ok_or(TensorError::UnknownDType(byte))
     }
 }
 
@@ -98,7 +108,9 @@ pub enum TensorError {
     #[error("a tensor has at most 8 dimensions, this one has {0}; hint: reshape it")]
     Rank(usize),
     /// The blob ends inside its header.
-    #[error("the tensor's header is cut off: {found} of {expected} bytes; hint: fetch the blob again")]
+    #[error(
+        "the tensor's header is cut off: {found} of {expected} bytes; hint: fetch the blob again"
+    )]
     ShortHeader {
         /// Bytes that the header needs.
         expected: usize,
@@ -109,7 +121,9 @@ pub enum TensorError {
     #[error("the dimensions {0:?} are too large to count; hint: no such tensor can exist")]
     Overflow(Vec<u32>),
     /// The data is not as long as type and dimensions say.
-    #[error("the tensor's data has {found} bytes where its type and dimensions ask for {expected}; hint: it was cut off or is of another type")]
+    #[error(
+        "the tensor's data has {found} bytes where its type and dimensions ask for {expected}; hint: it was cut off or is of another type"
+    )]
     DataLength {
         /// Bytes that type and dimensions ask for.
         expected: u64,
@@ -125,7 +139,8 @@ pub fn element_count(dims: &[u32]) -> Option<u64> {
     if dims.contains(&0) {
         return Some(0);
     }
-    dims.iter().try_fold(1u64, |count, dim| count.checked_mul(u64::from(*dim)))
+    dims.iter()
+        .try_fold(1u64, |count, dim| count.checked_mul(u64::from(*dim)))
 }
 
 /// The length of the data in bytes, `None` if it overflows 64 bits.
@@ -145,7 +160,10 @@ pub fn check_shape(dtype: DType, dims: &[u32], found: usize) -> Result<(), Tenso
     if expected == found as u64 {
         Ok(())
     } else {
-        Err(TensorError::DataLength { expected, found: found as u64 })
+        Err(TensorError::DataLength {
+            expected,
+            found: found as u64,
+        })
     }
 }
 
@@ -165,7 +183,10 @@ pub fn tensor_header(dtype: DType, dims: &[u32]) -> Vec<u8> {
 
 /// The hash of the tensor blob `header ‖ data`, without building it.
 pub fn tensor_hash(dtype: DType, dims: &[u32], data: &[u8]) -> Hash {
-    Hasher::new().update(&tensor_header(dtype, dims)).update(data).finalize()
+    Hasher::new()
+        .update(&tensor_header(dtype, dims))
+        .update(data)
+        .finalize()
 }
 
 /// The blob form of a tensor.
@@ -185,16 +206,25 @@ impl TensorBlob {
     /// # Errors
     /// [`TensorError`] if the header is malformed or the data is not exactly as long as it says.
     pub fn decode(blob: &[u8]) -> Result<(DType, Vec<u32>, &[u8]), TensorError> {
-        let short = |expected| TensorError::ShortHeader { expected, found: blob.len() };
+        let short = |expected| TensorError::ShortHeader {
+            expected,
+            found: blob.len(),
+        };
         let (&[dtype, rank], rest) = blob.split_first_chunk::<2>().ok_or_else(|| short(2))?;
         let dtype = DType::try_from(dtype)?;
         let rank = usize::from(rank);
         if rank > MAX_RANK {
             return Err(TensorError::Rank(rank));
         }
-        let (dims, data) = rest.split_at_checked(rank * 4).ok_or_else(|| short(2 + rank * 4))?;
-        let dims: Vec<u32> =
-            dims.as_chunks::<4>().0.iter().map(|dim| u32::from_le_bytes(*dim)).collect();
+        let (dims, data) = rest
+            .split_at_checked(rank * 4)
+            .ok_or_else(|| short(2 + rank * 4))?;
+        let dims: Vec<u32> = dims
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|dim| u32::from_le_bytes(*dim))
+            .collect();
         check_shape(dtype, &dims, data.len())?;
         Ok((dtype, dims, data))
     }
@@ -213,28 +243,46 @@ mod tests {
             Hash::of(&blob)
         );
         let (dtype, dims, data) = TensorBlob::decode(&blob).unwrap();
-        assert_eq!((dtype, dims.as_slice(), data.len()), (DType::I32, &[2, 1][..], 8));
+        assert_eq!(
+            (dtype, dims.as_slice(), data.len()),
+            (DType::I32, &[2, 1][..], 8)
+        );
     }
 
     #[test]
     fn malformed_blobs_are_refused() {
         assert_eq!(
             TensorBlob::decode(&[1]),
-            Err(TensorError::ShortHeader { expected: 2, found: 1 })
+            Err(TensorError::ShortHeader {
+                expected: 2,
+                found: 1
+            })
         );
-        assert_eq!(TensorBlob::decode(&[7, 0]), Err(TensorError::UnknownDType(7)));
+        assert_eq!(
+            TensorBlob::decode(&[7, 0]),
+            Err(TensorError::UnknownDType(7))
+        );
         assert_eq!(TensorBlob::decode(&[4, 9]), Err(TensorError::Rank(9)));
         assert_eq!(
             TensorBlob::decode(&[4, 1, 0, 0]),
-            Err(TensorError::ShortHeader { expected: 6, found: 4 })
+            Err(TensorError::ShortHeader {
+                expected: 6,
+                found: 4
+            })
         );
         assert_eq!(
             TensorBlob::decode(&[4, 1, 3, 0, 0, 0, 1, 2]),
-            Err(TensorError::DataLength { expected: 3, found: 2 })
+            Err(TensorError::DataLength {
+                expected: 3,
+                found: 2
+            })
         );
         // 2^32-1 in three dimensions does not fit 64 bits.
         let huge = tensor_header(DType::U8, &[u32::MAX; 3]);
-        assert_eq!(TensorBlob::decode(&huge), Err(TensorError::Overflow(vec![u32::MAX; 3])));
+        assert_eq!(
+            TensorBlob::decode(&huge),
+            Err(TensorError::Overflow(vec![u32::MAX; 3]))
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub struct Agreement {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ToleranceError {
     /// The shapes differ.
-    #[error("the tensors have the dimensions {a:?} and {b:?}; hint: tensors of different shapes never agree")]
+    #[error(
+        "the tensors have the dimensions {a:?} and {b:?}; hint: tensors of different shapes never agree"
+    )]
     ShapesDiffer {
         /// Dimensions of the first.
         a: Vec<u32>,
@@ -81,7 +83,10 @@ impl Tolerance {
         check_shape(dtype, dims_a, data_a.len())?;
         check_shape(dtype, dims_b, data_b.len())?;
         if dims_a != dims_b {
-            return Err(ToleranceError::ShapesDiffer { a: dims_a.to_vec(), b: dims_b.to_vec() });
+            return Err(ToleranceError::ShapesDiffer {
+                a: dims_a.to_vec(),
+                b: dims_b.to_vec(),
+            });
         }
         let (abs, rel) = match self {
             Tolerance::MaxAbsRel { abs_nano, rel_ppm } => {
@@ -90,10 +95,19 @@ impl Tolerance {
             Tolerance::Exact | Tolerance::Cosine { .. } => (0.0, 0.0),
         };
         let size = dtype.size();
-        let pairs =
-            || data_a.chunks_exact(size).zip(data_b.chunks_exact(size)).map(|(a, b)| pair(dtype, a, b));
+        let pairs = || {
+            data_a
+                .chunks_exact(size)
+                .zip(data_b.chunks_exact(size))
+                .map(|(a, b)| pair(dtype, a, b))
+        };
 
-        let mut agreement = Agreement { max_abs: 0.0, max_rel: 0.0, cosine: 1.0, accepted: true };
+        let mut agreement = Agreement {
+            max_abs: 0.0,
+            max_rel: 0.0,
+            cosine: 1.0,
+            accepted: true,
+        };
         let mut within = true;
         let mut comparable = true;
         let mut largest: (f64, f64) = (0.0, 0.0);
@@ -105,12 +119,14 @@ impl Tolerance {
                 }
                 continue;
             }
-            let magnitude = a.abs().max(b.abs());
-            let relative = if difference == 0.0 { 0.0 } else { relative(a, b, difference) };
+            let relative = if difference == 0.0 {
+                0.0
+            } else {
+                relative(a, b, difference)
+            };
             within &= difference <= abs || relative <= rel;
             agreement.max_abs = agreement.max_abs.max(difference);
             agreement.max_rel = agreement.max_rel.max(relative);
-            debug_assert!(magnitude.is_finite());
             largest = (largest.0.max(a.abs()), largest.1.max(b.abs()));
         }
         agreement.cosine = cosine(pairs(), largest);
@@ -175,10 +191,18 @@ struct Pair {
 fn pair(dtype: DType, a: &[u8], b: &[u8]) -> Pair {
     if let (DType::I64, Some(x), Some(y)) = (dtype, le_i64(a), le_i64(b)) {
         // Above 2^53 two different integers can be the same binary64.
-        return Pair { a: x as f64, b: y as f64, difference: x.abs_diff(y) as f64 };
+        return Pair {
+            a: x as f64,
+            b: y as f64,
+            difference: x.abs_diff(y) as f64,
+        };
     }
     let (a, b) = (number(dtype, a), number(dtype, b));
-    Pair { a, b, difference: (a - b).abs() }
+    Pair {
+        a,
+        b,
+        difference: (a - b).abs(),
+    }
 }
 
 fn le_i64(bytes: &[u8]) -> Option<i64> {
@@ -238,7 +262,10 @@ impl<'b, C> Decode<'b, C> for Tolerance {
         let length = d.array()?;
         match (length, d.u8()?) {
             (Some(1), 0) => Ok(Tolerance::Exact),
-            (Some(3), 1) => Ok(Tolerance::MaxAbsRel { abs_nano: d.u64()?, rel_ppm: d.u64()? }),
+            (Some(3), 1) => Ok(Tolerance::MaxAbsRel {
+                abs_nano: d.u64()?,
+                rel_ppm: d.u64()?,
+            }),
             (Some(2), 2) => Ok(Tolerance::Cosine { min_ppm: d.u64()? }),
             _ => Err(minicbor::decode::Error::message("an unknown tolerance").at(position)),
         }
@@ -250,28 +277,42 @@ mod tests {
     use super::*;
 
     fn floats(values: &[f32]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
     }
 
     fn compare(tolerance: Tolerance, a: &[f32], b: &[f32]) -> Agreement {
         let dims = [a.len() as u32];
-        tolerance.compare(DType::Fp32, &dims, &floats(a), &dims, &floats(b)).unwrap()
+        tolerance
+            .compare(DType::Fp32, &dims, &floats(a), &dims, &floats(b))
+            .unwrap()
     }
 
     #[test]
     fn half_agrees_with_the_half_crate_on_every_pattern() {
         for bits in 0..=u16::MAX {
             let (ours, theirs) = (half(bits), ::half::f16::from_bits(bits).to_f64());
-            assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{bits:04x}");
+            assert!(
+                ours == theirs || ours.is_nan() && theirs.is_nan(),
+                "{bits:04x}"
+            );
             let ours = number(DType::Bf16, &bits.to_le_bytes());
             let theirs = ::half::bf16::from_bits(bits).to_f64();
-            assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{bits:04x}");
+            assert!(
+                ours == theirs || ours.is_nan() && theirs.is_nan(),
+                "{bits:04x}"
+            );
         }
     }
 
     #[test]
     fn either_bound_suffices_for_an_element() {
-        let tolerance = Tolerance::MaxAbsRel { abs_nano: 1_000_000, rel_ppm: 10_000 };
+        let tolerance = Tolerance::MaxAbsRel {
+            abs_nano: 1_000_000,
+            rel_ppm: 10_000,
+        };
         // 0.0005 is within 0.001; 1 in 200 is within 1%; 0.01 of 0.1 is within neither.
         assert!(compare(tolerance, &[0.0, 200.0], &[0.0005, 201.0]).accepted);
         let apart = compare(tolerance, &[0.1], &[0.11]);
@@ -297,14 +338,22 @@ mod tests {
         assert_eq!(compare(tolerance, &[0.0], &[1.0]).cosine, 0.0);
         assert!(compare(tolerance, &[], &[]).accepted);
         // Squares of these leave the range of binary64.
-        let huge: Vec<u8> = [1e300f64, 1e300].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let agreement = tolerance.compare(DType::Fp64, &[2], &huge, &[2], &huge).unwrap();
+        let huge: Vec<u8> = [1e300f64, 1e300]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let agreement = tolerance
+            .compare(DType::Fp64, &[2], &huge, &[2], &huge)
+            .unwrap();
         assert!(agreement.accepted && agreement.cosine.is_finite());
     }
 
     #[test]
     fn numbers_that_are_not_finite() {
-        let loose = Tolerance::MaxAbsRel { abs_nano: u64::MAX, rel_ppm: u64::MAX };
+        let loose = Tolerance::MaxAbsRel {
+            abs_nano: u64::MAX,
+            rel_ppm: u64::MAX,
+        };
         for tolerance in [loose, Tolerance::Cosine { min_ppm: 0 }] {
             let quiet = f32::from_bits(0x7fc0_0000);
             let other = f32::from_bits(0xffc0_0001);
@@ -331,14 +380,31 @@ mod tests {
     #[test]
     fn integers_are_compared_exactly() {
         let (a, b) = (i64::MAX.to_le_bytes(), (i64::MAX - 1).to_le_bytes());
-        let none = Tolerance::MaxAbsRel { abs_nano: 0, rel_ppm: 0 };
+        let none = Tolerance::MaxAbsRel {
+            abs_nano: 0,
+            rel_ppm: 0,
+        };
         let agreement = none.compare(DType::I64, &[], &a, &[], &b).unwrap();
         assert_eq!((agreement.max_abs, agreement.accepted), (1.0, false));
-        let one = Tolerance::MaxAbsRel { abs_nano: 1_000_000_000, rel_ppm: 0 };
-        assert!(one.compare(DType::U8, &[2], &[3, 255], &[2], &[4, 254]).unwrap().accepted);
-        assert!(!one.compare(DType::U8, &[1], &[3], &[1], &[5]).unwrap().accepted);
+        let one = Tolerance::MaxAbsRel {
+            abs_nano: 1_000_000_000,
+            rel_ppm: 0,
+        };
+        assert!(
+            one.compare(DType::U8, &[2], &[3, 255], &[2], &[4, 254])
+                .unwrap()
+                .accepted
+        );
+        assert!(
+            !one.compare(DType::U8, &[1], &[3], &[1], &[5])
+                .unwrap()
+                .accepted
+        );
         let (a, b) = ((-5i32).to_le_bytes(), 5i32.to_le_bytes());
-        assert_eq!(one.compare(DType::I32, &[], &a, &[], &b).unwrap().max_abs, 10.0);
+        assert_eq!(
+            one.compare(DType::I32, &[], &a, &[], &b).unwrap().max_abs,
+            10.0
+        );
     }
 
     #[test]

@@ -112,13 +112,21 @@ impl Document for Transcript {
             }
             fields::count("calls.inputs", call.inputs.len(), 1024)?;
             fields::count("calls.outputs", call.outputs.len(), 1024)?;
-            if call.inputs.iter().chain(&call.outputs).any(|tensor| tensor.name.len() > 1024) {
+            if call
+                .inputs
+                .iter()
+                .chain(&call.outputs)
+                .any(|tensor| tensor.name.len() > 1024)
+            {
                 return Invalid::new("calls.inputs", "a tensor's name is longer than 1024 bytes");
             }
             if let Some(index) = call.environment
                 && self.environments.len() as u64 <= u64::from(index)
             {
-                return Invalid::new("calls.environment", format!("there is no environment {index}"));
+                return Invalid::new(
+                    "calls.environment",
+                    format!("there is no environment {index}"),
+                );
             }
         }
         Ok(())
@@ -129,7 +137,10 @@ impl Document for Transcript {
 /// `adit transcript chain v1` over `00 ‖ manifest (32) ‖ context u32 LE`.
 pub fn chain_start(manifest: &Hash, context: u32) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(CHAIN_CONTEXT);
-    hasher.update(&[0]).update(manifest.as_bytes()).update(&context.to_le_bytes());
+    hasher
+        .update(&[0])
+        .update(manifest.as_bytes())
+        .update(&context.to_le_bytes());
     Hash::from_bytes(*hasher.finalize().as_bytes())
 }
 
@@ -141,10 +152,15 @@ pub fn chain_start(manifest: &Hash, context: u32) -> Hash {
 /// so that a replay can tell a wrong answer from a right one to another history.
 pub fn chain_next(prev: &Hash, inputs: &[TensorRef]) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(CHAIN_CONTEXT);
-    hasher.update(&[1]).update(prev.as_bytes()).update(&(inputs.len() as u64).to_le_bytes());
+    hasher
+        .update(&[1])
+        .update(prev.as_bytes())
+        .update(&(inputs.len() as u64).to_le_bytes());
     for input in inputs {
         hasher.update(&(input.name.len() as u64).to_le_bytes());
-        hasher.update(input.name.as_bytes()).update(input.hash.as_bytes());
+        hasher
+            .update(input.name.as_bytes())
+            .update(input.hash.as_bytes());
     }
     Hash::from_bytes(*hasher.finalize().as_bytes())
 }
@@ -154,7 +170,10 @@ mod tests {
     use super::*;
 
     fn tensor(name: &str, data: &[u8]) -> TensorRef {
-        TensorRef { name: name.into(), hash: Hash::of(data) }
+        TensorRef {
+            name: name.into(),
+            hash: Hash::of(data),
+        }
     }
 
     #[test]
@@ -206,7 +225,10 @@ mod tests {
             environment: Some(1),
             error: None,
         };
-        let mut transcript = Transcript { environments: vec![Hash::ZERO], calls: vec![call] };
+        let mut transcript = Transcript {
+            environments: vec![Hash::ZERO],
+            calls: vec![call],
+        };
         assert!(Transcript::from_cbor(&transcript.to_cbor()).is_err());
         transcript.environments.push(Hash::of(b"second"));
         assert_eq!(Transcript::from_cbor(&transcript.to_cbor()), Ok(transcript));

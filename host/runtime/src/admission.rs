@@ -10,7 +10,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::bindings::TaskError;
-use crate::executor::{Entry, Executor};
+use crate::executor::Entry;
 use crate::wasi::denied::DENIED_PREFIXES;
 
 /// Largest component file, in bytes.
@@ -82,7 +82,8 @@ pub enum Refusal {
     Invalid(String),
 }
 
-/// Compile a component. The result is native code for [`Executor::prepare`].
+/// Compile a component to native code for [`crate::executor::Executor::prepare`], which makes the
+/// other checks: they need types that only a loaded component has.
 ///
 /// Compiling hostile input can take arbitrary time and memory: call this in a process of its own
 /// that has limits on both ([`crate::worker`] does).
@@ -90,23 +91,21 @@ pub enum Refusal {
 /// # Errors
 ///
 /// [`Refusal`].
-pub fn admit(executor: &Executor, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub fn compile(compiler: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
     if wasm.len() as u64 > COMPONENT_BYTES_MAX {
         return Err(Refusal::TooLarge {
             bytes: wasm.len() as u64,
         });
     }
-    // wasmtime would accept the text format, too, were it compiled in.
     if !wasm.starts_with(b"\0asm") {
         return Err(Refusal::NotWasm);
     }
     if Parser::is_core_wasm(wasm) {
         return Err(Refusal::CoreModule);
     }
-    let invalid = |e: wasmtime::Error| Refusal::Invalid(format!("{e:#}"));
-    let component = Component::from_binary(executor.engine(), wasm).map_err(invalid)?;
-    executor.link(&component)?;
-    component.serialize().map_err(invalid)
+    compiler
+        .precompile_component(wasm)
+        .map_err(|e| Refusal::Invalid(format!("{e:#}")))
 }
 
 /// Refuse imports that are neither implemented nor answered with a denial. wasmtime would refuse

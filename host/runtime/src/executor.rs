@@ -113,30 +113,32 @@ impl Executor {
         self.engine.increment_epoch();
     }
 
-    /// Load code that this build of the runtime compiled.
+    /// Load code that this build of the runtime compiled, link it, and find its entry points.
     ///
     /// # Safety
     ///
-    /// `code` must be what [`admission::admit`] returned, unchanged: it is native code and will
+    /// `code` must be what [`admission::compile`] returned, unchanged: it is native code and will
     /// be executed.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], which cannot happen for code that was admitted by the same engine.
-    pub unsafe fn prepare(&self, code: &[u8]) -> Result<Prepared, Refusal> {
+    /// [`Stop::Refused`] when the component breaks a rule of the engine document;
+    /// [`Stop::HostFault`] when the system does not provide the memory.
+    pub unsafe fn prepare(&self, code: &[u8]) -> Result<Prepared, Stop> {
         // SAFETY: the caller vouches for the bytes.
-        let component = unsafe { Component::deserialize(&self.engine, code) }
-            .map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
-        self.link(&component)
-    }
-
-    /// Link a component and find its entry points.
-    pub(crate) fn link(&self, component: &Component) -> Result<Prepared, Refusal> {
-        admission::check_imports(&self.engine, component)?;
-        let entry = admission::entry(&self.engine, component)?;
+        let component = unsafe { Component::deserialize(&self.engine, code) }.map_err(|e| {
+            if e.is::<std::io::Error>() || e.is::<wasmtime::OutOfMemory>() {
+                Stop::host_fault(format!("compiled code could not be loaded: {e:#}"))
+            } else {
+                // Among these are the engine's limits on tables, memories and instances.
+                Refusal::Invalid(format!("{e:#}")).into()
+            }
+        })?;
+        admission::check_imports(&self.engine, &component)?;
+        let entry = admission::entry(&self.engine, &component)?;
         let mut linker = self.linker.clone();
-        let pre = wasi::denied::link(&mut linker, &self.engine, component)
-            .and_then(|()| linker.instantiate_pre(component))
+        let pre = wasi::denied::link(&mut linker, &self.engine, &component)
+            .and_then(|()| linker.instantiate_pre(&component))
             .map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
         Ok(Prepared { pre, entry })
     }

@@ -15,11 +15,15 @@ pub mod bindings;
 pub mod engine;
 pub mod engine_document;
 pub mod executor;
+pub mod live;
 pub mod meter;
-pub mod nn { pub mod backend; pub mod onnx; pub mod tensor; pub mod host; }
+pub mod nn { pub mod backend; pub mod cache; pub mod convert; pub mod onnx; pub mod pool; pub mod rten; pub mod tensor; pub mod host; }
 pub mod outcome;
 pub mod output;
 pub mod record;
+pub mod replay;
 pub mod state;
 pub mod stop;
+pub mod store;
 pub mod wasi;
+pub mod worker;

@@ -139,6 +139,8 @@ fn stopped(error: &wasmtime::Error, world: World, refused_bytes: Option<u64>) ->
             Stop::Exit(_) => Verdict::because(Status::TaskError, stop.to_string()),
             Stop::Limit { .. } => Verdict::because(Status::LimitExceeded, stop.to_string()),
             Stop::HostFault(_) => Verdict::because(Status::HostFault, stop.to_string()),
+            Stop::Refused(_) => Verdict::because(Status::InvalidComponent, stop.to_string()),
+            Stop::Unavailable(_) => Verdict::because(Status::Unavailable, stop.to_string()),
             Stop::Cancelled => Verdict::because(Status::Cancelled, stop.to_string()),
             Stop::Diverged(divergence) => Verdict {
                 divergence: Some((**divergence).clone()),

@@ -6,6 +6,7 @@
 //! recorded and a replayed run cannot differ in bookkeeping.
 
 use std::fmt;
+use std::sync::Arc;
 
 use adit_protocol::Hash;
 use adit_protocol::manifest::ModelManifest;
@@ -32,7 +33,7 @@ pub enum Request<'a> {
         /// Hash of the manifest made for it.
         hash: Hash,
         /// The manifest.
-        manifest: &'a ModelManifest,
+        manifest: &'a Arc<ModelManifest>,
         /// The model file.
         bytes: Vec<u8>,
     },
@@ -41,7 +42,7 @@ pub enum Request<'a> {
         /// Hash of its manifest.
         hash: Hash,
         /// The manifest.
-        manifest: &'a ModelManifest,
+        manifest: &'a Arc<ModelManifest>,
     },
     /// Open a context on a loaded model.
     InitContext,
@@ -50,7 +51,7 @@ pub enum Request<'a> {
         /// Hash of the model's manifest.
         hash: Hash,
         /// The manifest.
-        manifest: &'a ModelManifest,
+        manifest: &'a Arc<ModelManifest>,
         /// The inputs; they satisfy the manifest.
         inputs: Vec<(String, Tensor)>,
     },

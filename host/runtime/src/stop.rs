@@ -1,5 +1,6 @@
 //! Why the host ended a guest: the errors that host functions raise through wasmtime.
 
+use crate::admission::Refusal;
 use crate::record::Divergence;
 
 /// A reason, raised by a host function, to end the guest. It travels through wasmtime as the
@@ -23,6 +24,12 @@ pub enum Stop {
     /// A replayed guest asked for something that the transcript does not contain.
     #[error("{0}")]
     Diverged(Box<Divergence>),
+    /// Something that the run needs is not here: a model, or the tensors of a replay.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The component cannot be run.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The run was cancelled from outside.
     #[error("the run was cancelled")]
     Cancelled,

@@ -49,8 +49,9 @@ const STEPS: &[Step] = &[
 1. Run it in a sandbox
 
 A WebAssembly component, examples/file-type, reads the folder and asks a neural network (magika, by
-Google) what each file is. It looks at bytes, not at names: two of the names are lies. The component
-sees no network, no disk, no clock of this machine, only its input and the model it was given.",
+Google) what each file is. It looks at bytes, not at names: holiday.jpg and invoice.pdf are not what
+they claim. The component sees no network, no disk and no clock of this machine, only its input and
+the model it was given.",
         act: Act::Classify {
             args: &[
                 "run",
@@ -363,8 +364,8 @@ fn forge_bytes(receipt: &mut [u8]) -> Option<(u64, u64)> {
     }
     let fuel = receipt.get_mut(FUEL_OFFSET..)?.first_chunk_mut::<8>()?;
     let before = u64::from_le_bytes(*fuel);
-    // The lowest bit that is not set, so that the forged amount is the larger one.
-    let after = before | before.wrapping_add(1);
+    // A high bit, so that the forgery is worth its while: about 10^12 of fuel.
+    let after = before ^ 1 << 40;
     *fuel = after.to_le_bytes();
     Some((before, after))
 }
@@ -382,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_forgery_differs_in_one_bit_of_the_fuel() {
-        let mut receipt = [0xA5; RECEIPT_LENGTH];
+        let mut receipt = [0x5A; RECEIPT_LENGTH];
         let original = receipt;
         let (before, after) = forge_bytes(&mut receipt).unwrap();
         assert!(after > before);

@@ -24,9 +24,9 @@ Development tasks of Adit.
 
 usage: cargo xtask COMMAND
 
-  setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the example
-                     tasks and `adit`. Quick when there is nothing to do. --demo: only what the
-                     demo needs, by cargo alone.
+  setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the guests (the
+                     example tasks, and those of tests) and `adit`. Quick when there is nothing to
+                     do. --demo: only what the demo needs, by cargo alone.
   demo               Watch a machine-learning task run in the sandbox, leave a signed receipt,
                      replay bit for bit, and a forged receipt be refused.
   test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.

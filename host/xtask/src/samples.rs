@@ -181,7 +181,7 @@ fn adler32(bytes: &[u8]) -> u32 {
         low = (low + u32::from(*byte)) % 65_521;
         high = (high + low) % 65_521;
     }
-    high << 16 | low
+    (high << 16) | low
 }
 
 /// RFC 2083, section 15.
@@ -190,7 +190,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = crc >> 1 ^ (crc & 1) * 0xEDB8_8320;
+            crc = (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320);
         }
     }
     !crc

@@ -8,20 +8,17 @@ use std::process::Command;
 use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
 use crate::models::{self, MODELS, Model};
-use crate::project::{self, Project, step};
+use crate::project::{self, Package, Project, step};
 
 /// The target that tasks are compiled to.
 pub const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The target that shows the protocol crate to be free of I/O, and that browsers use.
 const BROWSER_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The example tasks, and whether the demo needs them.
-const EXAMPLES: &[(&str, bool)] = &[
-    ("word-count", true),
-    ("file-type", true),
-    ("embed-text", false),
-    ("voice-activity", false),
-];
+/// Folders whose packages are guests.
+const GUESTS: &[&str] = &["examples", "conformance/guests"];
+/// The guests that the demo needs.
+const DEMO_GUESTS: &[&str] = &["word-count", "file-type"];
 
 /// `cargo xtask setup [--demo]`.
 pub fn command(demo: bool) -> Result<()> {
@@ -44,20 +41,43 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
     step("Wasm targets", || add_targets(project, targets))?;
     // Before the examples, since embed-text has its tokenizer compiled in.
     let skipped = step("models", || fetch_models(project, demo))?;
-    step("example tasks", || {
-        let mut build = project.cargo();
-        build.args(["build", "--release", "--target", GUEST_TARGET]);
-        for (name, in_demo) in EXAMPLES {
-            if (*in_demo || !demo) && !skipped.contains(name) {
-                build.args(["-p", name]);
-            }
-        }
-        project::run(&mut build)
-    })?;
-    step("adit", || {
-        project::run(project.cargo().args(["build", "--release", "-p", "adit"]))
-    })?;
+    step("guests", || build_guests(project, demo, &skipped))?;
+    step("adit", || build_adit(project))?;
     Ok(skipped)
+}
+
+/// One by one: cargo builds packages that are named together with the union of the features they
+/// ask of their dependencies, and a component's hash should not depend on its neighbours.
+fn build_guests(project: &Project, demo: bool, skipped: &BTreeSet<&str>) -> Result<()> {
+    for Package {
+        name,
+        manifest_path,
+        ..
+    } in &project.packages
+    {
+        let mut guests = GUESTS.iter().map(|folder| project.root.join(folder));
+        let wanted = guests.any(|folder| manifest_path.starts_with(folder))
+            && (!demo || DEMO_GUESTS.contains(&name.as_str()))
+            && !skipped.contains(name.as_str());
+        if wanted {
+            let mut build = project.cargo();
+            build.args(["build", "--release", "--target", GUEST_TARGET, "-p", name]);
+            project::run(&mut build)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds `adit` with the features that its dependencies have in the workspace's tests.
+///
+/// Cargo decides on features by what is selected. With `-p adit` alone, `cargo test` would compile
+/// wasmtime a second time, which takes minutes. Selecting the workspace, and any one test of it so
+/// that development dependencies count, but of all targets only these two, makes both the same.
+fn build_adit(project: &Project) -> Result<()> {
+    let mut build = project.cargo();
+    build.args(["build", "--release", "--workspace"]);
+    build.args(["--bin", "adit", "--test", "workspace"]);
+    project::run(&mut build)
 }
 
 /// Adds what is missing of `targets` to the toolchain that rust-toolchain.toml names.

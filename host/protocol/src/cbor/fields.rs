@@ -14,14 +14,20 @@ pub struct Invalid {
 
 impl Invalid {
     pub(crate) fn new<T>(field: &'static str, detail: impl Into<String>) -> Result<T, Invalid> {
-        Err(Invalid { field, detail: detail.into() })
+        Err(Invalid {
+            field,
+            detail: detail.into(),
+        })
     }
 }
 
 /// Refuses more than `max` entries.
 pub(crate) fn count(field: &'static str, found: usize, max: usize) -> Result<(), Invalid> {
     if found > max {
-        return Invalid::new(field, format!("it has {found} entries, at most {max} are allowed"));
+        return Invalid::new(
+            field,
+            format!("it has {found} entries, at most {max} are allowed"),
+        );
     }
     Ok(())
 }
@@ -30,7 +36,10 @@ pub(crate) fn count(field: &'static str, found: usize, max: usize) -> Result<(),
 /// lines on the terminal of whoever reads it.
 pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), Invalid> {
     if text.len() > max {
-        return Invalid::new(field, format!("it has {} bytes, at most {max} are allowed", text.len()));
+        return Invalid::new(
+            field,
+            format!("it has {} bytes, at most {max} are allowed", text.len()),
+        );
     }
     if text.chars().any(char::is_control) {
         return Invalid::new(field, "it has a control character");
@@ -61,7 +70,8 @@ pub(crate) mod amount {
             Err(_) => {
                 let bytes = value.to_be_bytes();
                 let zeros = value.leading_zeros() as usize / 8;
-                e.tag(IanaTag::PosBignum)?.bytes(bytes.get(zeros..).unwrap_or(&bytes))?
+                e.tag(IanaTag::PosBignum)?
+                    .bytes(bytes.get(zeros..).unwrap_or(&bytes))?
             }
         };
         Ok(())
@@ -80,7 +90,9 @@ pub(crate) mod amount {
         if bytes.len() > 16 {
             return Err(error("an amount has at most 128 bits"));
         }
-        Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
     }
 }
 
@@ -97,11 +109,17 @@ mod tests {
     #[test]
     fn amounts_take_their_shortest_form() {
         assert_eq!(encode(0), [0]);
-        assert_eq!(encode(u64::MAX.into()), [0x1b, 255, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(
+            encode(u64::MAX.into()),
+            [0x1b, 255, 255, 255, 255, 255, 255, 255, 255]
+        );
         assert_eq!(encode(1 << 64), [0xc2, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         for value in [0, 23, 24, u64::MAX.into(), 1 << 64, 1 << 127, u128::MAX] {
             let bytes = encode(value);
-            assert_eq!(amount::decode(&mut Decoder::new(&bytes), &mut ()).unwrap(), value);
+            assert_eq!(
+                amount::decode(&mut Decoder::new(&bytes), &mut ()).unwrap(),
+                value
+            );
         }
         let long: Vec<u8> = [0xc2, 0x51].into_iter().chain([1; 17]).collect();
         assert!(amount::decode(&mut Decoder::new(&long), &mut ()).is_err());

@@ -52,7 +52,12 @@ impl<V> From<BTreeMap<String, V>> for SortedMap<V> {
 
 impl<K: Into<String>, V> FromIterator<(K, V)> for SortedMap<V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> SortedMap<V> {
-        SortedMap(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+        SortedMap(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect(),
+        )
     }
 }
 
@@ -109,11 +114,15 @@ mod tests {
 
     #[test]
     fn keys_are_encoded_by_length_then_bytes() {
-        let map: SortedMap<u64> = [("aa", 1), ("b", 2), ("a", 3), ("", 4)].into_iter().collect();
+        let map: SortedMap<u64> = [("aa", 1), ("b", 2), ("a", 3), ("", 4)]
+            .into_iter()
+            .collect();
         let bytes = minicbor::to_vec(&map).unwrap();
         assert_eq!(
             bytes,
-            [0xa4, 0x60, 4, 0x61, b'a', 3, 0x61, b'b', 2, 0x62, b'a', b'a', 1]
+            [
+                0xa4, 0x60, 4, 0x61, b'a', 3, 0x61, b'b', 2, 0x62, b'a', b'a', 1
+            ]
         );
         assert_eq!(minicbor::decode::<SortedMap<u64>>(&bytes).unwrap(), map);
     }

@@ -91,14 +91,26 @@ pub trait Document: Sized + Encode<()> + for<'b> Decode<'b, ()> {
     /// # Errors
     /// [`DecodeError`], which names the document and the first rule that is broken.
     fn from_cbor(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let fail = |reason| DecodeError { document: Self::NAME, reason };
+        let fail = |reason| DecodeError {
+            document: Self::NAME,
+            reason,
+        };
         if bytes.len() > Self::MAX_LEN {
-            return Err(fail(Reason::TooLong { found: bytes.len(), max: Self::MAX_LEN }));
+            return Err(fail(Reason::TooLong {
+                found: bytes.len(),
+                max: Self::MAX_LEN,
+            }));
         }
-        let bounds = scan::Bounds { items: Self::MAX_ITEMS, text: Self::MAX_TEXT };
+        let bounds = scan::Bounds {
+            items: Self::MAX_ITEMS,
+            text: Self::MAX_TEXT,
+        };
         scan::scan(bytes, &bounds).map_err(fail)?;
-        let document: Self = minicbor::decode(bytes)
-            .map_err(|error| fail(Reason::Malformed { detail: error.to_string() }))?;
+        let document: Self = minicbor::decode(bytes).map_err(|error| {
+            fail(Reason::Malformed {
+                detail: error.to_string(),
+            })
+        })?;
         document.validate()?;
         let again = document.to_cbor();
         if again != bytes {
@@ -114,10 +126,11 @@ pub trait Document: Sized + Encode<()> + for<'b> Decode<'b, ()> {
     /// # Errors
     /// [`DecodeError`] with [`Reason::Invalid`].
     fn validate(&self) -> Result<(), DecodeError> {
-        self.check().map_err(|Invalid { field, detail }| DecodeError {
-            document: Self::NAME,
-            reason: Reason::Invalid { field, detail },
-        })
+        self.check()
+            .map_err(|Invalid { field, detail }| DecodeError {
+                document: Self::NAME,
+                reason: Reason::Invalid { field, detail },
+            })
     }
 
     /// The BLAKE3 hash of the encoding: the document's name everywhere else.
@@ -128,7 +141,9 @@ pub trait Document: Sized + Encode<()> + for<'b> Decode<'b, ()> {
 
 /// Bytes that are not the document they were taken for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("this is not a valid {document}: {reason}; hint: it was damaged, written by another version, or is another kind of file")]
+#[error(
+    "this is not a valid {document}: {reason}; hint: it was damaged, written by another version, or is another kind of file"
+)]
 pub struct DecodeError {
     /// The document that was expected.
     pub document: &'static str,
@@ -194,7 +209,9 @@ pub enum Reason {
         detail: String,
     },
     /// Encoding the decoded document gives other bytes: it has a field that is not known.
-    #[error("it has a field that this version does not know, or another form of one, from byte {offset} on")]
+    #[error(
+        "it has a field that this version does not know, or another form of one, from byte {offset} on"
+    )]
     NotReproduced {
         /// The first byte that differs.
         offset: usize,

@@ -18,7 +18,11 @@ pub(super) struct Bounds {
 
 /// Checks that `bytes` are exactly one data item in deterministic encoding within `bounds`.
 pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<(), Reason> {
-    let mut scanner = Scanner { bytes, at: 0, bounds };
+    let mut scanner = Scanner {
+        bytes,
+        at: 0,
+        bounds,
+    };
     scanner.item(MAX_DEPTH)?;
     if scanner.at == bytes.len() {
         Ok(())
@@ -39,14 +43,18 @@ impl<'a> Scanner<'a> {
     }
 
     fn take(&mut self, count: u64) -> Result<&'a [u8], Reason> {
-        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        let end = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.at.checked_add(count));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
         match taken {
             Some(taken) => {
                 self.at += taken.len();
                 Ok(taken)
             }
-            None => Err(Reason::CutOff { offset: self.bytes.len() }),
+            None => Err(Reason::CutOff {
+                offset: self.bytes.len(),
+            }),
         }
     }
 
@@ -68,16 +76,33 @@ impl<'a> Scanner<'a> {
         if major == 7 {
             return self.refuse(offset, "a float or an unassigned simple value");
         }
-        let argument = self.take(width)?.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let argument = self
+            .take(width)?
+            .iter()
+            .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
         if argument < least {
-            return self.refuse(offset, "an integer or length that is not in its shortest form");
+            return self.refuse(
+                offset,
+                "an integer or length that is not in its shortest form",
+            );
         }
         Ok((major, argument))
     }
 
-    fn bounded(&self, offset: usize, what: &'static str, found: u64, max: usize) -> Result<(), Reason> {
+    fn bounded(
+        &self,
+        offset: usize,
+        what: &'static str,
+        found: u64,
+        max: usize,
+    ) -> Result<(), Reason> {
         if found > max as u64 {
-            Err(Reason::OverBound { offset, what, found, max: max as u64 })
+            Err(Reason::OverBound {
+                offset,
+                what,
+                found,
+                max: max as u64,
+            })
         } else {
             Ok(())
         }
@@ -132,7 +157,10 @@ impl<'a> Scanner<'a> {
             // No key needs nesting, so none is allowed any.
             self.item(0)?;
             let key = self.bytes.get(start..self.at).unwrap_or_default();
-            if key.first().is_some_and(|initial| !matches!(initial >> 5, 0 | 3)) {
+            if key
+                .first()
+                .is_some_and(|initial| !matches!(initial >> 5, 0 | 3))
+            {
                 return self.refuse(start, "a key that is neither an integer nor a text");
             }
             if key <= previous {
@@ -200,24 +228,85 @@ mod tests {
             (&[0x1a, 0, 0, 255, 255], not(0, shortest)),
             (&[0x58, 1, 9], not(0, shortest)),
             (&[0x1c], not(0, "a reserved initial byte")),
-            (&[0x9f, 0xff], not(0, "a length that is not given in advance")),
-            (&[0xf9, 0, 0], not(0, "a float or an unassigned simple value")),
+            (
+                &[0x9f, 0xff],
+                not(0, "a length that is not given in advance"),
+            ),
+            (
+                &[0xf9, 0, 0],
+                not(0, "a float or an unassigned simple value"),
+            ),
             (&[0xf8, 32], not(0, "a float or an unassigned simple value")),
             (&[0x20], not(0, "a kind of value that no document uses")),
             (&[0xf6], not(0, "a kind of value that no document uses")),
-            (&[0xc1, 0x00], not(0, "a kind of value that no document uses")),
+            (
+                &[0xc1, 0x00],
+                not(0, "a kind of value that no document uses"),
+            ),
             (&[0x62, 0xff, 0xff], not(0, "a text that is not UTF-8")),
             (&[0xa2, 0x01, 0x00, 0x00, 0x00], not(3, order)),
             (&[0xa2, 0x01, 0x00, 0x01, 0x00], not(3, order)),
-            (&[0xa2, 0x62, b'a', b'a', 0x01, 0x61, b'b', 0x02], not(5, order)),
-            (&[0xa1, 0x41, 0x00, 0x00], not(1, "a key that is neither an integer nor a text")),
-            (&[0xc2, 0x48, 1, 0, 0, 0, 0, 0, 0, 0], not(1, "a large integer that is not 9 to 16 bytes")),
-            (&[0xc2, 0x49, 0, 1, 0, 0, 0, 0, 0, 0, 0], not(1, "a large integer with a leading zero")),
-            (&[0x85], Err(Reason::OverBound { offset: 0, what: "array", found: 5, max: 4 })),
-            (&[0x65], Err(Reason::OverBound { offset: 0, what: "text", found: 5, max: 4 })),
-            (&[0x58, 65], Err(Reason::OverBound { offset: 0, what: "byte string", found: 65, max: 64 })),
-            (&[0x81; 9], Err(Reason::OverBound { offset: 8, what: "nesting", found: 9, max: 8 })),
-            (&[0xa1, 0x80], Err(Reason::OverBound { offset: 1, what: "nesting", found: 9, max: 8 })),
+            (
+                &[0xa2, 0x62, b'a', b'a', 0x01, 0x61, b'b', 0x02],
+                not(5, order),
+            ),
+            (
+                &[0xa1, 0x41, 0x00, 0x00],
+                not(1, "a key that is neither an integer nor a text"),
+            ),
+            (
+                &[0xc2, 0x48, 1, 0, 0, 0, 0, 0, 0, 0],
+                not(1, "a large integer that is not 9 to 16 bytes"),
+            ),
+            (
+                &[0xc2, 0x49, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+                not(1, "a large integer with a leading zero"),
+            ),
+            (
+                &[0x85],
+                Err(Reason::OverBound {
+                    offset: 0,
+                    what: "array",
+                    found: 5,
+                    max: 4,
+                }),
+            ),
+            (
+                &[0x65],
+                Err(Reason::OverBound {
+                    offset: 0,
+                    what: "text",
+                    found: 5,
+                    max: 4,
+                }),
+            ),
+            (
+                &[0x58, 65],
+                Err(Reason::OverBound {
+                    offset: 0,
+                    what: "byte string",
+                    found: 65,
+                    max: 64,
+                }),
+            ),
+            (
+                &[0x81; 9],
+                Err(Reason::OverBound {
+                    offset: 8,
+                    what: "nesting",
+                    found: 9,
+                    max: 8,
+                }),
+            ),
+            (
+                &[0xa1, 0x80],
+                Err(Reason::OverBound {
+                    offset: 1,
+                    what: "nesting",
+                    found: 9,
+                    max: 8,
+                }),
+            ),
         ] {
             assert_eq!(check(bytes), expected, "{bytes:x?}");
         }

@@ -41,31 +41,58 @@ pub struct ScryptCost {
 
 impl ScryptCost {
     /// What polkadot-js uses for new files: N = 2^17, 128 MiB, a good part of a second.
-    pub const STANDARD: ScryptCost = ScryptCost { log_n: 17, p: 1, r: 8 };
+    pub const STANDARD: ScryptCost = ScryptCost {
+        log_n: 17,
+        p: 1,
+        r: 8,
+    };
     /// What it used before: N = 2^15, 32 MiB. For tests and small machines.
-    pub const LIGHT: ScryptCost = ScryptCost { log_n: 15, p: 1, r: 8 };
+    pub const LIGHT: ScryptCost = ScryptCost {
+        log_n: 15,
+        p: 1,
+        r: 8,
+    };
     /// Every set that may stand in a file.
     pub const ALLOWED: [ScryptCost; 6] = [
-        ScryptCost { log_n: 13, p: 10, r: 8 },
-        ScryptCost { log_n: 14, p: 5, r: 8 },
-        ScryptCost { log_n: 15, p: 3, r: 8 },
+        ScryptCost {
+            log_n: 13,
+            p: 10,
+            r: 8,
+        },
+        ScryptCost {
+            log_n: 14,
+            p: 5,
+            r: 8,
+        },
+        ScryptCost {
+            log_n: 15,
+            p: 3,
+            r: 8,
+        },
         ScryptCost::LIGHT,
-        ScryptCost { log_n: 16, p: 2, r: 8 },
+        ScryptCost {
+            log_n: 16,
+            p: 2,
+            r: 8,
+        },
         ScryptCost::STANDARD,
     ];
 
     fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];
         let words = [1u32 << self.log_n, self.p, self.r];
-        for (to, from) in bytes.iter_mut().zip(words.iter().flat_map(|word| word.to_le_bytes())) {
+        for (to, from) in bytes
+            .iter_mut()
+            .zip(words.iter().flat_map(|word| word.to_le_bytes()))
+        {
             *to = from;
         }
         bytes
     }
 
     fn key(self, password: &str, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
-        let params = scrypt::Params::new(self.log_n, self.r, self.p, 32)
-            .map_err(|_| KeystoreError::Cost)?;
+        let params =
+            scrypt::Params::new(self.log_n, self.r, self.p, 32).map_err(|_| KeystoreError::Cost)?;
         let mut key = Zeroizing::new([0; 32]);
         scrypt::scrypt(password.as_bytes(), salt, &params, &mut *key)
             .map_err(|_| KeystoreError::Cost)?;
@@ -97,31 +124,43 @@ struct EncodingInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeystoreError {
     /// Longer than [`MAX_FILE`].
-    #[error("the file has {0} bytes, a keystore has at most 65536; hint: this is another kind of file")]
+    #[error(
+        "the file has {0} bytes, a keystore has at most 65536; hint: this is another kind of file"
+    )]
     TooLong(usize),
     /// Not the JSON of a keystore.
     #[error("the file is not a keystore: {0}; hint: give the JSON file that the wallet exported")]
     Json(String),
     /// A keystore of another kind.
-    #[error("the keystore has {what}, this program reads version 3 with an encrypted sr25519 key; hint: export it again from a current wallet")]
+    #[error(
+        "the keystore has {what}, this program reads version 3 with an encrypted sr25519 key; hint: export it again from a current wallet"
+    )]
     Unsupported {
         /// What is not supported.
         what: String,
     },
     /// The encrypted part is not laid out as it should be.
-    #[error("the keystore's encrypted part is malformed; hint: the file was damaged, export it again")]
+    #[error(
+        "the keystore's encrypted part is malformed; hint: the file was damaged, export it again"
+    )]
     Malformed,
     /// Scrypt parameters outside [`ScryptCost::ALLOWED`].
-    #[error("the keystore asks for scrypt parameters that no wallet uses; hint: the file was altered to exhaust this machine")]
+    #[error(
+        "the keystore asks for scrypt parameters that no wallet uses; hint: the file was altered to exhaust this machine"
+    )]
     Cost,
     /// The password does not open the file.
-    #[error("the password does not open the keystore; hint: check the password, or the file was damaged")]
+    #[error(
+        "the password does not open the keystore; hint: check the password, or the file was damaged"
+    )]
     Password,
     /// No password at all, which polkadot-js would take as "not encrypted".
     #[error("the password is empty; hint: a key is stored under a password only")]
     EmptyPassword,
     /// What was decrypted is no keypair, or not that of the file's address.
-    #[error("the keystore opened, but its key does not fit {what}; hint: the file was put together from others")]
+    #[error(
+        "the keystore opened, but its key does not fit {what}; hint: the file was put together from others"
+    )]
     Mismatch {
         /// What it does not fit.
         what: &'static str,
@@ -180,7 +219,11 @@ impl Keystore {
         }
         let keystore: Keystore =
             serde_json::from_slice(json).map_err(|error| KeystoreError::Json(error.to_string()))?;
-        let EncodingInfo { content, kind, version } = &keystore.encoding;
+        let EncodingInfo {
+            content,
+            kind,
+            version,
+        } = &keystore.encoding;
         let unsupported = |what: String| Err(KeystoreError::Unsupported { what });
         if version != "3" {
             return unsupported(format!("version {version:?}"));
@@ -216,7 +259,9 @@ impl Keystore {
         if password.is_empty() {
             return Err(KeystoreError::EmptyPassword);
         }
-        let encoded = STANDARD.decode(&self.encoded).map_err(|_| KeystoreError::Malformed)?;
+        let encoded = STANDARD
+            .decode(&self.encoded)
+            .map_err(|_| KeystoreError::Malformed)?;
         if encoded.len() != ENCODED_LEN {
             return Err(KeystoreError::Malformed);
         }
@@ -233,11 +278,13 @@ impl Keystore {
             .map(Zeroizing::new)
             .map_err(|_| KeystoreError::Password)?;
         let keypair = parse_plain(&plain)?;
-        let claimed = self
-            .claimed_public()
-            .map_err(|_| KeystoreError::Mismatch { what: "any address in the file" })?;
+        let claimed = self.claimed_public().map_err(|_| KeystoreError::Mismatch {
+            what: "any address in the file",
+        })?;
         if claimed != keypair.public() {
-            return Err(KeystoreError::Mismatch { what: "the address in the file" });
+            return Err(KeystoreError::Mismatch {
+                what: "the address in the file",
+            });
         }
         Ok(keypair)
     }
@@ -253,7 +300,62 @@ fn parse_plain(plain: &[u8]) -> Result<Keypair, KeystoreError> {
     }
     let keypair = Keypair::from_secret_bytes(secret).ok_or_else(malformed)?;
     if keypair.public().to_bytes() != public {
-        return Err(KeystoreError::Mismatch { what: "its own public key" });
+        return Err(KeystoreError::Mismatch {
+            what: "its own public key",
+        });
     }
     Ok(keypair)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_laid_out_as_n_p_r() {
+        assert_eq!(
+            ScryptCost::LIGHT.to_bytes(),
+            [0, 128, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0]
+        );
+        assert_eq!(
+            ScryptCost::STANDARD.to_bytes(),
+            [0, 0, 2, 0, 1, 0, 0, 0, 8, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn the_decrypted_part_is_checked() {
+        let (alice, bob) = (Keypair::from_seed([1; 32]), Keypair::from_seed([2; 32]));
+        let plain = |secret: &Keypair, public: &Keypair| {
+            [
+                &HEADER[..],
+                &*secret.secret_bytes(),
+                &DIVIDER,
+                &public.public().to_bytes(),
+            ]
+            .concat()
+        };
+        let good = plain(&alice, &alice);
+        assert_eq!(good.len(), PLAIN_LEN);
+        assert_eq!(parse_plain(&good).unwrap().public(), alice.public());
+        assert_eq!(
+            parse_plain(&plain(&alice, &bob)).unwrap_err(),
+            KeystoreError::Mismatch {
+                what: "its own public key"
+            }
+        );
+        for (at, length) in [(0, 117), (82, 117), (0, 116), (0, 118)] {
+            let mut bad = good.clone();
+            bad.resize(length, 0);
+            if length == PLAIN_LEN {
+                bad[at] ^= 1;
+            }
+            assert!(parse_plain(&bad).is_err(), "{at} {length}");
+        }
+        // A scalar of zero has the identity as its public key.
+        let mut zero = good;
+        zero[16..48].fill(0);
+        zero[85..].fill(0);
+        assert_eq!(parse_plain(&zero).unwrap_err(), KeystoreError::Malformed);
+    }
 }

@@ -15,13 +15,19 @@ const MAX_PHRASE: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MnemonicError {
     /// The number of words.
-    #[error("a phrase has 12, 15, 18, 21 or 24 words, this one has {0}; hint: was a word left out?")]
+    #[error(
+        "a phrase has 12, 15, 18, 21 or 24 words, this one has {0}; hint: was a word left out?"
+    )]
     WordCount(usize),
     /// A word that is not on the list. The word itself is secret and not repeated here.
-    #[error("word {0} of the phrase is not on the BIP39 list of English words; hint: check its spelling")]
+    #[error(
+        "word {0} of the phrase is not on the BIP39 list of English words; hint: check its spelling"
+    )]
     UnknownWord(usize),
     /// All words are on the list, but do not belong together.
-    #[error("the words are no valid phrase (the checksum does not fit); hint: check the words and their order")]
+    #[error(
+        "the words are no valid phrase (the checksum does not fit); hint: check the words and their order"
+    )]
     Checksum,
     /// The text is far longer than any phrase.
     #[error("the phrase is too long; hint: give the words alone, a space between two")]
@@ -77,7 +83,10 @@ mod tests {
             assert_eq!(phrase.split(' ').count(), usize::from(length) * 3 / 4);
             assert_eq!(*to_entropy(&phrase).unwrap(), entropy);
         }
-        assert_eq!(from_entropy(&[0; 15]).unwrap_err(), MnemonicError::EntropyLength(15));
+        assert_eq!(
+            from_entropy(&[0; 15]).unwrap_err(),
+            MnemonicError::EntropyLength(15)
+        );
         // The first vector of BIP39.
         let zeros = from_entropy(&[0; 16]).unwrap();
         assert_eq!(*zeros, "abandon ".repeat(11) + "about");
@@ -86,12 +95,21 @@ mod tests {
     #[test]
     fn errors_say_which_word() {
         let phrase = "abandon ".repeat(11) + "about";
-        assert_eq!(to_entropy("abandon about").unwrap_err(), MnemonicError::WordCount(2));
+        assert_eq!(
+            to_entropy("abandon about").unwrap_err(),
+            MnemonicError::WordCount(2)
+        );
         let unknown = phrase.replacen("abandon", "abandom", 1);
-        assert_eq!(to_entropy(&unknown).unwrap_err(), MnemonicError::UnknownWord(1));
+        assert_eq!(
+            to_entropy(&unknown).unwrap_err(),
+            MnemonicError::UnknownWord(1)
+        );
         let checksum = "abandon ".repeat(12);
         assert_eq!(to_entropy(&checksum).unwrap_err(), MnemonicError::Checksum);
-        assert_eq!(to_entropy(&phrase.repeat(9)).unwrap_err(), MnemonicError::TooLong);
+        assert_eq!(
+            to_entropy(&phrase.repeat(9)).unwrap_err(),
+            MnemonicError::TooLong
+        );
         assert!(to_entropy(&phrase.replace(' ', "\n  ")).is_ok());
     }
 }

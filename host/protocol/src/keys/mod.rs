@@ -18,7 +18,7 @@ use std::fmt;
 use schnorrkel::context::attach_rng;
 use schnorrkel::{ExpansionMode, MiniSecretKey, Signature, signing_context};
 use thiserror::Error;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::rand_core::{CryptoRng, RngCore};
 
@@ -64,8 +64,9 @@ impl Keypair {
         message: &[u8],
         rng: &mut (impl CryptoRng + RngCore),
     ) -> [u8; 64] {
-        // One draw from the caller's generator keeps its trait bounds out of schnorrkel's types.
-        self.0.sign(attach_rng(signing_context(context).bytes(message), rng)).to_bytes()
+        self.0
+            .sign(attach_rng(signing_context(context).bytes(message), rng))
+            .to_bytes()
     }
 
     pub(crate) fn from_mini_secret(secret: &MiniSecretKey) -> Keypair {
@@ -79,10 +80,11 @@ impl Keypair {
 
     /// The inverse of [`Keypair::secret_bytes`]; `None` if the scalar is out of range or zero.
     pub(crate) fn from_secret_bytes(bytes: &[u8; 64]) -> Option<Keypair> {
-        let mut secret = schnorrkel::SecretKey::from_ed25519_bytes(bytes).ok()?;
-        let public = secret.to_public();
-        let keypair = Keypair(schnorrkel::Keypair { secret: secret.clone(), public });
-        secret.zeroize();
+        let keypair = Keypair(
+            schnorrkel::SecretKey::from_ed25519_bytes(bytes)
+                .ok()?
+                .to_keypair(),
+        );
         PublicKey::from_bytes(&keypair.public().to_bytes()).ok()?;
         Some(keypair)
     }
@@ -103,7 +105,9 @@ pub struct PublicKey(schnorrkel::PublicKey);
 pub enum PublicKeyError {
     /// All bytes are zero: the identity, under which anyone can sign. Ristretto has no other
     /// point of small order.
-    #[error("a key of zeros is refused, since anyone can sign under it; hint: a field was left empty")]
+    #[error(
+        "a key of zeros is refused, since anyone can sign under it; hint: a field was left empty"
+    )]
     Zero,
     /// The bytes encode no point.
     #[error("the 32 bytes are not a public key; hint: it was altered, or is a key of another kind")]
@@ -112,7 +116,9 @@ pub enum PublicKeyError {
 
 /// A signature that does not fit key, context and message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the signature does not fit; hint: the message was altered, or another key or context signed it")]
+#[error(
+    "the signature does not fit; hint: the message was altered, or another key or context signed it"
+)]
 pub struct BadSignature;
 
 impl PublicKey {

@@ -23,13 +23,17 @@ const MAX_TEXT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// Not base 58, or of a length that no address of a key has.
-    #[error("this is not an address; hint: an address is about 48 letters and digits, without 0, O, I and l")]
+    #[error(
+        "this is not an address; hint: an address is about 48 letters and digits, without 0, O, I and l"
+    )]
     Malformed,
     /// The last two bytes do not fit the others.
     #[error("the address has a typing error (its checksum does not fit); hint: copy it again")]
     Checksum,
     /// The address is of another network.
-    #[error("the address is of the network with prefix {found}, not {expected}; hint: choose the address of this network in your wallet")]
+    #[error(
+        "the address is of the network with prefix {found}, not {expected}; hint: choose the address of this network in your wallet"
+    )]
     Prefix {
         /// The prefix asked for.
         expected: u16,
@@ -56,7 +60,14 @@ pub fn encode(key: &PublicKey, prefix: u16) -> String {
 /// [`AddressError`].
 pub fn decode(text: &str, prefix: u16) -> Result<PublicKey, AddressError> {
     let (found, key) = decode_any(text)?;
-    if found == prefix { Ok(key) } else { Err(AddressError::Prefix { expected: prefix, found }) }
+    if found == prefix {
+        Ok(key)
+    } else {
+        Err(AddressError::Prefix {
+            expected: prefix,
+            found,
+        })
+    }
 }
 
 /// Reads an address of any network; returns its prefix too.
@@ -67,9 +78,15 @@ pub fn decode_any(text: &str) -> Result<(u16, PublicKey), AddressError> {
     if text.len() > MAX_TEXT {
         return Err(AddressError::Malformed);
     }
-    let bytes = bs58::decode(text).into_vec().map_err(|_| AddressError::Malformed)?;
-    let (body, sum) = bytes.split_last_chunk::<2>().ok_or(AddressError::Malformed)?;
-    let (prefix, key) = body.split_last_chunk::<32>().ok_or(AddressError::Malformed)?;
+    let bytes = bs58::decode(text)
+        .into_vec()
+        .map_err(|_| AddressError::Malformed)?;
+    let (body, sum) = bytes
+        .split_last_chunk::<2>()
+        .ok_or(AddressError::Malformed)?;
+    let (prefix, key) = body
+        .split_last_chunk::<32>()
+        .ok_or(AddressError::Malformed)?;
     let prefix = match *prefix {
         [one @ 0..=63] => u16::from(one),
         [first @ 64..=127, second] => {
@@ -100,7 +117,10 @@ fn prefix_bytes(prefix: u16) -> Vec<u8> {
 }
 
 fn checksum(body: &[u8]) -> [u8; 2] {
-    let digest = Blake2b512::new().chain_update(b"SS58PRE").chain_update(body).finalize();
+    let digest = Blake2b512::new()
+        .chain_update(b"SS58PRE")
+        .chain_update(body)
+        .finalize();
     let [first, second, ..] = <[u8; 64]>::from(digest);
     [first, second]
 }
@@ -119,10 +139,16 @@ mod tests {
         assert_eq!(decode(ALICE, GENERIC_PREFIX), Ok(key));
         assert_eq!(
             decode(ALICE, 0),
-            Err(AddressError::Prefix { expected: 0, found: 42 })
+            Err(AddressError::Prefix {
+                expected: 0,
+                found: 42
+            })
         );
         // The same key on Polkadot (prefix 0), as its explorers show it.
-        assert_eq!(encode(&key, 0), "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5");
+        assert_eq!(
+            encode(&key, 0),
+            "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5"
+        );
     }
 
     #[test]
@@ -137,7 +163,10 @@ mod tests {
     fn damaged_addresses_are_refused() {
         let mut changed = ALICE.to_owned();
         changed.replace_range(10..11, "c");
-        assert_eq!(decode(&changed, GENERIC_PREFIX), Err(AddressError::Checksum));
+        assert_eq!(
+            decode(&changed, GENERIC_PREFIX),
+            Err(AddressError::Checksum)
+        );
         for text in ["", "5", "0OIl", &ALICE[..40], &ALICE.repeat(2), "é"] {
             assert!(decode(text, GENERIC_PREFIX).is_err(), "{text}");
         }
@@ -148,6 +177,9 @@ mod tests {
             bytes.extend_from_slice(&sum);
             bs58::encode(bytes).into_string()
         };
-        assert_eq!(decode(&zero, GENERIC_PREFIX), Err(AddressError::Key(PublicKeyError::Zero)));
+        assert_eq!(
+            decode(&zero, GENERIC_PREFIX),
+            Err(AddressError::Key(PublicKeyError::Zero))
+        );
     }
 }

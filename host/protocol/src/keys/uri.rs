@@ -61,7 +61,9 @@ pub(super) fn keypair(uri: &str) -> Result<Keypair, UriError> {
         None if secret.is_empty() => mnemonic::mini_secret(DEV_PHRASE, password)?,
         None => mnemonic::mini_secret(secret, password)?,
     };
-    Ok(junctions.iter().fold(Keypair::from_mini_secret(&mini), derive))
+    Ok(junctions
+        .iter()
+        .fold(Keypair::from_mini_secret(&mini), derive))
 }
 
 fn seed(digits: &str) -> Result<MiniSecretKey, UriError> {
@@ -70,7 +72,9 @@ fn seed(digits: &str) -> Result<MiniSecretKey, UriError> {
         return Err(UriError::Seed);
     }
     for (position, digit) in digits.chars().enumerate() {
-        let value = digit.to_digit(16).and_then(|value| u8::try_from(value).ok());
+        let value = digit
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok());
         let value = value.ok_or(UriError::Seed)?;
         if let Some(byte) = bytes.get_mut(position / 2) {
             *byte = *byte << 4 | value;
@@ -99,7 +103,10 @@ fn parse_junctions(mut path: &str) -> Result<Vec<Junction>, UriError> {
         if junctions.len() == MAX_JUNCTIONS {
             return Err(UriError::TooLong);
         }
-        junctions.push(Junction { hard, code: chain_code(name) });
+        junctions.push(Junction {
+            hard,
+            code: chain_code(name),
+        });
         path = next;
     }
     Ok(junctions)
@@ -150,7 +157,9 @@ struct NonceRng(blake3::OutputReader);
 impl NonceRng {
     fn new(parent: &Keypair, junction: &Junction) -> NonceRng {
         let mut hasher = blake3::Hasher::new_derive_key("adit soft derivation nonce v1");
-        hasher.update(&*parent.secret_bytes()).update(&junction.code);
+        hasher
+            .update(&*parent.secret_bytes())
+            .update(&junction.code);
         NonceRng(hasher.finalize_xof())
     }
 }
@@ -179,3 +188,89 @@ impl RngCore for NonceRng {
 }
 
 impl CryptoRng for NonceRng {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::hex_digits;
+
+    fn public(uri: &str) -> String {
+        hex_digits(&keypair(uri).unwrap().public().to_bytes())
+    }
+
+    #[test]
+    fn keys_are_those_of_polkadot_js() {
+        // Each made by @polkadot/keyring's addFromUri.
+        for (uri, key) in [
+            (
+                "//Alice",
+                "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d",
+            ),
+            (
+                "//Alice//stash",
+                "be5ddb1579b72e84524fc29e78609e3caf42e85aa118ebfe0b0ad404b5bdd25f",
+            ),
+            (
+                "//Alice/soft",
+                "02cfd83074aefc9955af4034d19b3780d47a52e158ababec8ec012b2295f1c5b",
+            ),
+            (
+                "bottom drive obey lake curtain smoke basket hold race lonely fit walk//hard/7///pass word",
+                "1e5112c2072b14b1f711b21605b4f75622c33185e4b935247d28ef95615d8e7e",
+            ),
+            (
+                "//a-name-that-is-longer-than-thirty-two-bytes-altogether/18446744073709551615",
+                "de2834034e6f295b99ac1758497eb188d3a4710912c418df1ffdd72ff0049069",
+            ),
+            (
+                "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about///Substrate",
+                "7ca8f71a700a713e470b93fd69e9e43ba08abac5fdeb7cb349c7fc157c72b803",
+            ),
+            (
+                "0x1111111111111111111111111111111111111111111111111111111111111111//x",
+                "ca1d5366984ca6d72dba2e003f4c3cb274d7874b138244c31c632c8dfb4f9d0e",
+            ),
+        ] {
+            assert_eq!(public(uri), key, "{uri}");
+        }
+    }
+
+    #[test]
+    fn soft_derivation_is_repeatable_and_signs() {
+        let mut rng = NonceRng(blake3::Hasher::new().finalize_xof());
+        let (one, two) = (keypair("//Alice/a").unwrap(), keypair("//Alice/a").unwrap());
+        assert_eq!(*one.secret_bytes(), *two.secret_bytes());
+        let signature = one.sign(b"context", b"message", &mut rng);
+        assert!(
+            two.public()
+                .verify(b"context", b"message", &signature)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn malformed_uris_are_refused() {
+        for (uri, error) in [
+            ("//", UriError::EmptyJunction),
+            ("//a/", UriError::EmptyJunction),
+            ("0x12", UriError::Seed),
+            (&format!("0x{}", "é".repeat(32)), UriError::Seed),
+            (&"/a".repeat(65), UriError::TooLong),
+            (&"a".repeat(4097), UriError::TooLong),
+            ("one two", UriError::Phrase(MnemonicError::WordCount(2))),
+        ] {
+            assert_eq!(keypair(uri).unwrap_err(), error, "{uri}");
+        }
+        assert_eq!(public("//Alice///"), public("//Alice"));
+        assert_ne!(public("//Alice///x"), public("//Alice"));
+    }
+
+    #[test]
+    fn compact_lengths_follow_scale() {
+        assert_eq!(compact(1), [4]);
+        assert_eq!(compact(63), [252]);
+        assert_eq!(compact(64), [1, 1]);
+        assert_eq!(compact(16383), [253, 255]);
+        assert_eq!(compact(16384), [2, 0, 1, 0]);
+    }
+}

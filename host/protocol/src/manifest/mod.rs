@@ -132,7 +132,9 @@ impl ModelManifest {
             .into_iter()
             .map(|dims| element_count(dims).unwrap_or(u64::MAX))
             .fold(0u64, u64::saturating_add);
-        self.cost.base.saturating_add(self.cost.per_input_element.saturating_mul(elements))
+        self.cost
+            .base
+            .saturating_add(self.cost.per_input_element.saturating_mul(elements))
     }
 }
 
@@ -145,7 +147,9 @@ impl Document for ModelManifest {
         if self.files.is_empty() {
             return Invalid::new("files", "there is none");
         }
-        self.files.keys().try_for_each(|name| fields::name("files", name, 256))?;
+        self.files
+            .keys()
+            .try_for_each(|name| fields::name("files", name, 256))?;
         fields::text("licence", &self.licence, 256)?;
         check_tensors("inputs", &self.inputs)?;
         check_tensors("outputs", &self.outputs)?;

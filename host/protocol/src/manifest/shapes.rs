@@ -39,7 +39,9 @@ pub enum InputError {
         found: DType,
     },
     /// The shape does not fit.
-    #[error("the tensor `{name}` has the dimensions {found:?}, the model has [{expected}]; hint: reshape or pad it")]
+    #[error(
+        "the tensor `{name}` has the dimensions {found:?}, the model has [{expected}]; hint: reshape or pad it"
+    )]
     WrongShape {
         /// The tensor.
         name: String,
@@ -49,7 +51,9 @@ pub enum InputError {
         found: Vec<u32>,
     },
     /// A named dimension has two sizes.
-    #[error("the dimension `{symbol}` is {found} in the tensor `{name}` but {bound} elsewhere; hint: it has one size in a call")]
+    #[error(
+        "the dimension `{symbol}` is {found} in the tensor `{name}` but {bound} elsewhere; hint: it has one size in a call"
+    )]
     SymbolConflict {
         /// The tensor in which the conflict shows.
         name: String,
@@ -61,7 +65,9 @@ pub enum InputError {
         found: u32,
     },
     /// The data is not as long as type and dimensions say, or too long to count (`None`).
-    #[error("the tensor `{name}` has {found} bytes where its type and dimensions ask for {expected:?}; hint: rows of different lengths must be padded")]
+    #[error(
+        "the tensor `{name}` has {found} bytes where its type and dimensions ask for {expected:?}; hint: rows of different lengths must be padded"
+    )]
     WrongLength {
         /// The tensor.
         name: String,
@@ -88,12 +94,20 @@ impl ModelManifest {
         for given in inputs {
             let spec = find(&self.inputs, given.0)?;
             if !seen.insert(given.0) {
-                return Err(InputError::Repeated { name: given.0.to_owned() });
+                return Err(InputError::Repeated {
+                    name: given.0.to_owned(),
+                });
             }
             check(spec, given, &mut bindings)?;
         }
-        match self.inputs.iter().find(|spec| !seen.contains(spec.name.as_str())) {
-            Some(spec) => Err(InputError::Missing { name: spec.name.clone() }),
+        match self
+            .inputs
+            .iter()
+            .find(|spec| !seen.contains(spec.name.as_str()))
+        {
+            Some(spec) => Err(InputError::Missing {
+                name: spec.name.clone(),
+            }),
             None => Ok(bindings),
         }
     }
@@ -120,7 +134,9 @@ fn find<'a>(specs: &'a [TensorSpec], name: &str) -> Result<&'a TensorSpec, Input
     specs
         .iter()
         .find(|spec| spec.name == name)
-        .ok_or_else(|| InputError::Unknown { name: name.to_owned() })
+        .ok_or_else(|| InputError::Unknown {
+            name: name.to_owned(),
+        })
 }
 
 fn check(
@@ -130,11 +146,20 @@ fn check(
 ) -> Result<(), InputError> {
     let name = || spec.name.clone();
     if dtype != spec.dtype {
-        return Err(InputError::WrongType { name: name(), expected: spec.dtype, found: dtype });
+        return Err(InputError::WrongType {
+            name: name(),
+            expected: spec.dtype,
+            found: dtype,
+        });
     }
     let wrong_shape = || InputError::WrongShape {
         name: name(),
-        expected: spec.dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", "),
+        expected: spec
+            .dims
+            .iter()
+            .map(Dim::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
         found: dims.to_vec(),
     };
     let scalar = spec.dims.is_empty() && dims == [1];
@@ -150,14 +175,23 @@ fn check(
                 let bound = *bindings.entry(symbol.clone()).or_insert(found);
                 if bound != found {
                     let symbol = symbol.clone();
-                    return Err(InputError::SymbolConflict { name: name(), symbol, bound, found });
+                    return Err(InputError::SymbolConflict {
+                        name: name(),
+                        symbol,
+                        bound,
+                        found,
+                    });
                 }
             }
         }
     }
     let expected = data_len(dtype, dims);
     if expected != Some(len as u64) {
-        return Err(InputError::WrongLength { name: name(), expected, found: len as u64 });
+        return Err(InputError::WrongLength {
+            name: name(),
+            expected,
+            found: len as u64,
+        });
     }
     Ok(())
 }
@@ -170,7 +204,11 @@ mod tests {
     use crate::tolerance::Tolerance;
 
     fn spec(name: &str, dtype: DType, dims: &[Dim]) -> TensorSpec {
-        TensorSpec { name: name.into(), dtype, dims: dims.to_vec() }
+        TensorSpec {
+            name: name.into(),
+            dtype,
+            dims: dims.to_vec(),
+        }
     }
 
     fn symbol(name: &str) -> Dim {
@@ -189,10 +227,17 @@ mod tests {
                 spec("rate", DType::I64, &[]),
             ],
             outputs: vec![
-                spec("hidden", DType::Fp32, &[symbol("b"), symbol("s"), Dim::Fixed(4)]),
+                spec(
+                    "hidden",
+                    DType::Fp32,
+                    &[symbol("b"), symbol("s"), Dim::Fixed(4)],
+                ),
                 spec("found", DType::Fp32, &[symbol(""), symbol("")]),
             ],
-            cost: CostFunction { base: 10, per_input_element: 3 },
+            cost: CostFunction {
+                base: 10,
+                per_input_element: 3,
+            },
             tolerance: Tolerance::Exact,
             memory_bytes: 0,
         }
@@ -207,7 +252,11 @@ mod tests {
         let bound = manifest().check_inputs(&[MASK, RATE, IDS]).unwrap();
         assert_eq!(bound, BTreeMap::from([("b".into(), 2), ("s".into(), 3)]));
         // A scalar may also be given without dimensions.
-        assert!(manifest().check_inputs(&[MASK, ("rate", DType::I64, &[], 8), IDS]).is_ok());
+        assert!(
+            manifest()
+                .check_inputs(&[MASK, ("rate", DType::I64, &[], 8), IDS])
+                .is_ok()
+        );
     }
 
     #[test]
@@ -219,7 +268,12 @@ mod tests {
             m.check_inputs(&[IDS, IDS]),
             Err(InputError::Repeated { name: "ids".into() })
         );
-        assert_eq!(m.check_inputs(&[IDS, RATE]), Err(InputError::Missing { name: "mask".into() }));
+        assert_eq!(
+            m.check_inputs(&[IDS, RATE]),
+            Err(InputError::Missing {
+                name: "mask".into()
+            })
+        );
         let of_type = m.check_inputs(&[("ids", DType::I32, &[2, 3], 24)]);
         assert!(matches!(of_type, Err(InputError::WrongType { .. })));
         let rank = m.check_inputs(&[("ids", DType::I64, &[6], 48)]);
@@ -237,23 +291,36 @@ mod tests {
         );
         assert_eq!(
             m.check_inputs(&[("ids", DType::I64, &[2, 3], 40)]),
-            Err(InputError::WrongLength { name: "ids".into(), expected: Some(48), found: 40 })
+            Err(InputError::WrongLength {
+                name: "ids".into(),
+                expected: Some(48),
+                found: 40
+            })
         );
         let huge = m.check_inputs(&[("ids", DType::I64, &[u32::MAX, u32::MAX], 8)]);
-        assert!(matches!(huge, Err(InputError::WrongLength { expected: None, .. })));
+        assert!(matches!(
+            huge,
+            Err(InputError::WrongLength { expected: None, .. })
+        ));
     }
 
     #[test]
     fn outputs_use_the_bindings_of_the_inputs() {
         let m = manifest();
         let bound = m.check_inputs(&[IDS, MASK, RATE]).unwrap();
-        assert_eq!(m.check_output("hidden", DType::Fp32, &[2, 3, 4], 96, &bound), Ok(()));
+        assert_eq!(
+            m.check_output("hidden", DType::Fp32, &[2, 3, 4], 96, &bound),
+            Ok(())
+        );
         let other = m.check_output("hidden", DType::Fp32, &[2, 5, 4], 160, &bound);
         assert!(matches!(other, Err(InputError::SymbolConflict { .. })));
         let fixed = m.check_output("hidden", DType::Fp32, &[2, 3, 5], 120, &bound);
         assert!(matches!(fixed, Err(InputError::WrongShape { .. })));
         // Two unknown dimensions are not equal to each other.
-        assert_eq!(m.check_output("found", DType::Fp32, &[7, 9], 252, &bound), Ok(()));
+        assert_eq!(
+            m.check_output("found", DType::Fp32, &[7, 9], 252, &bound),
+            Ok(())
+        );
     }
 
     #[test]

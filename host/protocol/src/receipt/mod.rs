@@ -95,8 +95,11 @@ pub struct ReceiptBody {
 impl ReceiptBody {
     /// The 392 bytes.
     pub fn encode(&self) -> [u8; BODY_LEN] {
-        let flags = u8::from(self.gpu) * FLAG_GPU | u8::from(self.nn) * FLAG_NN;
-        let mut writer = Writer { bytes: [0; BODY_LEN], at: 0 };
+        let flags = (u8::from(self.gpu) * FLAG_GPU) | (u8::from(self.nn) * FLAG_NN);
+        let mut writer = Writer {
+            bytes: [0; BODY_LEN],
+            at: 0,
+        };
         writer.put(MAGIC);
         writer.put(&self.network);
         writer.put(&VERSION.to_le_bytes());
@@ -135,13 +138,19 @@ impl ReceiptBody {
     /// # Errors
     /// [`ReceiptError`] on another length, magic or version, an unknown status or a reserved flag.
     pub fn decode(bytes: &[u8]) -> Result<ReceiptBody, ReceiptError> {
-        let wrong_length = ReceiptError::Length { expected: BODY_LEN, found: bytes.len() };
+        let wrong_length = ReceiptError::Length {
+            expected: BODY_LEN,
+            found: bytes.len(),
+        };
         if bytes.len() != BODY_LEN {
             return Err(wrong_length);
         }
         // The length was checked, so no read below comes back empty-handed.
         let mut reader = Reader(bytes);
-        let end = || ReceiptError::Length { expected: BODY_LEN, found: bytes.len() };
+        let end = || ReceiptError::Length {
+            expected: BODY_LEN,
+            found: bytes.len(),
+        };
         if reader.take::<8>().ok_or_else(end)? != *MAGIC {
             return Err(ReceiptError::Magic);
         }
@@ -236,7 +245,10 @@ impl Receipt {
     /// # Errors
     /// As [`ReceiptBody::decode`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
-        let length = || ReceiptError::Length { expected: RECEIPT_LEN, found: bytes.len() };
+        let length = || ReceiptError::Length {
+            expected: RECEIPT_LEN,
+            found: bytes.len(),
+        };
         if bytes.len() != RECEIPT_LEN {
             return Err(length());
         }
@@ -284,7 +296,9 @@ impl Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReceiptError {
     /// Another length.
-    #[error("a receipt has {expected} bytes here, this has {found}; hint: it was cut off, or is another kind of file")]
+    #[error(
+        "a receipt has {expected} bytes here, this has {found}; hint: it was cut off, or is another kind of file"
+    )]
     Length {
         /// The length it must have.
         expected: usize,
@@ -301,7 +315,9 @@ pub enum ReceiptError {
     #[error(transparent)]
     Status(#[from] UnknownStatus),
     /// A flag that has no meaning yet.
-    #[error("the flags are {0:#04x}, where only bits 0 and 1 may be set; hint: the receipt was altered or is of a newer version")]
+    #[error(
+        "the flags are {0:#04x}, where only bits 0 and 1 may be set; hint: the receipt was altered or is of a newer version"
+    )]
     Flags(u8),
     /// The miner's or the coordinator's key is no public key.
     #[error("the {role}'s key is not usable: {source}")]
@@ -312,16 +328,24 @@ pub enum ReceiptError {
         source: PublicKeyError,
     },
     /// The miner's signature does not fit the body.
-    #[error("the miner's signature does not fit; hint: the receipt was altered after signing, or another key signed it")]
+    #[error(
+        "the miner's signature does not fit; hint: the receipt was altered after signing, or another key signed it"
+    )]
     MinerSignature,
     /// The coordinator's signature does not fit the body and the miner's signature.
-    #[error("the coordinator's signature does not fit; hint: the receipt was altered after countersigning, or another key signed it")]
+    #[error(
+        "the coordinator's signature does not fit; hint: the receipt was altered after countersigning, or another key signed it"
+    )]
     CoordinatorSignature,
     /// The receipt is of a network but the coordinator has not signed it.
-    #[error("the coordinator's signature is missing; hint: the coordinator has not yet acknowledged this receipt")]
+    #[error(
+        "the coordinator's signature is missing; hint: the coordinator has not yet acknowledged this receipt"
+    )]
     NotCountersigned,
     /// A local run has something only a network can give.
-    #[error("the receipt is of a local run (network id zero) but its {field} is not zero; hint: it was altered")]
+    #[error(
+        "the receipt is of a local run (network id zero) but its {field} is not zero; hint: it was altered"
+    )]
     NotLocal {
         /// The field.
         field: &'static str,

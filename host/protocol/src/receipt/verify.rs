@@ -12,6 +12,10 @@ use crate::rand_core::{CryptoRng, RngCore};
 const BATCH: usize = 4096;
 /// So few signatures are checked one by one: a combined check gains nothing.
 const SINGLE: usize = 4;
+/// How often, on average, a signature may go through a combined check before those left are
+/// checked one by one. Without it, whoever sends bad signatures only could make halving cost
+/// several times as much as checking each.
+const ROUNDS: usize = 4;
 
 /// What was found about a receipt's signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +45,18 @@ impl Receipt {
         self.check_network()?;
         self.verify_miner()?;
         if self.is_local() {
-            return Ok(Verified { miner: true, coordinator: CoordinatorCheck::NotPerformed });
+            return Ok(Verified {
+                miner: true,
+                coordinator: CoordinatorCheck::NotPerformed,
+            });
         }
         self.coordinator_key()?
             .verify(CONTEXT, &self.countersigned(), &self.coordinator_signature)
             .map_err(|_| ReceiptError::CoordinatorSignature)?;
-        Ok(Verified { miner: true, coordinator: CoordinatorCheck::Checked })
+        Ok(Verified {
+            miner: true,
+            coordinator: CoordinatorCheck::Checked,
+        })
     }
 
     /// Checks the miner's signature alone, as a coordinator does before it signs itself.
@@ -60,20 +70,28 @@ impl Receipt {
     }
 
     fn miner_key(&self) -> Result<PublicKey, ReceiptError> {
-        PublicKey::from_bytes(&self.body.miner)
-            .map_err(|source| ReceiptError::Key { role: "miner", source })
+        PublicKey::from_bytes(&self.body.miner).map_err(|source| ReceiptError::Key {
+            role: "miner",
+            source,
+        })
     }
 
     fn coordinator_key(&self) -> Result<PublicKey, ReceiptError> {
-        PublicKey::from_bytes(&self.body.coordinator)
-            .map_err(|source| ReceiptError::Key { role: "coordinator", source })
+        PublicKey::from_bytes(&self.body.coordinator).map_err(|source| ReceiptError::Key {
+            role: "coordinator",
+            source,
+        })
     }
 
     /// What can be said without any signature.
     fn check_network(&self) -> Result<(), ReceiptError> {
         let signed = self.coordinator_signature != [0; 64];
         if !self.is_local() {
-            return if signed { Ok(()) } else { Err(ReceiptError::NotCountersigned) };
+            return if signed {
+                Ok(())
+            } else {
+                Err(ReceiptError::NotCountersigned)
+            };
         }
         let not_local = |field| Err(ReceiptError::NotLocal { field });
         if self.body.coordinator != [0; 32] {
@@ -106,9 +124,17 @@ pub fn verify_batch(
             culprits.push(index);
             continue;
         }
-        checks.push(Check { index, receipt, role: Role::Miner });
+        checks.push(Check {
+            index,
+            receipt,
+            role: Role::Miner,
+        });
         if !receipt.is_local() {
-            checks.push(Check { index, receipt, role: Role::Coordinator });
+            checks.push(Check {
+                index,
+                receipt,
+                role: Role::Coordinator,
+            });
         }
     }
     // Schnorrkel merges equal keys only where they are neighbours, and each is parsed once.
@@ -121,11 +147,18 @@ pub fn verify_batch(
                 culprits.push(check.index);
             }
         }
-        prepared.as_slice().find_bad(&context, rng, &mut culprits);
+        let mut budget = batch.len().saturating_mul(ROUNDS);
+        prepared
+            .as_slice()
+            .find_bad(&context, rng, &mut budget, &mut culprits);
     }
     culprits.sort_unstable();
     culprits.dedup();
-    if culprits.is_empty() { Ok(()) } else { Err(culprits) }
+    if culprits.is_empty() {
+        Ok(())
+    } else {
+        Err(culprits)
+    }
 }
 
 /// One signature to check.
@@ -182,14 +215,19 @@ impl<'a> Prepared<'a> {
             _ => PublicKey::from_bytes(&bytes).ok()?,
         };
         self.last = Some(key);
-        self.signatures.push(Signature::from_bytes(check.signature()).ok()?);
+        self.signatures
+            .push(Signature::from_bytes(check.signature()).ok()?);
         self.keys.push(key.inner());
         self.checks.push(check);
         Some(())
     }
 
     fn as_slice(&self) -> Slice<'_> {
-        Slice { checks: &self.checks, keys: &self.keys, signatures: &self.signatures }
+        Slice {
+            checks: &self.checks,
+            keys: &self.keys,
+            signatures: &self.signatures,
+        }
     }
 }
 
@@ -207,16 +245,20 @@ impl Slice<'_> {
         self,
         context: &SigningContext,
         rng: &mut (impl CryptoRng + RngCore),
+        budget: &mut usize,
         culprits: &mut Vec<usize>,
     ) {
-        if self.checks.len() <= SINGLE {
-            for ((check, key), signature) in self.checks.iter().zip(self.keys).zip(self.signatures) {
+        let left = budget.checked_sub(self.checks.len());
+        let Some(left) = left.filter(|_| self.checks.len() > SINGLE) else {
+            for ((check, key), signature) in self.checks.iter().zip(self.keys).zip(self.signatures)
+            {
                 if key.verify(check.transcript(context), signature).is_err() {
                     culprits.push(check.index);
                 }
             }
             return;
-        }
+        };
+        *budget = left;
         let transcripts = self.checks.iter().map(|check| check.transcript(context));
         if verify_batch_rng(transcripts, self.signatures, self.keys, true, &mut *rng).is_ok() {
             return;
@@ -227,9 +269,17 @@ impl Slice<'_> {
             self.keys.split_at(middle),
             self.signatures.split_at(middle),
         );
-        Slice { checks: checks.0, keys: keys.0, signatures: signatures.0 }
-            .find_bad(context, rng, culprits);
-        Slice { checks: checks.1, keys: keys.1, signatures: signatures.1 }
-            .find_bad(context, rng, culprits);
+        Slice {
+            checks: checks.0,
+            keys: keys.0,
+            signatures: signatures.0,
+        }
+        .find_bad(context, rng, budget, culprits);
+        Slice {
+            checks: checks.1,
+            keys: keys.1,
+            signatures: signatures.1,
+        }
+        .find_bad(context, rng, budget, culprits);
     }
 }

@@ -1,1 +1,7 @@
-fn main(){}
+//! Integration tests of the protocol crate, in one binary so that it links once.
+
+mod documents;
+mod fixtures;
+mod golden;
+mod keys;
+mod receipts;

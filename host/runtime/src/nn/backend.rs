@@ -55,7 +55,8 @@ pub trait LoadedModel: Send + Sync {
     /// # Errors
     ///
     /// [`BackendError::InvalidInput`] if the inputs contradict the manifest, else see the type.
-    fn compute(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BackendError>;
+    fn compute(&self, inputs: Vec<(String, Tensor)>)
+    -> Result<Vec<(String, Tensor)>, BackendError>;
 
     /// Bytes of memory that the model holds while it is loaded, apart from running computations.
     /// An estimate that a cache can count with; constant.
@@ -94,13 +95,19 @@ pub struct BackendInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// The model's files are damaged, or contradict its manifest.
-    #[error("the model is malformed: {0}; hint: check that the file is the one the manifest was made for, and make the manifest again if it is")]
+    #[error(
+        "the model is malformed: {0}; hint: check that the file is the one the manifest was made for, and make the manifest again if it is"
+    )]
     Malformed(String),
     /// The model needs something that this backend does not have.
-    #[error("this backend cannot run the model: {0}; hint: use another backend, or export the model differently")]
+    #[error(
+        "this backend cannot run the model: {0}; hint: use another backend, or export the model differently"
+    )]
     Unsupported(String),
     /// The inputs contradict the manifest: a name, an element type or a dimension.
-    #[error("input `{tensor}` is refused: {why}; hint: `adit inspect` shows the inputs that the model takes")]
+    #[error(
+        "input `{tensor}` is refused: {why}; hint: `adit inspect` shows the inputs that the model takes"
+    )]
     InvalidInput {
         /// Name of the input.
         tensor: String,
@@ -108,7 +115,9 @@ pub enum BackendError {
         why: String,
     },
     /// An input value is valid for the manifest but this backend cannot represent it.
-    #[error("element {index} of input `{tensor}` is {value}, which this backend cannot represent: {why}; hint: use a smaller value or another backend")]
+    #[error(
+        "element {index} of input `{tensor}` is {value}, which this backend cannot represent: {why}; hint: use a smaller value or another backend"
+    )]
     ValueOutOfRange {
         /// Name of the input.
         tensor: String,
@@ -120,7 +129,9 @@ pub enum BackendError {
         why: String,
     },
     /// There is not enough memory within the limit.
-    #[error("not enough memory for {what}: {needed} bytes needed, {available} available; hint: raise the model memory limit, or run fewer models at once")]
+    #[error(
+        "not enough memory for {what}: {needed} bytes needed, {available} available; hint: raise the model memory limit, or run fewer models at once"
+    )]
     OutOfMemory {
         /// What the memory was for.
         what: String,
@@ -130,10 +141,14 @@ pub enum BackendError {
         available: u64,
     },
     /// The backend reported an error, or gave outputs that contradict the manifest.
-    #[error("inference failed: {0}; hint: run the model with other inputs or another backend to find the cause")]
+    #[error(
+        "inference failed: {0}; hint: run the model with other inputs or another backend to find the cause"
+    )]
     Failed(String),
     /// The backend panicked. It was contained; other models go on.
-    #[error("the inference library panicked: {0}; hint: this is a defect of the library or of the model file, please report it")]
+    #[error(
+        "the inference library panicked: {0}; hint: this is a defect of the library or of the model file, please report it"
+    )]
     Panicked(String),
 }
 
@@ -151,7 +166,10 @@ impl BackendError {
     }
 
     pub(crate) fn invalid_input(tensor: &str, why: impl Display) -> Self {
-        Self::InvalidInput { tensor: bounded(tensor), why: bounded(why) }
+        Self::InvalidInput {
+            tensor: bounded(tensor),
+            why: bounded(why),
+        }
     }
 }
 
@@ -182,7 +200,9 @@ pub struct ModelFiles {
 impl ModelFiles {
     /// Files that are already in memory. Their hashes are not checked.
     pub fn from_memory(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        Self { files: files.into_iter().collect() }
+        Self {
+            files: files.into_iter().collect(),
+        }
     }
 
     /// Reads all files of a manifest and checks each one's length and hash.
@@ -194,9 +214,9 @@ impl ModelFiles {
     pub fn read(manifest: &ModelManifest, source: &dyn FileSource) -> Result<Self, BackendError> {
         let mut files = BTreeMap::new();
         for (name, file) in manifest.files.iter() {
-            let bytes = source
-                .read(&file.hash, file.len)
-                .map_err(|why| BackendError::failed(format!("model file `{name}` is not available: {why}")))?;
+            let bytes = source.read(&file.hash, file.len).map_err(|why| {
+                BackendError::failed(format!("model file `{name}` is not available: {why}"))
+            })?;
             if bytes.len() as u64 != file.len {
                 return Err(BackendError::malformed(format!(
                     "file `{name}` has {} bytes, the manifest says {}",
@@ -253,7 +273,10 @@ fn bounded(text: impl Display) -> String {
     const MAX: usize = 512;
     let mut text = text.to_string();
     if text.len() > MAX {
-        let end = (0..=MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let end = (0..=MAX)
+            .rev()
+            .find(|&at| text.is_char_boundary(at))
+            .unwrap_or(0);
         text.truncate(end);
         text.push_str(" ...");
     }
@@ -290,7 +313,12 @@ pub fn cpu_baseline() -> String {
 #[cfg(target_arch = "x86_64")]
 fn x86_64_baseline() -> String {
     use std::arch::is_x86_feature_detected as has;
-    let v2 = has!("cmpxchg16b") && has!("popcnt") && has!("sse3") && has!("ssse3") && has!("sse4.1") && has!("sse4.2");
+    let v2 = has!("cmpxchg16b")
+        && has!("popcnt")
+        && has!("sse3")
+        && has!("ssse3")
+        && has!("sse4.1")
+        && has!("sse4.2");
     let v3 = v2
         && has!("avx")
         && has!("avx2")

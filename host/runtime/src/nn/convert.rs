@@ -19,6 +19,7 @@ use adit_protocol::manifest::{Dim, TensorSpec};
 use adit_protocol::tensor::DType;
 use half::{bf16, f16};
 use rten::{DataType, Value, ValueOrView, ValueView};
+use rten_tensor::Layout;
 
 use super::backend::BackendError;
 use super::tensor::Tensor;
@@ -71,20 +72,31 @@ pub(crate) fn to_rten<'t>(
         },
         Route::Fp16ToF32 => {
             let bits = tensor.as_fp16_bits().map_err(mismatch)?;
-            let values = bits.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect();
+            let values = bits
+                .iter()
+                .map(|&bits| f16::from_bits(bits).to_f32())
+                .collect();
             floats(dims, Cow::Owned(values))
         }
         Route::Bf16ToF32 => {
             let bits = tensor.as_bf16_bits().map_err(mismatch)?;
-            let values = bits.iter().map(|&bits| bf16::from_bits(bits).to_f32()).collect();
+            let values = bits
+                .iter()
+                .map(|&bits| bf16::from_bits(bits).to_f32())
+                .collect();
             floats(dims, Cow::Owned(values))
         }
         Route::Fp64ToF32 => {
             let values = tensor.as_f64().map_err(mismatch)?;
-            let narrowed = narrow(name, &values, "its magnitude must fit 32-bit floats", |value| {
-                let single = value as f32;
-                (single.is_finite() || !value.is_finite()).then_some(single)
-            })?;
+            let narrowed = narrow(
+                name,
+                &values,
+                "its magnitude must fit 32-bit floats",
+                |value| {
+                    let single = value as f32;
+                    (single.is_finite() || !value.is_finite()).then_some(single)
+                },
+            )?;
             floats(dims, Cow::Owned(narrowed))
         }
         Route::I64ToI32 => {
@@ -161,13 +173,19 @@ pub(crate) fn from_rten(value: Value, spec: &TensorSpec) -> Result<Tensor, Backe
         (Value::FloatTensor(t), DType::Fp16) => {
             let dims = output_dims(t.shape(), spec)?;
             let values = t.into_data();
-            let bytes = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+            let bytes = values
+                .iter()
+                .flat_map(|&v| f16::from_f32(v).to_le_bytes())
+                .collect();
             Tensor::new(DType::Fp16, dims, bytes)
         }
         (Value::FloatTensor(t), DType::Bf16) => {
             let dims = output_dims(t.shape(), spec)?;
             let values = t.into_data();
-            let bytes = values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+            let bytes = values
+                .iter()
+                .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
+                .collect();
             Tensor::new(DType::Bf16, dims, bytes)
         }
         (Value::Int32Tensor(t), DType::I32) => {
@@ -185,7 +203,8 @@ pub(crate) fn from_rten(value: Value, spec: &TensorSpec) -> Result<Tensor, Backe
                 .iter()
                 .map(|&v| u8::try_from(v).ok().filter(|&v| v <= 1))
                 .collect();
-            let bytes = bytes.ok_or_else(|| wrong("has a boolean that is neither 0 nor 1".into()))?;
+            let bytes =
+                bytes.ok_or_else(|| wrong("has a boolean that is neither 0 nor 1".into()))?;
             Tensor::new(DType::U8, dims, bytes)
         }
         (Value::UInt8Tensor(t), DType::U8) => {
@@ -203,12 +222,13 @@ fn output_dims(shape: &[usize], spec: &TensorSpec) -> Result<Vec<u32>, BackendEr
     } else {
         shape.iter().map(|&dim| u32::try_from(dim).ok()).collect()
     };
-    dims.filter(|dims: &Vec<u32>| fits(dims, &spec.dims)).ok_or_else(|| {
-        BackendError::failed(format!(
-            "output `{}` has dimensions {shape:?}, which contradicts the manifest",
-            spec.name
-        ))
-    })
+    dims.filter(|dims: &Vec<u32>| fits(dims, &spec.dims))
+        .ok_or_else(|| {
+            BackendError::failed(format!(
+                "output `{}` has dimensions {shape:?}, which contradicts the manifest",
+                spec.name
+            ))
+        })
 }
 
 /// Whether dimensions agree with a specification, where none at all is a scalar, which a guest

@@ -56,10 +56,14 @@ impl Default for OnnxLimits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxError {
     /// The bytes are not an ONNX file, or a damaged one.
-    #[error("this is not a valid ONNX file: {0}; hint: check the file's length and hash, or export the model again")]
+    #[error(
+        "this is not a valid ONNX file: {0}; hint: check the file's length and hash, or export the model again"
+    )]
     Malformed(String),
     /// The file is longer than the limit.
-    #[error("the model file has {len} bytes and the limit is {max}; hint: use a smaller or quantised model")]
+    #[error(
+        "the model file has {len} bytes and the limit is {max}; hint: use a smaller or quantised model"
+    )]
     TooLarge {
         /// Length of the file.
         len: u64,
@@ -75,25 +79,33 @@ pub enum OnnxError {
         max: u64,
     },
     /// Weights are in another file.
-    #[error("the constant `{tensor}` keeps its data in another file; hint: save the model as one file (in Python: onnx.save_model(model, path, save_as_external_data=False))")]
+    #[error(
+        "the constant `{tensor}` keeps its data in another file; hint: save the model as one file (in Python: onnx.save_model(model, path, save_as_external_data=False))"
+    )]
     ExternalData {
         /// Name of the constant.
         tensor: String,
     },
     /// An input or output does not say how many dimensions it has.
-    #[error("the file does not state the dimensions of `{tensor}`; hint: add them (in Python: onnx.shape_inference.infer_shapes(model)), or write the manifest by hand")]
+    #[error(
+        "the file does not state the dimensions of `{tensor}`; hint: add them (in Python: onnx.shape_inference.infer_shapes(model)), or write the manifest by hand"
+    )]
     UnstatedShape {
         /// Name of the input or output.
         tensor: String,
     },
     /// The name that the file is to have in the manifest is not allowed.
-    #[error("`{name}` cannot be the name of a model file; hint: use 1 to 256 bytes without control characters")]
+    #[error(
+        "`{name}` cannot be the name of a model file; hint: use 1 to 256 bytes without control characters"
+    )]
     FileName {
         /// The name as given.
         name: String,
     },
     /// An input or output has a type that tensors of this interface cannot have.
-    #[error("`{tensor}` has the type {type_name}, which is not supported; hint: let the model take and give fp16, fp32, fp64, bf16, u8, bool, i32 or i64 tensors")]
+    #[error(
+        "`{tensor}` has the type {type_name}, which is not supported; hint: let the model take and give fp16, fp32, fp64, bf16, u8, bool, i32 or i64 tensors"
+    )]
     Unsupported {
         /// Name of the input or output.
         tensor: String,
@@ -134,19 +146,38 @@ pub fn manifest_from_onnx(
     limits: &OnnxLimits,
 ) -> Result<ModelManifest, OnnxError> {
     if file_name.is_empty() || !is_name(file_name, NAME_BYTES) {
-        return Err(OnnxError::FileName { name: printable(file_name.as_bytes()) });
+        return Err(OnnxError::FileName {
+            name: printable(file_name.as_bytes()),
+        });
     }
     let len = file.len() as u64;
     let interface = interface(file, limits)?;
-    let file_ref = FileRef { hash: Hash::of(file), len };
+    let file_ref = FileRef {
+        hash: Hash::of(file),
+        len,
+    };
     Ok(ModelManifest {
         encoding: Encoding::Onnx,
         files: BTreeMap::from([(file_name.to_string(), file_ref)]).into(),
         licence: String::new(),
-        inputs: interface.inputs.into_iter().map(Declared::into_spec).collect::<Result<_, _>>()?,
-        outputs: interface.outputs.into_iter().map(Declared::into_spec).collect::<Result<_, _>>()?,
-        cost: CostFunction { base: len.div_ceil(1024), per_input_element: 1 },
-        tolerance: Tolerance::MaxAbsRel { abs_nano: 1_000_000, rel_ppm: 1000 },
+        inputs: interface
+            .inputs
+            .into_iter()
+            .map(Declared::into_spec)
+            .collect::<Result<_, _>>()?,
+        outputs: interface
+            .outputs
+            .into_iter()
+            .map(Declared::into_spec)
+            .collect::<Result<_, _>>()?,
+        cost: CostFunction {
+            base: len.div_ceil(1024),
+            per_input_element: 1,
+        },
+        tolerance: Tolerance::MaxAbsRel {
+            abs_nano: 1_000_000,
+            rel_ppm: 1000,
+        },
         memory_bytes: len.saturating_mul(2).saturating_add(64 << 20),
     })
 }
@@ -170,7 +201,11 @@ pub(crate) struct Declared {
 impl Declared {
     fn into_spec(self) -> Result<TensorSpec, OnnxError> {
         match self.shape {
-            Some(dims) => Ok(TensorSpec { name: self.name, dtype: self.dtype, dims }),
+            Some(dims) => Ok(TensorSpec {
+                name: self.name,
+                dtype: self.dtype,
+                dims,
+            }),
             None => Err(OnnxError::UnstatedShape { tensor: self.name }),
         }
     }
@@ -183,7 +218,10 @@ pub(crate) fn interface<'a>(
 ) -> Result<Interface<'a>, OnnxError> {
     let len = file.len() as u64;
     if len > limits.file_bytes {
-        return Err(OnnxError::TooLarge { len, max: limits.file_bytes });
+        return Err(OnnxError::TooLarge {
+            len,
+            max: limits.file_bytes,
+        });
     }
     let survey = survey(file)?;
     let initializers = initializer_names(survey.graph)?;
@@ -209,7 +247,10 @@ pub(crate) fn interface<'a>(
     }
     for list in [&inputs, &outputs] {
         let mut seen = HashSet::new();
-        if let Some(twice) = list.iter().find(|tensor| !seen.insert(tensor.name.as_str())) {
+        if let Some(twice) = list
+            .iter()
+            .find(|tensor| !seen.insert(tensor.name.as_str()))
+        {
             return Err(OnnxError::malformed(format!(
                 "`{}` is declared twice",
                 printable(twice.name.as_bytes())
@@ -219,7 +260,11 @@ pub(crate) fn interface<'a>(
     if outputs.is_empty() {
         return Err(OnnxError::malformed("it declares no output"));
     }
-    Ok(Interface { inputs, outputs, survey })
+    Ok(Interface {
+        inputs,
+        outputs,
+        survey,
+    })
 }
 
 /// Names of the constants of a graph. At most as many as the survey admits messages.
@@ -260,7 +305,9 @@ fn declared(body: &[u8], limits: &OnnxLimits) -> Result<Declared, OnnxError> {
     // would be documentation and metadata.
     const MAX_BODY: usize = 64 << 10;
     if body.len() > MAX_BODY {
-        return Err(OnnxError::malformed("the description of an input or output exceeds 64 KiB"));
+        return Err(OnnxError::malformed(
+            "the description of an input or output exceeds 64 KiB",
+        ));
     }
     let info = ValueInfoProto::decode(body)
         .map_err(|error| OnnxError::malformed(format!("an input or output is damaged: {error}")))?;
@@ -274,22 +321,36 @@ fn declared(body: &[u8], limits: &OnnxLimits) -> Result<Declared, OnnxError> {
             limits.name_bytes
         )));
     }
-    let unsupported =
-        |type_name: String| OnnxError::Unsupported { tensor: shown.clone(), type_name };
+    let unsupported = |type_name: String| OnnxError::Unsupported {
+        tensor: shown.clone(),
+        type_name,
+    };
     let Some(r#type) = info.r#type else {
         return Err(unsupported("(not stated)".into()));
     };
     let Some(tensor) = r#type.tensor_type else {
         let type_name = match r#type {
-            proto::TypeProto { sequence_type: Some(_), .. } => "sequence",
-            proto::TypeProto { map_type: Some(_), .. } => "map",
-            proto::TypeProto { sparse_tensor_type: Some(_), .. } => "sparse tensor",
-            proto::TypeProto { optional_type: Some(_), .. } => "optional",
+            proto::TypeProto {
+                sequence_type: Some(_),
+                ..
+            } => "sequence",
+            proto::TypeProto {
+                map_type: Some(_), ..
+            } => "map",
+            proto::TypeProto {
+                sparse_tensor_type: Some(_),
+                ..
+            } => "sparse tensor",
+            proto::TypeProto {
+                optional_type: Some(_),
+                ..
+            } => "optional",
             _ => "(not stated)",
         };
         return Err(unsupported(type_name.into()));
     };
-    let dtype = dtype_of(tensor.elem_type).ok_or_else(|| unsupported(type_name(tensor.elem_type)))?;
+    let dtype =
+        dtype_of(tensor.elem_type).ok_or_else(|| unsupported(type_name(tensor.elem_type)))?;
     let shape = match tensor.shape {
         None => None,
         Some(shape) if shape.dim.len() > limits.rank => {
@@ -300,16 +361,26 @@ fn declared(body: &[u8], limits: &OnnxLimits) -> Result<Declared, OnnxError> {
             )));
         }
         Some(shape) => Some(
-            shape.dim.into_iter().map(|dim| dimension(dim, &shown)).collect::<Result<_, _>>()?,
+            shape
+                .dim
+                .into_iter()
+                .map(|dim| dimension(dim, &shown))
+                .collect::<Result<_, _>>()?,
         ),
     };
-    Ok(Declared { name: info.name, dtype, shape })
+    Ok(Declared {
+        name: info.name,
+        dtype,
+        shape,
+    })
 }
 
 fn dimension(dim: proto::Dimension, tensor: &str) -> Result<Dim, OnnxError> {
     match (dim.dim_value, dim.dim_param) {
         (Some(value), _) if value > 0 => u32::try_from(value).map(Dim::Fixed).map_err(|_| {
-            OnnxError::malformed(format!("a dimension of `{tensor}` is {value}, more than 32 bits"))
+            OnnxError::malformed(format!(
+                "a dimension of `{tensor}` is {value}, more than 32 bits"
+            ))
         }),
         (None, Some(name)) if is_name(&name, SYMBOL_BYTES) => Ok(Dim::Symbol(name)),
         _ => Ok(Dim::Symbol(String::new())),

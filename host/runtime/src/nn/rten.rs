@@ -14,15 +14,19 @@
 //! # Known limits of the library
 //!
 //! Inside a model, 64-bit integers are 32 bits wide: constants are clipped to that range (exporters
-//! use the extremes for "to the end") and sums wrap. Memory and time of a computation are unbounded;
+//! use the extremes for "to the end") and sums wrap. A cast to `bool` truncates to an integer
+//! instead of comparing with zero; an output that is then neither 0 nor 1 is an error. Memory and time of a computation are unbounded;
 //! running out of memory ends the process. The worker process is there for that.
+//!
+//! Constants are folded while a model is loaded, on a pool that rten keeps for the whole process;
+//! the environment variable `RTEN_NUM_THREADS` is its size. Whoever starts a worker sets it to the
+//! backend's number of threads. `RUST_MIN_STACK` bounds how deep graphs inside operators may be.
 
-use std::cell::RefCell;
-use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use adit_protocol::manifest::{Dim, Encoding, ModelManifest, TensorSpec};
-use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueType};
+use rten::{Model, ModelOptions, NodeId, RunOptions, ValueType};
 
 use super::backend::{
     Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
@@ -30,6 +34,10 @@ use super::backend::{
 use super::convert::{Route, fits, from_rten, to_rten};
 use super::onnx::{Declared, OnnxError, OnnxLimits, interface};
 use super::tensor::Tensor;
+
+mod threads;
+
+use threads::{LazyPool, check_nested, fits_any_stack, on_stack_for};
 
 /// Version of the rten crate that is linked; `Cargo.toml` pins it and a test compares the two.
 pub const RTEN_VERSION: &str = "0.27.0";
@@ -48,7 +56,8 @@ impl RtenBackend {
     /// environment: they change how it computes and make it print to standard output.
     pub fn new(threads: usize) -> Result<Self, BackendError> {
         let debugging = std::env::vars_os().map(|(name, _)| name).find(|name| {
-            name.to_str().is_some_and(|name| name.starts_with("RTEN_") && name != "RTEN_NUM_THREADS")
+            name.to_str()
+                .is_some_and(|name| name.starts_with("RTEN_") && name != "RTEN_NUM_THREADS")
         });
         if let Some(name) = debugging {
             return Err(BackendError::unsupported(format!(
@@ -56,7 +65,9 @@ impl RtenBackend {
                 name.to_string_lossy()
             )));
         }
-        Ok(Self { pool: Arc::new(LazyPool { threads: threads.max(1), made: OnceLock::new() }) })
+        Ok(Self {
+            pool: Arc::new(LazyPool::new(threads.max(1))),
+        })
     }
 }
 
@@ -70,7 +81,7 @@ impl Backend for RtenBackend {
             device: "cpu".into(),
             driver: String::new(),
             precision: "fp32".into(),
-            threads: u32::try_from(self.pool.threads).unwrap_or(u32::MAX),
+            threads: u32::try_from(self.pool.threads()).unwrap_or(u32::MAX),
             cpu_baseline: cpu_baseline(),
             gpu: false,
         }
@@ -88,63 +99,12 @@ impl Backend for RtenBackend {
             )));
         }
         let (_, file) = files.into_single()?;
-        let pool = self.pool.current()?;
-        contained(|| pool.run(|| RtenModel::load(manifest, file, self.pool.clone())))
-            .map(|model| Arc::new(model) as Arc<dyn LoadedModel>)
+        let model = contained(|| RtenModel::load(manifest, file, self.pool.clone()))?;
+        Ok(Arc::new(model))
     }
 
     fn on_thread(&self, body: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
-        // rten hands each computation to a thread of its pool and waits. When the caller already
-        // is one of them, the computation starts at once instead of after a wake-up.
-        let pool = self.pool.make()?;
-        pool.run(|| {
-            ENTERED.replace(Some((self.pool.threads, pool.clone())));
-            body();
-            ENTERED.replace(None);
-        });
-        Ok(())
-    }
-}
-
-thread_local! {
-    /// The pool that this thread belongs to, and its number of threads.
-    static ENTERED: RefCell<Option<(usize, Arc<ThreadPool>)>> = const { RefCell::new(None) };
-}
-
-/// Threads for computations that are asked for from outside an inference pool.
-struct LazyPool {
-    threads: usize,
-    made: OnceLock<Arc<ThreadPool>>,
-}
-
-impl LazyPool {
-    /// The pool of the current thread, or else the shared one.
-    fn current(&self) -> Result<Arc<ThreadPool>, BackendError> {
-        let entered = ENTERED.with_borrow(|entered| {
-            entered.as_ref().filter(|(threads, _)| *threads == self.threads).map(|(_, pool)| pool.clone())
-        });
-        if let Some(pool) = entered {
-            return Ok(pool);
-        }
-        if let Some(pool) = self.made.get() {
-            return Ok(pool.clone());
-        }
-        let pool = self.make()?;
-        Ok(self.made.get_or_init(|| pool).clone())
-    }
-
-    fn make(&self) -> Result<Arc<ThreadPool>, BackendError> {
-        let pool = ThreadPool::with_num_threads(self.threads);
-        // Where threads cannot be had, rten silently runs everything on the caller's thread and
-        // with another number of threads.
-        let caller = thread::current().id();
-        if pool.run(|| thread::current().id()) == caller {
-            return Err(BackendError::failed(format!(
-                "the system did not grant {} inference threads",
-                self.threads
-            )));
-        }
-        Ok(Arc::new(pool))
+        self.pool.enter(body)
     }
 }
 
@@ -155,6 +115,9 @@ struct RtenModel {
     outputs: Vec<TensorSpec>,
     resident_bytes: u64,
     pool: Arc<LazyPool>,
+    nodes: u64,
+    /// Whether rten has made its plan for the graph, which it keeps, or can make it on any stack.
+    planned: AtomicBool,
 }
 
 struct Input {
@@ -172,11 +135,8 @@ impl RtenModel {
         pool: Arc<LazyPool>,
     ) -> Result<Self, BackendError> {
         let interface = interface(&file, &OnnxLimits::default()).map_err(|error| match error {
-            OnnxError::ExternalData { .. }
-            | OnnxError::Unsupported { .. }
-            | OnnxError::TooLarge { .. }
-            | OnnxError::TooComplex { .. } => BackendError::unsupported(error),
             OnnxError::Malformed(_) => BackendError::malformed(error),
+            _ => BackendError::unsupported(error),
         })?;
         if let Some(op) = &interface.survey.unseeded_random {
             return Err(BackendError::unsupported(format!(
@@ -205,7 +165,11 @@ impl RtenModel {
             .saturating_add(interface.survey.nodes.saturating_mul(1024))
             .saturating_add(64 << 10);
 
-        let model = ModelOptions::with_all_ops().load(file).map_err(load_error)?;
+        check_nested(interface.survey.nested_nodes)?;
+        let nodes = interface.survey.nodes;
+        let model = on_stack_for(nodes, || {
+            ModelOptions::with_all_ops().load(file).map_err(load_error)
+        })?;
 
         let id = |name: &str| {
             model.find_node(name).ok_or_else(|| {
@@ -225,10 +189,18 @@ impl RtenModel {
                     spec.name, spec.dtype
                 ))
             })?;
-            inputs.push(Input { id, spec: spec.clone(), route, scalar });
+            inputs.push(Input {
+                id,
+                spec: spec.clone(),
+                route,
+                scalar,
+            });
         }
-        let output_ids =
-            manifest.outputs.iter().map(|spec| id(&spec.name)).collect::<Result<_, _>>()?;
+        let output_ids = manifest
+            .outputs
+            .iter()
+            .map(|spec| id(&spec.name))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             inputs,
             output_ids,
@@ -236,24 +208,32 @@ impl RtenModel {
             resident_bytes,
             pool,
             model,
+            nodes,
+            planned: AtomicBool::new(fits_any_stack(nodes)),
         })
     }
 
     /// Finds the tensor of an input and checks it against the manifest.
-    fn pick<'t>(
-        input: &Input,
-        given: &'t [(String, Tensor)],
-    ) -> Result<&'t Tensor, BackendError> {
+    fn pick<'t>(input: &Input, given: &'t [(String, Tensor)]) -> Result<&'t Tensor, BackendError> {
         let name = &input.spec.name;
-        let mut named = given.iter().filter(|(given, _)| given == name).map(|(_, tensor)| tensor);
-        let tensor = named.next().ok_or_else(|| BackendError::invalid_input(name, "it is missing"))?;
+        let mut named = given
+            .iter()
+            .filter(|(given, _)| given == name)
+            .map(|(_, tensor)| tensor);
+        let tensor = named
+            .next()
+            .ok_or_else(|| BackendError::invalid_input(name, "it is missing"))?;
         if named.next().is_some() {
             return Err(BackendError::invalid_input(name, "it is given twice"));
         }
         if tensor.dtype() != input.spec.dtype {
             return Err(BackendError::invalid_input(
                 name,
-                format!("it is {} and the manifest says {}", tensor.dtype(), input.spec.dtype),
+                format!(
+                    "it is {} and the manifest says {}",
+                    tensor.dtype(),
+                    input.spec.dtype
+                ),
             ));
         }
         if !fits(tensor.dims(), &input.spec.dims) {
@@ -268,10 +248,14 @@ impl RtenModel {
 
 impl LoadedModel for RtenModel {
     fn compute(&self, given: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BackendError> {
-        if let Some((name, _)) =
-            given.iter().find(|(name, _)| self.inputs.iter().all(|input| input.spec.name != *name))
+        if let Some((name, _)) = given
+            .iter()
+            .find(|(name, _)| self.inputs.iter().all(|input| input.spec.name != *name))
         {
-            return Err(BackendError::invalid_input(name, "the model has no input of that name"));
+            return Err(BackendError::invalid_input(
+                name,
+                "the model has no input of that name",
+            ));
         }
         let mut values = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
@@ -282,12 +266,27 @@ impl LoadedModel for RtenModel {
                     dims.push(usize::try_from(dim).map_err(BackendError::failed)?);
                 }
             }
-            values.push((input.id, to_rten(&input.spec.name, tensor, &dims, input.route)?));
+            values.push((
+                input.id,
+                to_rten(&input.spec.name, tensor, &dims, input.route)?,
+            ));
         }
-        let options = RunOptions::default().with_thread_pool(Some(self.pool.current()?));
-        let computed = contained(|| {
-            self.model.run(values, &self.output_ids, Some(options)).map_err(BackendError::failed)
-        })?;
+        let run = |pool| {
+            let options = RunOptions::default().with_thread_pool(Some(pool));
+            self.model
+                .run(values, &self.output_ids, Some(options))
+                .map_err(BackendError::failed)
+        };
+        let computed = if self.planned.load(Ordering::Acquire) {
+            let pool = self.pool.current()?;
+            contained(|| run(pool))?
+        } else {
+            // On the shared pool: this thread may belong to the current one, and it waits here.
+            let pool = self.pool.shared()?;
+            let computed = on_stack_for(self.nodes, || run(pool))?;
+            self.planned.store(true, Ordering::Release);
+            computed
+        };
         if computed.len() != self.outputs.len() {
             return Err(BackendError::failed(format!(
                 "{} outputs were computed, {} are in the manifest",
@@ -325,11 +324,16 @@ fn matching<'d>(
                 .find(|declared| declared.name == spec.name)
                 .ok_or_else(|| contradiction(spec, "is not in the file"))?;
             if found.dtype != spec.dtype {
-                return Err(contradiction(spec, &format!("is {}, the file says {}", spec.dtype, found.dtype)));
+                return Err(contradiction(
+                    spec,
+                    &format!("is {}, the file says {}", spec.dtype, found.dtype),
+                ));
             }
             let compatible = match &found.shape {
                 None => true,
-                Some(dims) if dims.is_empty() => spec.dims.is_empty() || spec.dims == [Dim::Fixed(1)],
+                Some(dims) if dims.is_empty() => {
+                    spec.dims.is_empty() || spec.dims == [Dim::Fixed(1)]
+                }
                 Some(dims) => {
                     spec.dims.len() == dims.len()
                         && spec.dims.iter().zip(dims).all(|pair| match pair {
@@ -339,7 +343,11 @@ fn matching<'d>(
                         })
                 }
             };
-            if compatible { Ok(found) } else { Err(contradiction(spec, "has other dimensions than in the file")) }
+            if compatible {
+                Ok(found)
+            } else {
+                Err(contradiction(spec, "has other dimensions than in the file"))
+            }
         })
         .collect()
 }

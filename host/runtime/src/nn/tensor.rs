@@ -16,7 +16,9 @@ use adit_protocol::tensor::{DType, TensorError, check_shape, tensor_hash};
 use bytemuck::{AnyBitPattern, NoUninit};
 
 #[cfg(target_endian = "big")]
-compile_error!("tensors are little-endian and are viewed in place: big-endian hosts are not supported");
+compile_error!(
+    "tensors are little-endian and are viewed in place: big-endian hosts are not supported"
+);
 
 /// A tensor whose byte length is known to match its element type and dimensions.
 #[derive(Clone)]
@@ -28,7 +30,9 @@ pub struct Tensor {
 
 /// A view of another element type than the tensor's was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the tensor's elements are {actual} but were read as {wanted}; hint: convert the values, a tensor is never reinterpreted")]
+#[error(
+    "the tensor's elements are {actual} but were read as {wanted}; hint: convert the values, a tensor is never reinterpreted"
+)]
 pub struct TypeMismatch {
     /// The tensor's element type.
     pub actual: DType,
@@ -101,7 +105,11 @@ impl Tensor {
 
     fn checked(dtype: DType, dims: Vec<u32>, data: Storage) -> Result<Self, TensorError> {
         check_shape(dtype, &dims, data.bytes().len())?;
-        Ok(Self { dtype, dims, data: Arc::new(data) })
+        Ok(Self {
+            dtype,
+            dims,
+            data: Arc::new(data),
+        })
     }
 
     /// The element type.
@@ -202,11 +210,17 @@ impl Tensor {
         if self.dtype == wanted {
             Ok(())
         } else {
-            Err(TypeMismatch { actual: self.dtype, wanted })
+            Err(TypeMismatch {
+                actual: self.dtype,
+                wanted,
+            })
         }
     }
 
-    fn view<T: AnyBitPattern + NoUninit>(&self, wanted: DType) -> Result<Cow<'_, [T]>, TypeMismatch> {
+    fn view<T: AnyBitPattern + NoUninit>(
+        &self,
+        wanted: DType,
+    ) -> Result<Cow<'_, [T]>, TypeMismatch> {
         self.expect(wanted)?;
         let bytes = self.bytes();
         // The allocator aligns vectors of bytes for any element type in practice, but nothing
@@ -230,7 +244,13 @@ impl Eq for Tensor {}
 impl std::fmt::Debug for Tensor {
     /// Shows the type and the dimensions, never the elements: they may be a person's data.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({} {:?}, {} bytes)", self.dtype, self.dims, self.byte_len())
+        write!(
+            f,
+            "Tensor({} {:?}, {} bytes)",
+            self.dtype,
+            self.dims,
+            self.byte_len()
+        )
     }
 }
 
@@ -243,7 +263,10 @@ mod tests {
         let error = Tensor::new(DType::Fp32, vec![2, 3], vec![0; 23]).unwrap_err();
         assert_eq!(
             error,
-            TensorError::DataLength { expected: 24, found: 23 }
+            TensorError::DataLength {
+                expected: 24,
+                found: 23
+            }
         );
         assert!(Tensor::new(DType::Fp32, vec![2, 3], vec![0; 24]).is_ok());
         assert!(Tensor::from_i32(vec![2], vec![1, 2, 3]).is_err());
@@ -276,9 +299,15 @@ mod tests {
     fn the_hash_covers_type_and_dimensions() {
         let bytes = vec![0u8; 8];
         let hashes = [
-            Tensor::new(DType::U8, vec![8], bytes.clone()).unwrap().hash(),
-            Tensor::new(DType::U8, vec![2, 4], bytes.clone()).unwrap().hash(),
-            Tensor::new(DType::I32, vec![2], bytes.clone()).unwrap().hash(),
+            Tensor::new(DType::U8, vec![8], bytes.clone())
+                .unwrap()
+                .hash(),
+            Tensor::new(DType::U8, vec![2, 4], bytes.clone())
+                .unwrap()
+                .hash(),
+            Tensor::new(DType::I32, vec![2], bytes.clone())
+                .unwrap()
+                .hash(),
             Tensor::new(DType::Fp32, vec![2], bytes).unwrap().hash(),
         ];
         for (i, a) in hashes.iter().enumerate() {
@@ -292,7 +321,10 @@ mod tests {
         assert_eq!(&*t.as_i64().unwrap(), &[1, -1]);
         assert_eq!(
             t.as_f64().unwrap_err(),
-            TypeMismatch { actual: DType::I64, wanted: DType::Fp64 }
+            TypeMismatch {
+                actual: DType::I64,
+                wanted: DType::Fp64
+            }
         );
         assert!(t.as_u8().is_err());
         assert!(t.as_fp16_bits().is_err());

@@ -3,7 +3,10 @@
 //! Field numbers are those of the public `onnx.proto3`
 //! (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3>). Reading uses only
 //! [`ValueInfoProto`] and what is inside it; the larger messages serve to write small models.
-#![allow(missing_docs, reason = "names and meanings are those of the public schema")]
+#![allow(
+    missing_docs,
+    reason = "names and meanings are those of the public schema"
+)]
 
 /// Values of `TensorProto.DataType`.
 pub mod data_type {
@@ -92,7 +95,8 @@ pub struct AttributeProto {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    /// Unpacked, as the proto2 edition of the schema says and as rten wants it.
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,

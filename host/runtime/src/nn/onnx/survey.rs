@@ -30,6 +30,8 @@ pub(crate) struct Survey<'a> {
     pub weight_bytes: u64,
     /// Number of operators in all graphs.
     pub nodes: u64,
+    /// Number of operators of the largest graph that is part of an operator (`If`, `Loop`, `Scan`).
+    pub nested_nodes: u64,
     /// An operator that draws random numbers without a seed, by its type; such a model gives
     /// another result on each run.
     pub unseeded_random: Option<String>,
@@ -42,7 +44,13 @@ pub(crate) struct Survey<'a> {
 /// [`OnnxError::Malformed`], [`OnnxError::TooComplex`], [`OnnxError::ExternalData`].
 pub(crate) fn survey(file: &[u8]) -> Result<Survey<'_>, OnnxError> {
     let mut walk = Walk {
-        survey: Survey { graph: &[], weight_bytes: 0, nodes: 0, unseeded_random: None },
+        survey: Survey {
+            graph: &[],
+            weight_bytes: 0,
+            nodes: 0,
+            nested_nodes: 0,
+            unseeded_random: None,
+        },
         graphs: 0,
         messages: 0,
         fields: 0,
@@ -51,7 +59,9 @@ pub(crate) fn survey(file: &[u8]) -> Result<Survey<'_>, OnnxError> {
     match walk.graphs {
         1 => Ok(walk.survey),
         0 => Err(OnnxError::malformed("it contains no graph")),
-        _ => Err(OnnxError::malformed("it contains more than one top-level graph")),
+        _ => Err(OnnxError::malformed(
+            "it contains more than one top-level graph",
+        )),
     }
 }
 
@@ -69,7 +79,9 @@ impl<'a> Value<'a> {
     pub fn bytes(self) -> Result<&'a [u8], OnnxError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            _ => Err(OnnxError::malformed("a message or string field has another wire type")),
+            _ => Err(OnnxError::malformed(
+                "a message or string field has another wire type",
+            )),
         }
     }
 }
@@ -108,13 +120,19 @@ impl<'a> Fields<'a> {
                 self.take(4)?;
                 Value::Fixed32
             }
-            _ => return Err(OnnxError::malformed("a field has a wire type that ONNX does not use")),
+            _ => {
+                return Err(OnnxError::malformed(
+                    "a field has a wire type that ONNX does not use",
+                ));
+            }
         };
         Ok(Some((number, value)))
     }
 
     fn take(&mut self, len: u64) -> Result<&'a [u8], OnnxError> {
-        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
+        let split = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.rest.split_at_checked(len));
         let (taken, rest) = split.ok_or_else(|| {
             OnnxError::malformed(format!(
                 "a field of {len} bytes reaches past the end of its message, as in a truncated file"
@@ -130,7 +148,9 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, OnnxError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let Some((&byte, rest)) = bytes.split_first() else {
-            return Err(OnnxError::malformed("it ends inside a number, as a truncated file does"));
+            return Err(OnnxError::malformed(
+                "it ends inside a number, as a truncated file does",
+            ));
         };
         *bytes = rest;
         let part = u64::from(byte & 0x7f);
@@ -199,7 +219,10 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn message(&mut self, kind: Kind, body: &'a [u8], depth: u32) -> Result<(), OnnxError> {
         if depth > MAX_DEPTH {
-            return Err(OnnxError::too_complex("levels of nesting", MAX_DEPTH.into()));
+            return Err(OnnxError::too_complex(
+                "levels of nesting",
+                MAX_DEPTH.into(),
+            ));
         }
         self.messages += 1;
         if self.messages > MAX_MESSAGES {
@@ -215,14 +238,19 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         let mut fields = Fields::new(body);
+        let mut nodes = 0;
         while let Some((number, value)) = fields.next()? {
             self.fields += 1;
             if self.fields > MAX_FIELDS {
                 return Err(OnnxError::too_complex("fields", MAX_FIELDS));
             }
             if let Some(kind) = child(kind, number) {
+                nodes += u64::from(kind == Kind::Node);
                 self.message(kind, value.bytes()?, depth + 1)?;
             }
+        }
+        if depth > 1 {
+            self.survey.nested_nodes = self.survey.nested_nodes.max(nodes);
         }
         Ok(())
     }
@@ -256,12 +284,16 @@ impl<'a> Walk<'a> {
             }
         }
         if external {
-            return Err(OnnxError::ExternalData { tensor: printable(name) });
+            return Err(OnnxError::ExternalData {
+                tensor: printable(name),
+            });
         }
         // 2 and 3 are the 8-bit integers; all else is widened or narrowed to four bytes by rten.
         let size = if matches!(data_type, 2 | 3) { 1 } else { 4 };
-        self.survey.weight_bytes =
-            self.survey.weight_bytes.saturating_add(elements.saturating_mul(size));
+        self.survey.weight_bytes = self
+            .survey
+            .weight_bytes
+            .saturating_add(elements.saturating_mul(size));
         Ok(())
     }
 

@@ -8,7 +8,13 @@ use super::proto::*;
 /// negative ones are written as they are.
 pub fn info(name: &str, elem_type: i32, dims: Option<&[i64]>) -> ValueInfoProto {
     let shape = dims.map(|dims| TensorShapeProto {
-        dim: dims.iter().map(|&d| Dimension { dim_value: Some(d), dim_param: None }).collect(),
+        dim: dims
+            .iter()
+            .map(|&d| Dimension {
+                dim_value: Some(d),
+                dim_param: None,
+            })
+            .collect(),
     });
     ValueInfoProto {
         name: name.into(),
@@ -25,7 +31,10 @@ pub fn symbolic(name: &str, elem_type: i32, dims: &[&str]) -> ValueInfoProto {
     if let Some(tensor) = value.r#type.as_mut().and_then(|t| t.tensor_type.as_mut()) {
         let dim = dims
             .iter()
-            .map(|&d| Dimension { dim_value: None, dim_param: Some(d.into()) })
+            .map(|&d| Dimension {
+                dim_value: None,
+                dim_param: Some(d.into()),
+            })
             .collect();
         tensor.shape = Some(TensorShapeProto { dim });
     }
@@ -45,7 +54,12 @@ pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
 
 /// An integer attribute.
 pub fn int_attribute(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), i: Some(value), r#type: 2, ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        i: Some(value),
+        r#type: 2,
+        ..Default::default()
+    }
 }
 
 /// A constant of 32-bit floats.
@@ -64,7 +78,10 @@ pub fn model(graph: GraphProto) -> Vec<u8> {
     ModelProto {
         ir_version: 8,
         graph: Some(graph),
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
     }
     .encode_to_vec()
 }
@@ -75,7 +92,13 @@ pub fn graph(
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
 ) -> Vec<u8> {
-    model(GraphProto { node: nodes, name: "g".into(), input: inputs, output: outputs, ..Default::default() })
+    model(GraphProto {
+        node: nodes,
+        name: "g".into(),
+        input: inputs,
+        output: outputs,
+        ..Default::default()
+    })
 }
 
 /// `sum = a + b`, both `f32[n, 3]`.
@@ -88,9 +111,16 @@ pub fn add_model() -> Vec<u8> {
             .and_then(|t| t.tensor_type.as_mut())
             .and_then(|t| t.shape.as_mut())
         {
-            shape.dim[1] = Dimension { dim_value: Some(3), dim_param: None };
+            shape.dim[1] = Dimension {
+                dim_value: Some(3),
+                dim_param: None,
+            };
         }
         value
     };
-    graph(vec![node("Add", &["a", "b"], &["sum"])], vec![tensor("a"), tensor("b")], vec![tensor("sum")])
+    graph(
+        vec![node("Add", &["a", "b"], &["sum"])],
+        vec![tensor("a"), tensor("b")],
+        vec![tensor("sum")],
+    )
 }

@@ -1,0 +1,225 @@
+//! Answers a guest's inference calls from a transcript.
+//!
+//! Level 2 of a replay needs no model and no backend: the guest is executed again, its calls are
+//! compared with the recorded ones, and it is given the recorded outputs. Level 3 also computes
+//! some or all of the calls on a backend of the auditor's, from the inputs that the guest gives
+//! here (which level 2 has just proved to be the recorded ones), and compares the outputs.
+
+use std::sync::{Arc, Mutex};
+
+use adit_protocol::Hash;
+use adit_protocol::tensor::TensorBlob;
+use adit_protocol::transcript::{Call, Op, TensorRef, Transcript};
+
+use crate::nn::tensor::Tensor;
+use crate::record::{Answer, Answerer, Divergence, Request, diverges, op_name};
+use crate::stop::Stop;
+
+/// Where recorded tensors come from.
+pub trait TensorSource: Send {
+    /// The tensor blob with this hash. Its content is checked by the caller.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says why it is not to be had.
+    fn tensor(&mut self, hash: &Hash) -> Result<Vec<u8>, String>;
+}
+
+/// What a backend of the auditor's said about one recorded call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recheck {
+    /// Index of the call in the transcript.
+    pub index: u64,
+    /// Whether every output was the same to the bit.
+    pub exact: bool,
+    /// Whether every output was within the manifest's tolerance.
+    pub accepted: bool,
+    /// Largest absolute difference of any element.
+    pub max_abs: f64,
+    /// Largest relative difference of any element.
+    pub max_rel: f64,
+}
+
+/// The level-3 part of a replay.
+pub struct Rechecker {
+    /// Computes on the auditor's backend.
+    pub backend: Box<dyn Answerer>,
+    /// Recompute every `every`-th computation, from the first on; at least 1.
+    pub every: u64,
+    /// Where the findings go.
+    pub findings: Arc<Mutex<Vec<Recheck>>>,
+}
+
+/// An answerer that reads a transcript.
+pub struct Replay {
+    transcript: Transcript,
+    tensors: Box<dyn TensorSource>,
+    rechecker: Option<Rechecker>,
+    computations: u64,
+}
+
+impl Replay {
+    /// Replay `transcript`, with recorded tensors from `tensors`.
+    pub fn new(
+        transcript: Transcript,
+        tensors: Box<dyn TensorSource>,
+        rechecker: Option<Rechecker>,
+    ) -> Self {
+        Self {
+            transcript,
+            tensors,
+            rechecker,
+            computations: 0,
+        }
+    }
+
+    fn recorded_tensor(&mut self, tensor: &TensorRef) -> Result<(String, Tensor), Stop> {
+        let unusable = |why: &str| {
+            Stop::Unavailable(format!(
+                "the recorded output `{}` ({}) {why}",
+                tensor.name, tensor.hash
+            ))
+        };
+        let blob = self
+            .tensors
+            .tensor(&tensor.hash)
+            .map_err(|why| unusable(&format!("is not available: {why}")))?;
+        if Hash::of(&blob) != tensor.hash {
+            return Err(unusable("is damaged: its content has another hash"));
+        }
+        let (dtype, dims, data) =
+            TensorBlob::decode(&blob).map_err(|e| unusable(&format!("is not a tensor: {e}")))?;
+        let whole = Tensor::new(dtype, dims, data.to_vec())
+            .map_err(|e| unusable(&format!("is not a tensor: {e}")))?;
+        Ok((tensor.name.clone(), whole))
+    }
+
+    fn recheck(
+        &mut self,
+        index: u64,
+        asked: &Call,
+        request: Request<'_>,
+        recorded: &[(String, Tensor)],
+    ) -> Result<(), Stop> {
+        let Some(rechecker) = &mut self.rechecker else {
+            return Ok(());
+        };
+        let Request::Compute { manifest, .. } = &request else {
+            // Loads prepare the backend for the computations that follow.
+            return rechecker
+                .backend
+                .answer(index, asked, request)
+                .map(|_| ());
+        };
+        let turn = self.computations.is_multiple_of(rechecker.every.max(1));
+        self.computations += 1;
+        if !turn {
+            return Ok(());
+        }
+        let tolerance = manifest.tolerance;
+        let own = rechecker.backend.answer(index, asked, request)?.outputs;
+        let mut finding = Recheck {
+            index,
+            exact: own.len() == recorded.len(),
+            accepted: own.len() == recorded.len(),
+            max_abs: 0.0,
+            max_rel: 0.0,
+        };
+        for ((_, a), (_, b)) in recorded.iter().zip(&own) {
+            finding.exact &= a.dtype() == b.dtype() && a.dims() == b.dims() && a.bytes() == b.bytes();
+            match tolerance.compare(a.dtype(), a.dims(), a.bytes(), b.dims(), b.bytes()) {
+                Ok(agreement) => {
+                    finding.accepted &= agreement.accepted && a.dtype() == b.dtype();
+                    finding.max_abs = finding.max_abs.max(agreement.max_abs);
+                    finding.max_rel = finding.max_rel.max(agreement.max_rel);
+                }
+                Err(_) => finding.accepted = false,
+            }
+        }
+        if let Ok(mut findings) = rechecker.findings.lock() {
+            findings.push(finding);
+        }
+        Ok(())
+    }
+}
+
+impl Answerer for Replay {
+    fn answer(&mut self, index: u64, asked: &Call, request: Request<'_>) -> Result<Answer, Stop> {
+        let recorded = usize::try_from(index)
+            .ok()
+            .and_then(|i| self.transcript.calls.get(i))
+            .cloned();
+        let Some(recorded) = recorded else {
+            return Err(Stop::Diverged(Box::new(Divergence {
+                index,
+                operation: op_name(asked.op).to_owned(),
+                what: "existence".to_owned(),
+                expected: "no further call".to_owned(),
+                actual: format!("a call of {}", op_name(asked.op)),
+            })));
+        };
+        if let Some(divergence) = diverges(index, &recorded, asked) {
+            return Err(Stop::Diverged(Box::new(divergence)));
+        }
+        // What the manifest refuses is refused again by the replaying host itself; a transcript
+        // that tells of another end there was not made by this guest and these manifests.
+        if matches!(request, Request::Refused) || recorded.error != asked.error {
+            let agree = recorded.error == asked.error && recorded.outputs.is_empty();
+            if agree {
+                return Ok(Answer::default());
+            }
+            return Err(Stop::Diverged(Box::new(Divergence {
+                index,
+                operation: op_name(asked.op).to_owned(),
+                what: "error".to_owned(),
+                expected: format!("{:?}", recorded.error),
+                actual: format!("{:?}", asked.error),
+            })));
+        }
+        if asked.op == Op::Compute
+            && let Request::Compute { manifest, .. } = &request
+        {
+            let named = recorded.outputs.iter().map(|t| t.name.as_str());
+            if !named.eq(manifest.outputs.iter().map(|t| t.name.as_str())) {
+                return Err(Stop::Diverged(Box::new(Divergence {
+                    index,
+                    operation: op_name(asked.op).to_owned(),
+                    what: "output names".to_owned(),
+                    expected: "others than the manifest's".to_owned(),
+                    actual: "the manifest's".to_owned(),
+                })));
+            }
+        }
+        let outputs = recorded
+            .outputs
+            .iter()
+            .map(|tensor| self.recorded_tensor(tensor))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.recheck(index, asked, request, &outputs)?;
+        let environment = recorded
+            .environment
+            .and_then(|i| self.transcript.environments.get(i as usize))
+            .copied();
+        Ok(Answer {
+            outputs,
+            error: None,
+            environment,
+        })
+    }
+
+    fn finish(&mut self, calls: u64) -> Result<(), Stop> {
+        let Some(next) = usize::try_from(calls)
+            .ok()
+            .and_then(|i| self.transcript.calls.get(i))
+        else {
+            return Ok(());
+        };
+        Err(Stop::Diverged(Box::new(Divergence {
+            index: calls,
+            operation: op_name(next.op).to_owned(),
+            what: "existence".to_owned(),
+            expected: format!("a call of {}", op_name(next.op)),
+            actual: "the end of the run".to_owned(),
+        })))
+    }
+}

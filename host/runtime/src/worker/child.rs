@@ -1,0 +1,455 @@
+//! Child processes of a supervisor: starting them, talking to them, ending them.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use super::WORKER_ARGUMENT;
+use super::channel::{Channel, Receiver, Sender};
+use super::compile::COMPILE_SECONDS;
+use super::limits;
+use super::messages::{
+    BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
+};
+use super::process::WorkerOptions;
+use super::supervisor::Routes;
+use crate::admission::Refusal;
+use crate::store::blobs::BlobStore;
+use crate::store::code::{CODE_BYTES_MAX, CodeCache};
+
+/// How long a worker may take to be ready.
+const START: Duration = Duration::from_secs(30);
+/// How often the resident set of a worker is looked at.
+#[cfg(target_os = "linux")]
+const MEMORY_POLL: Duration = Duration::from_millis(50);
+
+/// What happens to one job.
+pub(super) enum Event {
+    Part {
+        stream: Stream,
+        bytes: Vec<u8>,
+        more: bool,
+    },
+    Progress {
+        done: u64,
+        total: u64,
+        note: String,
+    },
+    Done(Done),
+    /// The process ended. `alone`: no other job was running in it.
+    Died {
+        why: String,
+        alone: bool,
+    },
+}
+
+/// A worker process. Dropping it ends the process.
+pub(super) struct Child {
+    hello: Hello,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pid: u32,
+    state: Mutex<State>,
+    sender: Mutex<Sender>,
+}
+
+#[derive(Default)]
+struct State {
+    routes: Routes,
+    dead: bool,
+    /// Why this side ended the process, if it did.
+    ended: Option<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn command(program: &Path, kind: &str, args: &[String], stdin: OwnedFd) -> Command {
+    let mut command = Command::new(program);
+    limits::prepare(&mut command)
+        .arg(WORKER_ARGUMENT)
+        .arg(kind)
+        .args(args)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::null());
+    command
+}
+
+impl Child {
+    /// Start a worker and wait until it is locked down and ready.
+    pub fn start(
+        program: &Path,
+        options: WorkerOptions,
+        blobs: BlobStore,
+        code: mpsc::Receiver<Arc<CodeCache>>,
+    ) -> Result<Self, String> {
+        let (ready, is_ready) = mpsc::sync_channel(1);
+        let program = program.to_owned();
+        // The kernel ends a worker when the thread that started it ends, so that thread is one
+        // which lives as long as the worker: its reader.
+        std::thread::Builder::new()
+            .name("worker-reader".to_owned())
+            .spawn(move || match begin(&program, options) {
+                Ok((mut process, shared, mut receiver, hello)) => {
+                    let _ = ready.send(Ok((shared.clone(), hello)));
+                    watch_memory(&shared, options.memory_bytes);
+                    if let Ok(code) = code.recv() {
+                        read(&shared, &mut receiver, &blobs, &code);
+                    }
+                    // Whatever ended the reading, this worker is not to be trusted any more.
+                    let _ = process.kill();
+                    let why = match process.wait() {
+                        Ok(status) => ended_as(status),
+                        Err(e) => e.to_string(),
+                    };
+                    bury(&shared, &why);
+                }
+                Err(why) => {
+                    let _ = ready.send(Err(why));
+                }
+            })
+            .map_err(|e| e.to_string())?;
+        let (shared, hello) = is_ready.recv().map_err(|e| e.to_string())??;
+        Ok(Self { hello, shared })
+    }
+
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.shared.pid
+    }
+
+    pub fn alive(&self) -> bool {
+        let state = lock(&self.shared.state);
+        !state.dead && state.ended.is_none()
+    }
+
+    /// Hand a job over. Its events come out of the receiver.
+    pub fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, String> {
+        let (route, events) = mpsc::channel();
+        let number = job.job;
+        {
+            let mut state = lock(&self.shared.state);
+            if state.dead || state.ended.is_some() {
+                return Err("the worker has ended".to_owned());
+            }
+            state.routes.insert(number, route);
+        }
+        self.shared.send(&ToWorker::Run(job), None).inspect_err(|_| {
+            self.forget(number);
+        })?;
+        Ok(events)
+    }
+
+    pub fn cancel(&self, job: u64) {
+        let _ = self.shared.send(&ToWorker::Cancel { job }, None);
+    }
+
+    /// Stop routing events to a job.
+    pub fn forget(&self, job: u64) {
+        lock(&self.shared.state).routes.remove(&job);
+    }
+
+    /// End the process.
+    pub fn end(&self, why: &str) {
+        self.shared.end(why);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.shared.end("it is no longer needed");
+    }
+}
+
+impl Shared {
+    fn send(&self, message: &ToWorker, fd: Option<&OwnedFd>) -> Result<(), String> {
+        let payload = minicbor::to_vec(message).map_err(|e| e.to_string())?;
+        let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
+        lock(&self.sender)
+            .send(&payload, &fds)
+            .map_err(|e| e.to_string())
+    }
+
+    fn end(&self, why: &str) {
+        let mut state = lock(&self.state);
+        if state.dead || state.ended.is_some() {
+            return;
+        }
+        state.ended = Some(why.to_owned());
+        // The reader reaps the process only after it has marked it dead, under this lock, so the
+        // number cannot have been given to another process.
+        if let Ok(raw) = i32::try_from(self.pid)
+            && let Some(pid) = rustix::process::Pid::from_raw(raw)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+type Begun = (std::process::Child, Arc<Shared>, Receiver, Hello);
+
+fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
+    let (here, there) = Channel::pair().map_err(|e| e.to_string())?;
+    let args = options.to_args(std::process::id());
+    let mut process = command(program, "run", &args, there.into_fd())
+        .spawn()
+        .map_err(|e| format!("{}: {e}", program.display()))?;
+    let (sender, mut receiver) = here.split();
+    let hello = receiver
+        .set_timeout(Some(START))
+        .and_then(|()| receiver.recv())
+        .map_err(|e| e.to_string())
+        .and_then(|frame| match minicbor::decode(&frame.payload) {
+            Ok(FromWorker::Ready(hello)) => Ok(hello),
+            Ok(_) => Err("it did not say that it is ready".to_owned()),
+            Err(e) => Err(e.to_string()),
+        });
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(why) => {
+            let _ = process.kill();
+            let ended = process.wait().map_or_else(|e| e.to_string(), ended_as);
+            return Err(format!("{why}; {ended}"));
+        }
+    };
+    receiver.set_timeout(None).map_err(|e| e.to_string())?;
+    let shared = Arc::new(Shared {
+        pid: process.id(),
+        state: Mutex::default(),
+        sender: Mutex::new(sender),
+    });
+    Ok((process, shared, receiver, hello))
+}
+
+/// Route what the worker says until it ends or breaks the rules.
+fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &CodeCache) {
+    while let Ok(frame) = receiver.recv() {
+        let Ok(message) = minicbor::decode::<FromWorker>(&frame.payload) else {
+            return;
+        };
+        let (job, event) = match message {
+            FromWorker::Need {
+                request,
+                kind,
+                hash,
+            } => {
+                let (blob, fd) = match kind {
+                    Kind::Blob => blob_reply(blobs, &hash),
+                    Kind::Code => code_reply(code, &hash),
+                };
+                if shared
+                    .send(&ToWorker::Blob { request, blob }, fd.as_ref())
+                    .is_err()
+                {
+                    return;
+                }
+                continue;
+            }
+            FromWorker::Part {
+                job,
+                stream,
+                bytes,
+                more,
+            } => (
+                job,
+                Event::Part {
+                    stream,
+                    bytes,
+                    more,
+                },
+            ),
+            FromWorker::Progress {
+                job,
+                done,
+                total,
+                note,
+            } => (job, Event::Progress { done, total, note }),
+            FromWorker::Done(done) => {
+                let route = lock(&shared.state).routes.remove(&done.job);
+                if let Some(route) = route {
+                    let _ = route.send(Event::Done(done));
+                }
+                continue;
+            }
+            FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => return,
+        };
+        if let Some(route) = lock(&shared.state).routes.get(&job) {
+            let _ = route.send(event);
+        }
+    }
+}
+
+fn blob_reply(
+    blobs: &BlobStore,
+    hash: &adit_protocol::Hash,
+) -> (BlobReply, Option<OwnedFd>) {
+    match blobs.open_blob(hash) {
+        Ok((_, len)) if len <= INLINE_BYTES => match blobs.get(hash, INLINE_BYTES) {
+            Ok(bytes) => (BlobReply::Inline(bytes), None),
+            Err(e) => (BlobReply::Missing(e.to_string()), None),
+        },
+        Ok((file, len)) => (BlobReply::File(len), Some(file.into())),
+        Err(e) => (BlobReply::Missing(e.to_string()), None),
+    }
+}
+
+fn code_reply(code: &CodeCache, component: &adit_protocol::Hash) -> (BlobReply, Option<OwnedFd>) {
+    let missing = |why: String| (BlobReply::Missing(why), None);
+    match code.get(component) {
+        Ok(Some(bytes)) if bytes.len() as u64 <= INLINE_BYTES => (BlobReply::Inline(bytes), None),
+        // What was authenticated is in memory; the file could change after that.
+        Ok(Some(bytes)) => match memory_file(&bytes) {
+            Ok(fd) => (BlobReply::File(bytes.len() as u64), Some(fd)),
+            Err(e) => missing(e.to_string()),
+        },
+        Ok(None) => missing("it is not in the cache".to_owned()),
+        Err(e) => missing(e.to_string()),
+    }
+}
+
+/// A file without a name that holds `bytes`, positioned at its start.
+fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    use std::io::Seek as _;
+    #[cfg(target_os = "linux")]
+    let mut file = {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        std::fs::File::from(rustix::fs::memfd_create("code", flags)?)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn ended_as(status: std::process::ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("the worker was ended by signal {signal}"),
+        (_, Some(code)) => format!("the worker exited with code {code}"),
+        _ => "the worker ended".to_owned(),
+    }
+}
+
+fn bury(shared: &Shared, status: &str) {
+    let mut state = lock(&shared.state);
+    state.dead = true;
+    let why = match &state.ended {
+        Some(ended) => format!("the worker was ended: {ended}"),
+        None => status.to_owned(),
+    };
+    let alone = state.routes.len() == 1;
+    for (_, route) in state.routes.drain() {
+        let _ = route.send(Event::Died {
+            why: why.clone(),
+            alone,
+        });
+    }
+}
+
+/// End the worker when its resident set passes the bound. The data limit of the process is the
+/// backstop; this acts before the machine suffers, and says why.
+#[cfg(target_os = "linux")]
+fn watch_memory(shared: &Arc<Shared>, max: u64) {
+    let shared = Arc::downgrade(shared);
+    let watch = move || {
+        let page = rustix::param::page_size() as u64;
+        while let Some(shared) = shared.upgrade() {
+            {
+                let state = lock(&shared.state);
+                if state.dead || state.ended.is_some() {
+                    return;
+                }
+            }
+            let path = format!("/proc/{}/statm", shared.pid);
+            let resident = std::fs::read_to_string(path)
+                .ok()
+                .and_then(|s| s.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()))
+                .map_or(0, |pages| pages.saturating_mul(page));
+            if resident > max {
+                shared.end(&format!(
+                    "its memory of {resident} bytes is over the bound of {max}"
+                ));
+                return;
+            }
+            drop(shared);
+            std::thread::sleep(MEMORY_POLL);
+        }
+    };
+    // Without the watcher the data limit still holds.
+    let _ = std::thread::Builder::new()
+        .name("worker-memory".to_owned())
+        .spawn(watch);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watch_memory(_: &Arc<Shared>, _: u64) {}
+
+/// Why a component was neither compiled nor refused.
+pub(super) enum CompileFailure {
+    /// It took more than it may.
+    Limit(String),
+    /// The child could not be started.
+    Start(String),
+}
+
+/// Compile a component in a child process.
+pub(super) fn compile(
+    program: &Path,
+    wasm: Vec<u8>,
+) -> Result<Result<Vec<u8>, Refusal>, CompileFailure> {
+    let start = |e: String| CompileFailure::Start(e);
+    let (here, there) = Channel::pair().map_err(|e| start(e.to_string()))?;
+    let args = [std::process::id().to_string()];
+    let mut process = command(program, "compile", &args, there.into_fd())
+        .spawn()
+        .map_err(|e| start(format!("{}: {e}", program.display())))?;
+    let answer = converse(here.with_max_frame(super::compile::FRAME_BYTES), wasm);
+    let _ = process.kill();
+    let status = process.wait();
+    answer.map_err(|why| {
+        let ended = status.map_or_else(|e| e.to_string(), ended_as);
+        CompileFailure::Limit(format!(
+            "compiling took more than {COMPILE_SECONDS} s or too much memory, or the compiler failed ({why}; {ended}); hint: make the component smaller"
+        ))
+    })
+}
+
+fn converse(channel: Channel, wasm: Vec<u8>) -> Result<Result<Vec<u8>, Refusal>, String> {
+    let deadline = Instant::now() + Duration::from_secs(COMPILE_SECONDS);
+    let (mut sender, mut receiver) = channel.split();
+    let message = minicbor::to_vec(ToWorker::Compile { wasm }).map_err(|e| e.to_string())?;
+    sender.send(&message, &[]).map_err(|e| e.to_string())?;
+    let mut code = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("time is up".to_owned());
+        }
+        receiver
+            .set_timeout(Some(left))
+            .map_err(|e| e.to_string())?;
+        let frame = receiver.recv().map_err(|e| e.to_string())?;
+        match minicbor::decode(&frame.payload) {
+            Ok(FromWorker::Code(part)) if part.is_empty() => return Ok(Ok(code)),
+            Ok(FromWorker::Code(part)) => {
+                code.extend_from_slice(&part);
+                if code.len() as u64 > CODE_BYTES_MAX {
+                    return Err("the code is too large".to_owned());
+                }
+            }
+            Ok(FromWorker::Refused(refusal)) => return Ok(Err(refusal.into())),
+            Ok(_) => return Err("it did not answer as it should".to_owned()),
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+}

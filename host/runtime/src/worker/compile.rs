@@ -1,0 +1,95 @@
+//! The compile child: one component in, native code or a refusal out.
+//!
+//! Compiling hostile input can take arbitrary time and memory, and a compiler is a large program.
+//! So it runs in a process of its own, locked down, for one component, under limits.
+
+use super::WorkerError;
+use super::limits::Limits;
+use super::messages::{FromWorker, PART_BYTES, ToWorker, WireRefusal};
+use super::process::prepare;
+use super::sandbox::{SandboxKind, lock_down};
+use crate::admission::{self, COMPONENT_BYTES_MAX, Refusal};
+use crate::engine::{SLOT_STACK_BYTES, compiler};
+use rustix::process::Pid;
+
+/// Bytes of private memory that compiling may take.
+pub const COMPILE_MEMORY_BYTES: u64 = 1 << 30;
+/// Seconds that compiling may take, on the clock and, times the number of processors, of CPU time.
+pub const COMPILE_SECONDS: u64 = 60;
+
+/// Largest frame to and from the child: a whole component.
+pub(super) const FRAME_BYTES: usize = (COMPONENT_BYTES_MAX as usize) + (1 << 20);
+
+pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
+    let [supervisor] = args else {
+        return Err(WorkerError::Arguments);
+    };
+    let pid: i32 = supervisor.parse().map_err(|_| WorkerError::Arguments)?;
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let limits = Limits::compile(
+        COMPILE_MEMORY_BYTES,
+        COMPILE_SECONDS.saturating_mul(processors),
+        0,
+    );
+    let channel = prepare(&limits, Pid::from_raw(pid))?;
+    let compiler = compiler().map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
+    lock_down(SandboxKind::Compile)?;
+
+    let (mut sender, mut receiver) = channel.with_max_frame(FRAME_BYTES).split();
+    let frame = receiver.recv()?;
+    let wasm = match minicbor::decode(&frame.payload) {
+        Ok(ToWorker::Compile { wasm }) => wasm,
+        Ok(_) => return Err(WorkerError::Message("not a component".to_owned())),
+        Err(e) => return Err(WorkerError::Message(e.to_string())),
+    };
+    drop(frame);
+    // Deeply nested input recurses in the compiler.
+    let admitted = std::thread::Builder::new()
+        .name("compile".to_owned())
+        .stack_size(SLOT_STACK_BYTES)
+        .spawn(move || admission::compile(&compiler, &wasm))
+        .map_err(WorkerError::Thread)?
+        .join();
+    let mut say = |message: FromWorker| -> Result<(), WorkerError> {
+        let payload =
+            minicbor::to_vec(&message).map_err(|e| WorkerError::Message(e.to_string()))?;
+        Ok(sender.send(&payload, &[])?)
+    };
+    match admitted {
+        Ok(Ok(code)) => {
+            for part in code.chunks(PART_BYTES) {
+                say(FromWorker::Code(part.to_vec()))?;
+            }
+            say(FromWorker::Code(Vec::new()))
+        }
+        Ok(Err(refusal)) => say(FromWorker::Refused(refusal.into())),
+        // A panic of the compiler: the supervisor sees the process end without an answer.
+        Err(_) => Err(WorkerError::Engine("the compiler panicked".to_owned())),
+    }
+}
+
+impl From<Refusal> for WireRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotWasm => WireRefusal::NotWasm,
+            Refusal::CoreModule => WireRefusal::CoreModule,
+            Refusal::TooLarge { bytes } => WireRefusal::TooLarge(bytes),
+            Refusal::UnknownImport { name } => WireRefusal::UnknownImport(name),
+            Refusal::MissingExport => WireRefusal::MissingExport,
+            Refusal::Invalid(message) => WireRefusal::Invalid(message),
+        }
+    }
+}
+
+impl From<WireRefusal> for Refusal {
+    fn from(refusal: WireRefusal) -> Self {
+        match refusal {
+            WireRefusal::NotWasm => Refusal::NotWasm,
+            WireRefusal::CoreModule => Refusal::CoreModule,
+            WireRefusal::TooLarge(bytes) => Refusal::TooLarge { bytes },
+            WireRefusal::UnknownImport(name) => Refusal::UnknownImport { name },
+            WireRefusal::MissingExport => Refusal::MissingExport,
+            WireRefusal::Invalid(message) => Refusal::Invalid(message),
+        }
+    }
+}

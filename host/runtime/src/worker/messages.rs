@@ -1,0 +1,313 @@
+//! What supervisor and worker say to each other: CBOR frames over one Unix socket pair.
+//!
+//! The worker is not trusted: everything it sends is bounded and checked by the supervisor, and
+//! a worker that breaks these rules is ended.
+
+use minicbor::{Decode, Encode};
+
+/// Blobs up to this many bytes travel in a frame; larger ones as a file descriptor.
+pub const INLINE_BYTES: u64 = 256 << 10;
+/// Longest piece of output, log, transcript or code in one frame, in bytes.
+pub const PART_BYTES: usize = 1 << 20;
+
+/// From the supervisor to a worker.
+#[derive(Debug, Encode, Decode)]
+pub enum ToWorker {
+    /// Run a task.
+    #[n(0)]
+    Run(#[n(0)] Job),
+    /// End a run early.
+    #[n(1)]
+    Cancel {
+        /// The job's number.
+        #[n(0)]
+        job: u64,
+    },
+    /// The answer to [`FromWorker::Need`].
+    #[n(2)]
+    Blob {
+        /// Number of the request.
+        #[n(0)]
+        request: u64,
+        /// The bytes, or where they are.
+        #[n(1)]
+        blob: BlobReply,
+    },
+    /// Compile a component; the compile child gets this one message.
+    #[n(3)]
+    Compile {
+        /// The component.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        wasm: Vec<u8>,
+    },
+}
+
+/// A blob on its way to a worker.
+#[derive(Debug, Encode, Decode)]
+pub enum BlobReply {
+    /// The bytes.
+    #[n(0)]
+    Inline(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// This many bytes in the file whose descriptor comes with the frame.
+    #[n(1)]
+    File(#[n(0)] u64),
+    /// It is not to be had.
+    #[n(2)]
+    Missing(#[n(0)] String),
+}
+
+/// One run.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Job {
+    /// Number by which both sides call it.
+    #[n(0)]
+    pub job: u64,
+    /// The exec spec, encoded.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub spec: Vec<u8>,
+    /// Manifests of the spec's models by name, encoded.
+    #[n(2)]
+    pub manifests: Vec<NamedBytes>,
+    /// Wall-clock time for the guest, in milliseconds.
+    #[n(3)]
+    pub deadline_ms: u64,
+    /// Where inference answers come from.
+    #[n(4)]
+    pub mode: Mode,
+    /// The input, if it is short; else the worker asks for its blob.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub input: Option<Vec<u8>>,
+}
+
+/// A name and bytes.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct NamedBytes {
+    /// The name.
+    #[n(0)]
+    pub name: String,
+    /// The bytes.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// Where inference answers come from.
+#[derive(Clone, Debug, Encode, Decode)]
+pub enum Mode {
+    /// The worker's backend.
+    #[n(0)]
+    Live,
+    /// The transcript blob with this hash. With `every` > 0, each `every`-th computation is also
+    /// made on the worker's backend and compared.
+    #[n(1)]
+    Replay {
+        /// The transcript's hash.
+        #[n(0)]
+        transcript: adit_protocol::Hash,
+        /// Which computations to make again; 0 for none.
+        #[n(1)]
+        every: u64,
+    },
+}
+
+/// What a worker asks the supervisor for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Kind {
+    /// A blob of the blob store.
+    #[n(0)]
+    Blob,
+    /// The compiled code of the component with this hash.
+    #[n(1)]
+    Code,
+}
+
+/// Which stream of a run a part belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Stream {
+    /// The output.
+    #[n(0)]
+    Output,
+    /// The log.
+    #[n(1)]
+    Log,
+    /// The encoded transcript.
+    #[n(2)]
+    Transcript,
+    /// A whole blob to be stored: a tensor, or an environment document.
+    #[n(3)]
+    Blob,
+}
+
+/// From a worker to the supervisor.
+#[derive(Debug, Encode, Decode)]
+pub enum FromWorker {
+    /// The worker is locked down and takes jobs.
+    #[n(0)]
+    Ready(#[n(0)] Hello),
+    /// It needs something; answered by [`ToWorker::Blob`].
+    #[n(1)]
+    Need {
+        /// Number of the request.
+        #[n(0)]
+        request: u64,
+        /// What sort of thing.
+        #[n(1)]
+        kind: Kind,
+        /// Its hash.
+        #[n(2)]
+        hash: adit_protocol::Hash,
+    },
+    /// More of one of a run's streams.
+    #[n(2)]
+    Part {
+        /// The job.
+        #[n(0)]
+        job: u64,
+        /// Which stream.
+        #[n(1)]
+        stream: Stream,
+        /// Its next bytes.
+        #[cbor(n(2), with = "minicbor::bytes")]
+        bytes: Vec<u8>,
+        /// Whether more of the same blob follows; false for the other streams.
+        #[n(3)]
+        more: bool,
+    },
+    /// The guest reports progress.
+    #[n(3)]
+    Progress {
+        /// The job.
+        #[n(0)]
+        job: u64,
+        /// Steps done.
+        #[n(1)]
+        done: u64,
+        /// Steps in all; 0 for unknown.
+        #[n(2)]
+        total: u64,
+        /// For people.
+        #[n(3)]
+        note: String,
+    },
+    /// A run has ended.
+    #[n(4)]
+    Done(#[n(0)] Done),
+    /// The compile child refuses the component.
+    #[n(5)]
+    Refused(#[n(0)] WireRefusal),
+    /// The compile child's code, in parts; an empty one ends it.
+    #[n(6)]
+    Code(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Hello {
+    /// Engine id.
+    #[n(0)]
+    pub engine: adit_protocol::Hash,
+    /// Compatibility of compiled code.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub compatibility: [u8; 32],
+    /// The environment document of its backend, encoded.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub environment: Vec<u8>,
+    /// Whether its backend is a GPU.
+    #[n(3)]
+    pub gpu: bool,
+    /// What holds it, for people.
+    #[n(4)]
+    pub sandbox: String,
+}
+
+/// How a run ended; its streams were sent before.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Done {
+    /// The job.
+    #[n(0)]
+    pub job: u64,
+    /// Status number.
+    #[n(1)]
+    pub status: u8,
+    /// Fuel used.
+    #[n(2)]
+    pub fuel: u64,
+    /// Inference work units.
+    #[n(3)]
+    pub nn_units: u64,
+    /// Peak memory in bytes.
+    #[n(4)]
+    pub peak_memory: u64,
+    /// Time in the guest, in microseconds.
+    #[n(5)]
+    pub duration_us: u64,
+    /// Code of the guest's own error.
+    #[n(6)]
+    pub task_error_code: Option<u32>,
+    /// Message of the guest's own error.
+    #[n(7)]
+    pub task_error_message: Option<String>,
+    /// Why it ended, for people.
+    #[n(8)]
+    pub detail: Option<String>,
+    /// Where a replay left its transcript.
+    #[n(9)]
+    pub divergence: Option<WireDivergence>,
+    /// Findings of level 3.
+    #[n(10)]
+    pub rechecks: Vec<WireRecheck>,
+    /// Why the component is refused, if it is.
+    #[n(11)]
+    pub refusal: Option<WireRefusal>,
+}
+
+/// [`crate::record::Divergence`] on the wire.
+#[derive(Clone, Debug, Encode, Decode)]
+#[allow(missing_docs)]
+pub struct WireDivergence {
+    #[n(0)]
+    pub index: u64,
+    #[n(1)]
+    pub operation: String,
+    #[n(2)]
+    pub what: String,
+    #[n(3)]
+    pub expected: String,
+    #[n(4)]
+    pub actual: String,
+}
+
+/// [`crate::replay::Recheck`] on the wire; floats as their bits.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+#[allow(missing_docs)]
+pub struct WireRecheck {
+    #[n(0)]
+    pub index: u64,
+    #[n(1)]
+    pub exact: bool,
+    #[n(2)]
+    pub accepted: bool,
+    #[n(3)]
+    pub max_abs: u64,
+    #[n(4)]
+    pub max_rel: u64,
+}
+
+/// [`crate::admission::Refusal`] on the wire.
+#[derive(Clone, Debug, Encode, Decode)]
+#[allow(missing_docs)]
+pub enum WireRefusal {
+    #[n(0)]
+    NotWasm,
+    #[n(1)]
+    CoreModule,
+    #[n(2)]
+    TooLarge(#[n(0)] u64),
+    #[n(3)]
+    UnknownImport(#[n(0)] String),
+    #[n(4)]
+    MissingExport,
+    #[n(5)]
+    Invalid(#[n(0)] String),
+}

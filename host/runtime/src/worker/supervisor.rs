@@ -1,0 +1,550 @@
+//! The supervisor's side: hands jobs to a worker process, watches it, and replaces it.
+//!
+//! Epochs cannot stop a running inference and no limit of the backend bounds its memory, so the
+//! last word is the supervisor's: it ends the whole process at the deadline or at the memory
+//! bound. Runs that happened to share the process are started again in the next one; they are
+//! deterministic, so nobody can tell.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use adit_protocol::Hash;
+use adit_protocol::cbor::Document as _;
+use adit_protocol::exec::ExecSpec;
+use adit_protocol::status::Status;
+use adit_protocol::transcript::Transcript;
+
+use super::child::{Child, Event};
+use super::messages::{Done, Hello, INLINE_BYTES, Job, Mode, NamedBytes, Stream};
+use super::process::WorkerOptions;
+use crate::admission::{COMPONENT_BYTES_MAX, Refusal};
+use crate::record::Divergence;
+use crate::replay::Recheck;
+use crate::state::Events;
+use crate::store::StoreError;
+use crate::store::blobs::BlobStore;
+use crate::store::code::CodeCache;
+
+/// How much longer than its deadline a run may take before its worker is ended: time for the
+/// epoch to stop a guest that is computing, so that only a stuck inference costs a process.
+pub const DEADLINE_GRACE: Duration = Duration::from_millis(500);
+/// How often a waiting supervisor looks whether a run was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
+/// Bytes that a run may send beyond what its limits allow for: framing, dimensions, environments.
+const SLACK_BYTES: u64 = 1 << 20;
+
+/// Where and how a supervisor keeps its workers.
+#[derive(Clone, Debug)]
+pub struct SupervisorOptions {
+    /// The program to start as worker: one that calls [`super::main_if_worker`].
+    pub program: PathBuf,
+    /// Size of a worker.
+    pub worker: WorkerOptions,
+    /// Folder of compiled components.
+    pub code: PathBuf,
+    /// Key for that folder, if it has none yet: 32 random bytes.
+    pub fresh_key: [u8; 32],
+}
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What determines the result. Component, input and model files are in the blob store.
+    pub spec: ExecSpec,
+    /// Manifests of the spec's models by name, encoded.
+    pub manifests: BTreeMap<String, Vec<u8>>,
+    /// Wall-clock time for the guest.
+    pub deadline: Duration,
+    /// Where inference answers come from.
+    pub mode: Mode,
+}
+
+/// What a run left.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Its status.
+    pub status: Status,
+    /// The output.
+    pub output: Vec<u8>,
+    /// The log.
+    pub log: Vec<u8>,
+    /// Fuel used.
+    pub fuel: u64,
+    /// Inference work units.
+    pub nn_units: u64,
+    /// Peak memory in bytes.
+    pub peak_memory: u64,
+    /// Time in the worker, in microseconds.
+    pub duration_us: u64,
+    /// The transcript, encoded.
+    pub transcript: Vec<u8>,
+    /// Code and message of the guest's own error.
+    pub task_error: Option<(u32, String)>,
+    /// Why it ended, for people.
+    pub detail: Option<String>,
+    /// Why the component was refused, if it was.
+    pub refusal: Option<Refusal>,
+    /// Where a replay left its transcript.
+    pub divergence: Option<Divergence>,
+    /// Findings of level 3.
+    pub rechecks: Vec<Recheck>,
+}
+
+impl Ran {
+    fn without_guest(status: Status, detail: String) -> Self {
+        let nothing = Transcript {
+            environments: Vec::new(),
+            calls: Vec::new(),
+        };
+        Self {
+            status,
+            output: Vec::new(),
+            log: Vec::new(),
+            fuel: 0,
+            nn_units: 0,
+            peak_memory: 0,
+            duration_us: 0,
+            transcript: nothing.to_cbor(),
+            task_error: None,
+            detail: Some(detail),
+            refusal: None,
+            divergence: None,
+            rechecks: Vec::new(),
+        }
+    }
+}
+
+/// Why a run could not even be tried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SupervisorError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No worker could be started.
+    #[error("no worker could be started: {0}; hint: run again with -v, and see `adit explain worker-crashed`")]
+    Start(String),
+    /// The spec is for another engine.
+    #[error("the spec is for the engine {wanted}, and this build is {own}; hint: use the release of adit that has that engine")]
+    Engine {
+        /// The engine of the spec.
+        wanted: Hash,
+        /// The engine of this build.
+        own: Hash,
+    },
+}
+
+/// Runs tasks in workers. Shared by any number of threads; each calls [`Supervisor::run`].
+pub struct Supervisor {
+    options: SupervisorOptions,
+    blobs: BlobStore,
+    current: Mutex<Option<Running>>,
+    jobs: AtomicU64,
+    free: Mutex<u32>,
+    freed: Condvar,
+}
+
+#[derive(Clone)]
+struct Running {
+    child: Arc<Child>,
+    code: Arc<CodeCache>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Supervisor {
+    /// A supervisor over a blob store. Its worker is started when the first run needs it.
+    pub fn new(options: SupervisorOptions, blobs: BlobStore) -> Self {
+        let free = Mutex::new(options.worker.slots.max(1));
+        Self {
+            options,
+            blobs,
+            current: Mutex::new(None),
+            jobs: AtomicU64::new(0),
+            free,
+            freed: Condvar::new(),
+        }
+    }
+
+    /// What the worker says of itself: engine, environment, sandbox. Starts it if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`SupervisorError::Start`].
+    pub fn hello(&self) -> Result<Hello, SupervisorError> {
+        Ok(self.running()?.child.hello().clone())
+    }
+
+    /// Process number of the present worker, if there is one.
+    pub fn worker_pid(&self) -> Option<u32> {
+        lock(&self.current).as_ref().map(|r| r.child.pid())
+    }
+
+    /// Make a run and wait for its end. Blocks while all slots are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`SupervisorError`] if it could not be tried; every way in which a run ends is a status.
+    pub fn run(&self, task: &Task, events: &mut dyn Events) -> Result<Ran, SupervisorError> {
+        let _slot = self.slot();
+        let running = self.running()?;
+        let own = running.child.hello().engine;
+        if task.spec.engine != own {
+            return Err(SupervisorError::Engine {
+                wanted: task.spec.engine,
+                own,
+            });
+        }
+        if let Some(refused) = self.ensure_code(&running, &task.spec.component)? {
+            return Ok(refused);
+        }
+        let mut follower = Follower::new(&self.blobs, task, events);
+        let mut running = running;
+        for attempt in 0.. {
+            let last = attempt == 1;
+            match self.attempt(&running, task, &mut follower)? {
+                Attempt::Ended(ran) => return Ok(ran),
+                Attempt::WorkerDied { why, alone } if alone || last => {
+                    return Ok(Ran::without_guest(Status::HostFault, why));
+                }
+                // Some other run may have been the worker's end.
+                Attempt::WorkerDied { .. } => {
+                    follower.restart();
+                    running = self.running()?;
+                }
+            }
+        }
+        unreachable!("the second attempt returns")
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self
+                .freed
+                .wait(free)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Slot(self)
+    }
+
+    fn running(&self) -> Result<Running, SupervisorError> {
+        let mut current = lock(&self.current);
+        if let Some(running) = current.as_ref().filter(|r| r.child.alive()) {
+            return Ok(running.clone());
+        }
+        let (code_sender, code_receiver) = mpsc::channel();
+        let child = Child::start(
+            &self.options.program,
+            self.options.worker,
+            self.blobs.clone(),
+            code_receiver,
+        )
+        .map_err(SupervisorError::Start)?;
+        let code = Arc::new(CodeCache::open(
+            &self.options.code,
+            self.options.fresh_key,
+            child.hello().compatibility,
+        )?);
+        // The reader thread waits for this before it answers the first request for code.
+        let _ = code_sender.send(code.clone());
+        let running = Running {
+            child: Arc::new(child),
+            code,
+        };
+        *current = Some(running.clone());
+        Ok(running)
+    }
+
+    /// Have the code of a component in the cache, or the end of the run if it cannot be.
+    fn ensure_code(
+        &self,
+        running: &Running,
+        component: &Hash,
+    ) -> Result<Option<Ran>, SupervisorError> {
+        if running.code.get(component)?.is_some() {
+            return Ok(None);
+        }
+        let wasm = match self.blobs.get(component, COMPONENT_BYTES_MAX) {
+            Ok(wasm) => wasm,
+            Err(StoreError::TooLarge { bytes, .. }) => {
+                return Ok(Some(refused(Refusal::TooLarge { bytes })));
+            }
+            Err(e) => return Err(e.into()),
+        };
+        match super::child::compile(&self.options.program, wasm) {
+            Ok(Ok(code)) => {
+                running.code.put(component, &code)?;
+                Ok(None)
+            }
+            Ok(Err(refusal)) => Ok(Some(refused(refusal))),
+            Err(super::child::CompileFailure::Limit(why)) => {
+                Ok(Some(Ran::without_guest(Status::CompileLimit, why)))
+            }
+            Err(super::child::CompileFailure::Start(why)) => Err(SupervisorError::Start(why)),
+        }
+    }
+
+    fn attempt(
+        &self,
+        running: &Running,
+        task: &Task,
+        follower: &mut Follower<'_>,
+    ) -> Result<Attempt, SupervisorError> {
+        let number = self.jobs.fetch_add(1, Ordering::Relaxed);
+        let job = Job {
+            job: number,
+            spec: task.spec.to_cbor(),
+            manifests: task
+                .manifests
+                .iter()
+                .map(|(name, bytes)| NamedBytes {
+                    name: name.clone(),
+                    bytes: bytes.clone(),
+                })
+                .collect(),
+            deadline_ms: u64::try_from(task.deadline.as_millis()).unwrap_or(u64::MAX),
+            mode: task.mode.clone(),
+            input: self.short_input(&task.spec.input)?,
+        };
+        let child = &running.child;
+        let started = Instant::now();
+        let deadline = started + task.deadline + DEADLINE_GRACE;
+        let events = match child.submit(job) {
+            Ok(events) => events,
+            Err(why) => return Ok(Attempt::WorkerDied { why, alone: false }),
+        };
+        let mut cancelling = false;
+        loop {
+            let now = Instant::now();
+            let wait = deadline.saturating_duration_since(now).min(CANCEL_POLL);
+            match events.recv_timeout(wait) {
+                Ok(Event::Done(done)) => return Ok(Attempt::Ended(follower.finish(done))),
+                Ok(Event::Died { why, alone }) => return Ok(Attempt::WorkerDied { why, alone }),
+                Ok(Event::Part {
+                    stream,
+                    bytes,
+                    more,
+                }) => {
+                    if let Err(why) = follower.part(stream, bytes, more) {
+                        child.end(&why);
+                    }
+                }
+                Ok(Event::Progress { done, total, note }) => {
+                    follower.events.progress(done, total, &note);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Ok(Attempt::WorkerDied {
+                        why: "the worker is gone".to_owned(),
+                        alone: false,
+                    });
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if !cancelling && follower.events.cancelled() {
+                cancelling = true;
+                child.cancel(number);
+            }
+            if Instant::now() >= deadline {
+                let status = if cancelling {
+                    Status::Cancelled
+                } else {
+                    Status::Deadline
+                };
+                child.forget(number);
+                child.end("a run passed its deadline and did not stop");
+                return Ok(Attempt::Ended(follower.cut_short(status, started.elapsed())));
+            }
+        }
+    }
+
+    fn short_input(&self, input: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        let (_, len) = self.blobs.open_blob(input)?;
+        if len > INLINE_BYTES {
+            return Ok(None);
+        }
+        self.blobs.get(input, INLINE_BYTES).map(Some)
+    }
+}
+
+fn refused(refusal: Refusal) -> Ran {
+    Ran {
+        refusal: Some(refusal.clone()),
+        ..Ran::without_guest(Status::InvalidComponent, refusal.to_string())
+    }
+}
+
+struct Slot<'a>(&'a Supervisor);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+enum Attempt {
+    Ended(Ran),
+    WorkerDied { why: String, alone: bool },
+}
+
+/// Collects what a run sends, over all attempts.
+struct Follower<'a> {
+    blobs: &'a BlobStore,
+    events: &'a mut dyn Events,
+    output: Vec<u8>,
+    log: Vec<u8>,
+    transcript: Vec<u8>,
+    blob: Vec<u8>,
+    received: u64,
+    received_max: u64,
+    shown_output: usize,
+    shown_log: usize,
+    keep_failed: Option<String>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(blobs: &'a BlobStore, task: &Task, events: &'a mut dyn Events) -> Self {
+        let limits = &task.spec.limits;
+        let received_max = limits
+            .output_bytes
+            .saturating_add(limits.stderr_bytes)
+            .saturating_add(limits.tensor_bytes_moved)
+            .saturating_add(Transcript::MAX_LEN as u64)
+            .saturating_add(SLACK_BYTES)
+            // What the guest's limits count in elements, blobs hold with headers of up to 34
+            // bytes each.
+            .saturating_mul(2);
+        Self {
+            blobs,
+            events,
+            output: Vec::new(),
+            log: Vec::new(),
+            transcript: Vec::new(),
+            blob: Vec::new(),
+            received: 0,
+            received_max,
+            shown_output: 0,
+            shown_log: 0,
+            keep_failed: None,
+        }
+    }
+
+    fn restart(&mut self) {
+        self.output.clear();
+        self.log.clear();
+        self.transcript.clear();
+        self.blob.clear();
+        self.received = 0;
+    }
+
+    fn part(&mut self, stream: Stream, bytes: Vec<u8>, more: bool) -> Result<(), String> {
+        self.received = self.received.saturating_add(bytes.len() as u64);
+        if self.received > self.received_max {
+            return Err("the worker sent more than a run can produce".to_owned());
+        }
+        match stream {
+            Stream::Output => {
+                self.output.extend_from_slice(&bytes);
+                // After a restart the observer has seen the beginning already.
+                let new = self.output.get(self.shown_output..).unwrap_or_default();
+                if !new.is_empty() {
+                    self.events.output(new);
+                    self.shown_output = self.output.len();
+                }
+            }
+            Stream::Log => {
+                self.log.extend_from_slice(&bytes);
+                let new = self.log.get(self.shown_log..).unwrap_or_default();
+                if !new.is_empty() {
+                    self.events.log(new);
+                    self.shown_log = self.log.len();
+                }
+            }
+            Stream::Transcript => self.transcript.extend_from_slice(&bytes),
+            Stream::Blob => {
+                self.blob.extend_from_slice(&bytes);
+                if !more {
+                    let blob = std::mem::take(&mut self.blob);
+                    if let Err(e) = self.blobs.put(&blob) {
+                        self.keep_failed = Some(e.to_string());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, done: Done) -> Ran {
+        let status = Status::try_from(done.status).unwrap_or(Status::HostFault);
+        let ran = Ran {
+            status,
+            output: std::mem::take(&mut self.output),
+            log: std::mem::take(&mut self.log),
+            fuel: done.fuel,
+            nn_units: done.nn_units,
+            peak_memory: done.peak_memory,
+            duration_us: done.duration_us,
+            transcript: std::mem::take(&mut self.transcript),
+            task_error: done.task_error_code.zip(done.task_error_message),
+            detail: done.detail,
+            refusal: done.refusal.map(Refusal::from),
+            divergence: done.divergence.map(|d| Divergence {
+                index: d.index,
+                operation: d.operation,
+                what: d.what,
+                expected: d.expected,
+                actual: d.actual,
+            }),
+            rechecks: done
+                .rechecks
+                .iter()
+                .map(|r| Recheck {
+                    index: r.index,
+                    exact: r.exact,
+                    accepted: r.accepted,
+                    max_abs: f64::from_bits(r.max_abs),
+                    max_rel: f64::from_bits(r.max_rel),
+                })
+                .collect(),
+        };
+        if let Some(why) = self.keep_failed.take() {
+            // A result whose replay would lack tensors must not be attested.
+            return Ran {
+                status: Status::HostFault,
+                detail: Some(format!("a recorded tensor could not be kept: {why}")),
+                ..ran
+            };
+        }
+        if ran.transcript.is_empty() {
+            // The worker ended before there was a guest.
+            let nothing = Ran::without_guest(status, String::new());
+            return Ran {
+                transcript: nothing.transcript,
+                ..ran
+            };
+        }
+        ran
+    }
+
+    fn cut_short(&mut self, status: Status, after: Duration) -> Ran {
+        Ran {
+            output: std::mem::take(&mut self.output),
+            log: std::mem::take(&mut self.log),
+            duration_us: u64::try_from(after.as_micros()).unwrap_or(u64::MAX),
+            ..Ran::without_guest(
+                status,
+                "the wall-clock deadline passed during a host call that could not be interrupted; the worker was ended".to_owned(),
+            )
+        }
+    }
+}
+
+/// Jobs by number, as the child's reader thread routes to them.
+pub(super) type Routes = HashMap<u64, mpsc::Sender<Event>>;

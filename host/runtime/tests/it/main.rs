@@ -1,0 +1,5 @@
+//! Integration tests of the runtime, in one program: linking wasmtime once is long enough.
+
+mod outcomes;
+mod sandbox;
+mod support;

@@ -1,0 +1,101 @@
+//! What the tests share: guests, a supervisor with the real worker program, and tasks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adit_protocol::Hash;
+use adit_protocol::exec::{ExecSpec, Limits, World};
+use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::worker::messages::Mode;
+use adit_runtime::worker::process::WorkerOptions;
+use adit_runtime::worker::supervisor::{Ran, Supervisor, SupervisorOptions, Task};
+
+/// The folder that cargo builds into, wherever that is.
+pub fn target() -> PathBuf {
+    // The worker lies in <target>/<profile>.
+    let worker = PathBuf::from(env!("CARGO_BIN_EXE_adit-worker"));
+    worker.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A guest that `cargo xtask setup` has built.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = target().join("wasm32-wasip2/release").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| {
+        panic!("{}: {e}; hint: cargo xtask setup builds it", path.display())
+    })
+}
+
+/// A runtime in a temporary folder.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub blobs: BlobStore,
+    pub supervisor: Supervisor,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(WorkerOptions {
+            memory_bytes: 3 << 30,
+            ..WorkerOptions::default()
+        })
+    }
+
+    pub fn with(worker: WorkerOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(dir.path().join("blobs")).unwrap();
+        let options = SupervisorOptions {
+            program: env!("CARGO_BIN_EXE_adit-worker").into(),
+            worker,
+            code: dir.path().join("code"),
+            fresh_key: [3; 32],
+        };
+        let supervisor = Supervisor::new(options, blobs.clone());
+        Self {
+            dir,
+            blobs,
+            supervisor,
+        }
+    }
+
+    /// A run of `component` on `input` with default limits.
+    pub fn task(&self, component: &[u8], world: World, input: &[u8], args: &[&str]) -> Task {
+        let spec = ExecSpec {
+            engine: self.supervisor.hello().unwrap().engine,
+            world,
+            component: self.blobs.put(component).unwrap(),
+            input: self.blobs.put(input).unwrap(),
+            args: args.iter().map(|a| (*a).to_owned()).collect(),
+            clock_start_ns: 1_700_000_000_000_000_000,
+            models: std::iter::empty::<(String, Hash)>().collect(),
+            seed: [5; 32],
+            limits: Limits {
+                fuel: 2_000_000_000,
+                memory_bytes: 256 << 20,
+                ..Limits::default()
+            },
+        };
+        Task {
+            spec,
+            manifests: BTreeMap::new(),
+            deadline: Duration::from_secs(60),
+            mode: Mode::Live,
+        }
+    }
+
+    /// A run of the guest `behave`.
+    pub fn behave(&self, args: &[&str]) -> Task {
+        self.task(&guest("guest-behave.wasm"), World::Command, b"", args)
+    }
+
+    pub fn run(&self, task: &Task) -> Ran {
+        self.supervisor
+            .run(task, &mut adit_runtime::state::NoEvents)
+            .unwrap()
+    }
+}
+
+/// The output as text.
+pub fn text(ran: &Ran) -> String {
+    String::from_utf8_lossy(&ran.output).into_owned()
+}
