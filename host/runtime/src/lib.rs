@@ -7,17 +7,23 @@
 //! | [`executor`], [`outcome`] | one run in a fresh instance, and how it ended |
 //! | [`wasi`] | clocks, randomness, streams, arguments: deterministic WASI 0.2 |
 //! | [`nn`] | `wasi:nn` and the inference backends behind it |
-//! | [`record`] | the boundary at which inference is recorded and replayed |
+//! | [`record`], [`live`], [`replay`] | the boundary at which inference is recorded and replayed |
+//! | [`worker`] | the process that guests run in, and its supervisor |
+//! | [`store`] | blobs and compiled components on disk |
+//! | [`attest`], [`audit`] | making a receipt's body, and checking a receipt |
 //! | [`meter`], [`output`], [`state`] | limits and the data of a run |
 
 pub mod admission;
+pub mod attest;
+pub mod audit;
+#[allow(missing_docs)]
 pub mod bindings;
 pub mod engine;
 pub mod engine_document;
 pub mod executor;
 pub mod live;
 pub mod meter;
-pub mod nn { pub mod backend; pub mod cache; pub mod convert; pub mod onnx; pub mod pool; pub mod rten; pub mod tensor; pub mod host; }
+pub mod nn;
 pub mod outcome;
 pub mod output;
 pub mod record;

@@ -210,6 +210,14 @@ pub fn diverges(index: u64, recorded: &Call, asked: &Call) -> Option<Divergence>
     None
 }
 
+/// What tensors count for in the estimate of a transcript's length.
+fn refs_bytes(tensors: &[TensorRef]) -> u64 {
+    tensors
+        .iter()
+        .map(|t| TENSOR_REF_BYTES + t.name.len() as u64)
+        .sum()
+}
+
 /// Keeps the transcript of one run.
 pub struct Session {
     transcript: Transcript,
@@ -252,6 +260,7 @@ impl Session {
                 hash: tensor.hash(),
             })
             .collect();
+        self.bytes = self.bytes.saturating_add(refs_bytes(&call.outputs));
         call.environment = answer.environment.map(|hash| self.environment(hash));
         if call.error.is_none() {
             self.nn_units = self.nn_units.saturating_add(call.nn_units);
@@ -281,10 +290,7 @@ impl Session {
     }
 
     fn make_room(&mut self, index: u64, call: &Call) -> Result<(), Stop> {
-        let tensors = call.inputs.len() as u64 * TENSOR_REF_BYTES
-            + call.inputs.iter().map(|t| t.name.len() as u64).sum::<u64>();
-        // Outputs are as many and as long as the manifest says, which bounds them well below the
-        // room that the protocol's own limit on transcripts leaves.
+        let tensors = refs_bytes(&call.inputs);
         let name = call.name.as_ref().map_or(0, |n| n.len() as u64);
         self.bytes = self.bytes.saturating_add(CALL_BYTES + tensors + name);
         if index >= CALLS_MAX {

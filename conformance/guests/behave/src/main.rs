@@ -30,7 +30,7 @@ fn main() {
             for i in 0..number(2) {
                 sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(i));
             }
-            println!("{sum}");
+            std::hint::black_box(sum);
         }
         "panic" => panic!("as asked"),
         "divide" => println!("{}", 1 / std::hint::black_box(0u32).min(0).max(number(2) as u32)),
@@ -97,7 +97,7 @@ fn flood(to: &mut dyn std::io::Write, bytes: u64) {
 fn float() {
     let tiny = std::hint::black_box(f64::MIN_POSITIVE);
     let nan = std::hint::black_box(0.0f64) / std::hint::black_box(0.0);
-    let signalling = f64::from_bits(0x7ff0_0000_0000_0001) + std::hint::black_box(1.0);
+    let signalling = std::hint::black_box(f64::from_bits(0x7ff0_0000_0000_0001)) + 1.0;
     println!("{:x} {:x} {:x}", (tiny / 4.0).to_bits(), nan.to_bits(), signalling.to_bits());
     println!("{:x}", (std::hint::black_box(f32::MIN_POSITIVE) / 3.0).to_bits());
 }

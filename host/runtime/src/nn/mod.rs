@@ -10,6 +10,7 @@
 //!                     [backend::Backend]   the trait; `rten` is the embedded one
 //! ```
 //!
+//! - [`host`]: the import functions of `wasi:nn`, and what a guest sees of models and errors.
 //! - [`tensor`]: element type, dimensions and bytes; shared, never copied on the way.
 //! - [`backend`]: the traits that a backend implements, its self-description for the environment
 //!   document of a receipt, and its errors.
@@ -34,8 +35,8 @@
 pub mod backend;
 pub mod cache;
 pub mod convert;
+pub mod host;
 pub mod onnx;
 pub mod pool;
 pub mod rten;
 pub mod tensor;
-// The wasi-nn import functions go here: `pub mod host;`

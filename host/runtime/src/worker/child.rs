@@ -79,6 +79,9 @@ fn command(program: &Path, kind: &str, args: &[String], stdin: OwnedFd) -> Comma
         .args(args)
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null());
+    for (name, value) in super::process::ENVIRONMENT {
+        command.env(name, value);
+    }
     command
 }
 

@@ -49,6 +49,11 @@ const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// Least time between two progress reports that are passed on.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
+/// All of a child's environment. rten folds constants on a global pool whose size would otherwise
+/// be the machine's; and it recurses into nested graphs on threads with the default stack.
+pub(super) const ENVIRONMENT: [(&str, &str); 2] =
+    [("RTEN_NUM_THREADS", "1"), ("RUST_MIN_STACK", "67108864")];
+
 /// How a worker is sized; travels as command-line arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerOptions {
@@ -110,7 +115,7 @@ pub(super) fn prepare(limits: &Limits, supervisor: Option<Pid>) -> Result<Channe
     // SAFETY: this is the first thing a worker does; nothing but the three standard descriptors is
     // in use, and there is no other thread.
     unsafe { limits::close_inherited(&[0, 1, 2]) }?;
-    limits::check_environment(&[])?;
+    limits::check_environment(&ENVIRONMENT.map(|(name, _)| name))?;
     limits::harden(limits, supervisor)?;
     Ok(Channel::from_stdin()?)
 }

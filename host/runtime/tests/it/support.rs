@@ -58,6 +58,20 @@ impl Bench {
         }
     }
 
+    /// Another supervisor with a worker of its own, over the blobs of `other`.
+    pub fn over(other: &Bench) -> Self {
+        let mut bench = Self::new();
+        bench.blobs = other.blobs.clone();
+        let options = SupervisorOptions {
+            program: env!("CARGO_BIN_EXE_adit-worker").into(),
+            worker: WorkerOptions::default(),
+            code: bench.dir.path().join("code"),
+            fresh_key: [4; 32],
+        };
+        bench.supervisor = Supervisor::new(options, bench.blobs.clone());
+        bench
+    }
+
     /// A run of `component` on `input` with default limits.
     pub fn task(&self, component: &[u8], world: World, input: &[u8], args: &[&str]) -> Task {
         let spec = ExecSpec {

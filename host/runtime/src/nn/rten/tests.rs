@@ -492,7 +492,7 @@ fn a_panic_inside_rten_is_contained() {
 fn a_long_chain_of_operators_does_not_overflow_the_stack() {
     let chain = |length: usize| {
         let op = |i: usize| {
-            let name = if i % 2 == 0 { "Abs" } else { "Neg" };
+            let name = ["Abs", "Neg"][i % 2];
             node(name, &[&format!("v{i}")], &[&format!("v{}", i + 1)])
         };
         let last = format!("v{length}");
