@@ -1,2 +1,160 @@
-//! See Cargo.toml.
-fn main() {}
+//! `adit`: build, run, inspect, verify and replay tasks.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`commands`] | one module for each command |
+//! | [`error`] | what went wrong, for people and programs, and the exit codes |
+//! | [`ui`], [`text`] | what is printed, and how figures are written |
+//! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//!
+//! stdout holds results and nothing else; everything else goes to stderr.
+
+mod amounts;
+mod commands;
+mod component;
+mod error;
+mod input;
+mod journal;
+mod models;
+mod state;
+mod text;
+mod ui;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use commands::{build, explain, inspect, key, new, receipt, run};
+use error::{Exit, Report};
+use state::State;
+use ui::Ui;
+
+/// Run sandboxed WebAssembly tasks, and check what others ran.
+///
+/// A task is a WebAssembly component: a function from bytes to bytes, or an ordinary program.
+/// Each run leaves a signed receipt of 520 bytes, which anyone can verify, and replay bit for bit.
+#[derive(Parser)]
+#[command(name = "adit", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 something you can fix, 2 unexpected, 3 bad signature \
+or encoding, 4 bad proof, 5 a replay diverged, 6 could not be checked.";
+
+/// Options of every command.
+#[derive(clap::Args)]
+struct Globals {
+    /// Print the result as one JSON object, errors as one on stderr
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on stderr
+    #[arg(short = 'v', long, global = true)]
+    verbose: bool,
+    /// Folder for blobs, receipts and the local key [default: adit in the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new project for a task written in Rust
+    New(new::Args),
+    /// Build a project into a component, or adapt a core module
+    Build(build::Args),
+    /// Run a component in the sandbox and keep a receipt
+    Run(run::Args),
+    /// Show what a component, model, document, receipt or this engine is, without running it
+    Inspect(inspect::Args),
+    /// Show, verify, replay and compare receipts
+    #[command(subcommand)]
+    Receipt(receipt::Command),
+    /// Make, show and use keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Explain a code, as `out-of-fuel`; without one, list them all
+    Explain(explain::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() {
+    // A worker is this same program: it must become one before it does anything else.
+    if let Some(code) = adit_runtime::worker::main_if_worker(std::env::args_os().skip(1)) {
+        std::process::exit(code);
+    }
+    std::process::exit(real_main());
+}
+
+fn real_main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let json = std::env::args_os()
+                .take_while(|arg| arg != "--")
+                .any(|arg| arg == "--json");
+            return Report::usage(&error).print(json);
+        }
+        // Help and version, which were asked for.
+        Err(error) => {
+            let _ = error.print();
+            return Exit::Ok.code();
+        }
+    };
+    let json = cli.globals.json;
+    match dispatch(cli) {
+        Ok(exit) => exit.code(),
+        Err(error) => Report::new(&error).print(json),
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Globals {
+        json,
+        quiet,
+        verbose,
+        state,
+    } = cli.globals;
+    let ui = Ui {
+        json,
+        quiet,
+        verbose,
+    };
+    let state = State::at(state);
+    match cli.command {
+        Command::New(args) => new::command(&ui, &args),
+        Command::Build(args) => build::command(&ui, &args),
+        Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Inspect(args) => inspect::command(&ui, &state, &args),
+        Command::Receipt(command) => receipt::command(&ui, &state, &command),
+        Command::Key(command) => key::command(&ui, &state, &command),
+        Command::Explain(args) => explain::command(&ui, &args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "adit", &mut script);
+            ui.bytes(&script)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands, one module each. Each returns how the process is to end.
+
+pub mod build;
+pub mod explain;
+pub mod inspect;
+pub mod key;
+pub mod new;
+pub mod receipt;
+pub mod run;

@@ -1,0 +1,142 @@
+//! `adit receipt`: show, verify, replay and compare receipts.
+
+use adit_protocol::cbor::Document;
+use adit_protocol::exec::ExecSpec;
+use adit_protocol::opening::ReceiptOpening;
+use adit_protocol::receipt::Receipt;
+use adit_protocol::task::TaskSpec;
+use adit_protocol::transcript::Transcript;
+use adit_protocol::{Code, Hash};
+use adit_runtime::store::blobs::BlobStore;
+
+use crate::error::{Exit, Failure};
+use crate::journal::Journal;
+use crate::state::State;
+use crate::text::one_line;
+use crate::ui::Ui;
+
+mod check;
+mod diff;
+mod show;
+
+/// The subcommands of `adit receipt`.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show every field of a receipt
+    Show {
+        /// A file, an id or its first digits, or `last`
+        #[arg(value_name = "FILE|ID")]
+        receipt: String,
+    },
+    /// Check the record: encoding and signatures (level 1)
+    Verify {
+        /// A file, an id or its first digits, or `last`
+        #[arg(value_name = "FILE|ID")]
+        receipt: String,
+    },
+    /// Run it again with the recorded inference answers, and compare everything (levels 1 and 2)
+    Replay {
+        /// A file, an id or its first digits, or `last`
+        #[arg(value_name = "FILE|ID")]
+        receipt: String,
+        /// Also make computations again, on this machine's backend (level 3): all, or each N-th
+        #[arg(long, value_name = "all|N", value_parser = every)]
+        inference: Option<u64>,
+    },
+    /// Compare two receipts field by field, and find the first inference call that differs
+    Diff {
+        /// A file, an id or its first digits, or `last`
+        a: String,
+        /// The other
+        b: String,
+    },
+}
+
+/// `adit receipt ...`.
+pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Show { receipt } => show::command(ui, state, receipt),
+        Command::Verify { receipt } => check::verify(ui, state, receipt),
+        Command::Replay { receipt, inference } => {
+            check::replay(ui, state, receipt, inference.unwrap_or(0))
+        }
+        Command::Diff { a, b } => diff::command(ui, state, a, b),
+    }
+}
+
+fn every(text: &str) -> Result<u64, String> {
+    match text {
+        "all" => Ok(1),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|every| *every > 0)
+            .ok_or_else(|| "write `all`, or a number from 1 on".to_owned()),
+    }
+}
+
+/// A receipt and what of it is at hand.
+struct Subject {
+    receipt: Receipt,
+    blobs: BlobStore,
+    opening: Option<ReceiptOpening>,
+    task: Result<TaskSpec, String>,
+    exec: Result<ExecSpec, String>,
+}
+
+impl Subject {
+    /// Reads a receipt; its signatures are not checked.
+    fn load(state: &State, named: &str) -> anyhow::Result<Subject> {
+        let journal = state.journal()?;
+        let bytes = journal.find(named)?;
+        let receipt = Receipt::from_bytes(&bytes).map_err(|error| {
+            Failure::new(
+                Code::BadEncoding,
+                format!("`{}` is not a receipt", one_line(named)),
+            )
+            .because(error)
+            .exit(Exit::Signature)
+        })?;
+        Subject::of(state, &journal, named, receipt)
+    }
+
+    fn of(
+        state: &State,
+        journal: &Journal,
+        named: &str,
+        receipt: Receipt,
+    ) -> anyhow::Result<Subject> {
+        let blobs = state.blobs()?;
+        let opening = journal.opening(&receipt.id(), named)?;
+        let task: Result<TaskSpec, String> = document(&blobs, &receipt.body.task);
+        let exec = match &task {
+            Ok(task) => document(&blobs, &task.exec),
+            Err(why) => Err(why.clone()),
+        };
+        Ok(Subject {
+            receipt,
+            blobs,
+            opening,
+            task,
+            exec,
+        })
+    }
+
+    /// The transcript, if the opening leads to it.
+    fn transcript(&self) -> Result<Transcript, String> {
+        let opening = self.opening.ok_or("the receipt's opening is missing")?;
+        let task = self.task.as_ref().map_err(Clone::clone)?;
+        if opening.transcript.commit(&task.salt) != self.receipt.body.transcript {
+            return Err("the opening does not belong to the receipt".to_owned());
+        }
+        document(&self.blobs, &opening.transcript)
+    }
+}
+
+/// A document of the blob store, or why it cannot be had.
+fn document<D: Document>(blobs: &BlobStore, hash: &Hash) -> Result<D, String> {
+    let bytes = blobs
+        .get(hash, D::MAX_LEN as u64)
+        .map_err(|error| error.to_string())?;
+    D::from_cbor(&bytes).map_err(|error| error.to_string())
+}

@@ -1,0 +1,164 @@
+//! `adit receipt verify` and `adit receipt replay`: one line for each check.
+
+use adit_protocol::receipt::Receipt;
+use adit_runtime::audit::{self, Check, Fault, Verdict};
+use adit_runtime::state::Events;
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::Subject;
+use crate::error::Exit;
+use crate::state::State;
+use crate::text::one_line;
+use crate::ui::{ProgressLine, Ui};
+
+/// `adit receipt verify FILE|ID`: level 1.
+pub fn verify(ui: &Ui, state: &State, named: &str) -> anyhow::Result<Exit> {
+    let bytes = state.journal()?.find(named)?;
+    let (receipt, checks) = audit::record(&bytes);
+    report(ui, receipt.as_ref(), &checks, &[], 0)
+}
+
+/// `adit receipt replay FILE|ID`: levels 1 and 2, and 3 for each `every`-th computation.
+pub fn replay(ui: &Ui, state: &State, named: &str, every: u64) -> anyhow::Result<Exit> {
+    let journal = state.journal()?;
+    let bytes = journal.find(named)?;
+    let (receipt, mut checks) = audit::record(&bytes);
+    let Some(receipt) = receipt.filter(|_| !checks.iter().any(is_failed)) else {
+        // What a receipt with a wrong signature claims is nobody's claim: running it would prove
+        // nothing about anyone.
+        let skipped = "execution and inference: the record does not hold";
+        return report(ui, None, &checks, &[skipped], every);
+    };
+    let subject = Subject::of(state, &journal, named, receipt)?;
+    let supervisor = state.supervisor(&subject.blobs)?;
+    let mut progress = Progress(ProgressLine::new(ui.shows_progress()));
+    let found = audit::replay(
+        &subject.receipt,
+        subject.opening.as_ref(),
+        &subject.blobs,
+        &supervisor,
+        every,
+        &mut progress,
+    );
+    progress.0.clear();
+    checks.extend(found.context("the replay could not be made")?);
+    report(ui, Some(&subject.receipt), &checks, &[], every)
+}
+
+/// Prints the checks, and gives the exit code of the worst.
+fn report(
+    ui: &Ui,
+    receipt: Option<&Receipt>,
+    checks: &[Check],
+    skipped: &[&str],
+    every: u64,
+) -> anyhow::Result<Exit> {
+    let exit = worst(checks, every);
+    let summary = summary(checks, exit);
+    if ui.json {
+        let lines: Vec<_> = checks.iter().map(as_json).collect();
+        ui.object(&json!({
+            "receipt": receipt.map(Receipt::id),
+            "checks": lines,
+            "skipped": skipped,
+            "summary": summary,
+            "exit": exit.code(),
+        }))?;
+        return Ok(exit);
+    }
+    for check in checks {
+        let (word, why) = words(check);
+        let about = match (why, &check.note) {
+            (Some(why), _) => format!(": {}", one_line(why)),
+            (None, Some(note)) => format!(" ({})", one_line(note)),
+            (None, None) => String::new(),
+        };
+        let level = check.level;
+        ui.line(format!("{word:<13}  level {level}  {}{about}", check.name))?;
+    }
+    for what in skipped {
+        ui.line(format!("{:<13}  {what}", "not performed"))?;
+    }
+    ui.line(summary)?;
+    Ok(exit)
+}
+
+fn is_failed(check: &Check) -> bool {
+    matches!(check.verdict, Verdict::Failed(_))
+}
+
+fn words(check: &Check) -> (&'static str, Option<&str>) {
+    match &check.verdict {
+        Verdict::Passed => ("passed", None),
+        Verdict::Failed(why) => ("failed", Some(why)),
+        Verdict::NotPerformed(why) => ("not performed", Some(why)),
+    }
+}
+
+fn as_json(check: &Check) -> serde_json::Value {
+    let (word, why) = words(check);
+    json!({
+        "level": check.level,
+        "name": check.name,
+        "result": word,
+        "reason": why,
+        "note": check.note,
+        "fault": check.fault.map(|fault| match fault {
+            Fault::Encoding => "encoding",
+            Fault::Signature => "signature",
+            Fault::Diverged => "diverged",
+        }),
+    })
+}
+
+/// A bad signature or encoding before a divergence, that before a check that could not be made.
+/// Of level 1 only the log is ever unchecked, which each receipt says of itself; of level 3 what
+/// was not asked for.
+fn worst(checks: &[Check], every: u64) -> Exit {
+    let faults = || checks.iter().filter(|c| is_failed(c)).map(|c| c.fault);
+    if faults().any(|fault| matches!(fault, Some(Fault::Signature | Fault::Encoding))) {
+        return Exit::Signature;
+    }
+    if faults().next().is_some() {
+        return Exit::Diverged;
+    }
+    let wanted = |c: &Check| c.level == 2 || (c.level == 3 && every > 0);
+    let unchecked = |c: &Check| wanted(c) && matches!(c.verdict, Verdict::NotPerformed(_));
+    if checks.iter().any(unchecked) {
+        return Exit::Unchecked;
+    }
+    Exit::Ok
+}
+
+fn summary(checks: &[Check], exit: Exit) -> String {
+    let count = |wanted: &str| checks.iter().filter(|c| words(c).0 == wanted).count();
+    let verdict = match exit {
+        Exit::Signature => "NOT VALID: the record does not hold",
+        Exit::Diverged => "WRONG: the replay came to another result than the receipt",
+        Exit::Unchecked => "NOT CHECKED: what was asked for could not be replayed",
+        _ if checks.iter().any(|c| c.level == 2) => {
+            "the record holds, and the replay is identical to it"
+        }
+        _ => "the record holds; `adit receipt replay` also checks what it says",
+    };
+    format!(
+        "{} passed, {} failed, {} not performed: {verdict}",
+        count("passed"),
+        count("failed"),
+        count("not performed")
+    )
+}
+
+/// Shows how far a replay is, and none of its output.
+struct Progress(ProgressLine);
+
+impl Events for Progress {
+    fn progress(&mut self, done: u64, total: u64, note: &str) {
+        self.0.show(done, total, note);
+    }
+
+    fn output(&mut self, _: &[u8]) {}
+
+    fn log(&mut self, _: &[u8]) {}
+}
