@@ -6,9 +6,9 @@
 //! ```text
 //! $ adit run embed_text.wasm --model minilm=model.onnx --input sentences.txt
 //!         1       2       3
-//! 1   1.000   0.688  -0.012  A man is eating food.
-//! 2   0.688   1.000   0.013  Someone eats a meal.
-//! 3  -0.012   0.013   1.000  The stock market fell today.
+//! 1   1.000   0.759  -0.012  A man is eating food.
+//! 2   0.759   1.000  -0.028  Someone eats a meal.
+//! 3  -0.012  -0.028   1.000  The stock market fell today.
 //! ```
 //!
 //! The tokenizer runs in the task, from the model's own `tokenizer.json`; only the tensors go to

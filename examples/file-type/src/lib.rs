@@ -6,8 +6,8 @@
 //! ```text
 //! $ tar c README.md logo.png | adit run file_type.wasm --model magika=model.onnx --input -
 //! name       type      score  description
-//! README.md  markdown  0.992  Markdown document
-//! logo.png   png       0.998  PNG image
+//! README.md  markdown  0.999  Markdown document
+//! logo.png   png       1.000  PNG image
 //!
 //! 2 files
 //! ```

@@ -1,0 +1,9 @@
+//! The program as its users meet it: started as a process, judged by what it prints, how it ends
+//! and what it leaves on disk.
+
+mod faults;
+mod keys;
+mod project;
+mod receipts;
+mod run;
+mod support;

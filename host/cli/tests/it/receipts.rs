@@ -1,0 +1,186 @@
+//! `adit receipt`: what holds, what does not, and what could not be checked.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::Home;
+
+/// The checks of a report, as `level name: result`.
+fn checks(report: &Value) -> Vec<String> {
+    let checks = report["checks"].as_array().unwrap();
+    let line = |c: &Value| {
+        format!(
+            "{} {}: {}",
+            c["level"],
+            c["name"].as_str().unwrap(),
+            c["result"].as_str().unwrap()
+        )
+    };
+    checks.iter().map(line).collect()
+}
+
+#[test]
+fn a_receipt_is_shown_verified_and_replayed() {
+    let home = Home::new();
+    home.behave(&["--receipt", "r"], &["args", "a"]).exits(0);
+    let shown = home.adit(&["receipt", "show", "r"]).exits(0).text();
+    for words in ["status         ok", "fuel ", "a claim of the miner", "miner          5"] {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+    let verified = home.adit(&["receipt", "verify", "r"]).exits(0).text();
+    assert!(verified.contains("passed         level 1  miner signature"), "{verified}");
+    assert!(verified.contains("not performed  level 1  log inclusion"), "{verified}");
+
+    let report = home.adit(&["--json", "receipt", "replay", "r"]).exits(0).json();
+    let checks = checks(&report);
+    for name in ["status", "output", "fuel", "peak memory", "transcript"] {
+        assert!(checks.contains(&format!("2 {name}: passed")), "{checks:?}");
+    }
+    assert_eq!(report["exit"], 0);
+}
+
+#[test]
+fn receipts_are_named_by_file_id_beginning_and_last() {
+    let home = Home::new();
+    let ran = home.behave_json(&["--receipt", "r"], &["args"], 0);
+    let id = ran["receipt"].as_str().unwrap();
+    for name in ["r", id, &id[7..19], "last"] {
+        let shown = home.adit(&["--json", "receipt", "show", name]).exits(0).json();
+        assert_eq!(shown["id"], id, "{name}");
+    }
+    home.adit(&["receipt", "show", "nothing"]).exits(1).explains(&["there is no receipt"]);
+    home.adit(&["receipt", "show", "../../etc"]).exits(1).explains(&[]);
+}
+
+#[test]
+fn an_altered_receipt_is_refused_wherever_it_is_altered() {
+    let home = Home::new();
+    home.behave(&["--receipt", "r"], &["args"]).exits(0);
+    let good = fs::read(home.path("r")).unwrap();
+    // Each field of the body, and both signatures.
+    let offsets = (0..72).step_by(4).chain((72..520).step_by(16));
+    for offset in offsets {
+        let mut bad = good.clone();
+        bad[offset] ^= 0x10;
+        home.file("bad", &bad);
+        let said = home.adit(&["receipt", "verify", "bad"]).exits(3);
+        assert!(said.text().contains("failed"), "{offset}: {}", said.text());
+        home.adit(&["receipt", "replay", "bad"]).exits(3);
+    }
+    let forged = home.adit(&["receipt", "verify", "bad"]).text();
+    assert!(forged.contains("signature"), "{forged}");
+    for length in [0, 1, 519, 521] {
+        let mut bad = good.clone();
+        bad.resize(length, 0);
+        home.file("bad", &bad);
+        home.adit(&["receipt", "verify", "bad"]).exits(3);
+        home.adit(&["receipt", "show", "bad"]).exits(3).explains(&["is not a receipt"]);
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_and_nothing_is_called_valid() {
+    let home = Home::new();
+    let ran = home.behave_json(&["--receipt", "r"], &["args"], 0);
+    let exec = ran["exec"]["hash"].as_str().unwrap();
+    for name in [
+        ran["component"].as_str().unwrap(),
+        ran["input"].as_str().unwrap(),
+        exec,
+        ran["task"].as_str().unwrap(),
+    ] {
+        let path = home.blob(name);
+        let kept = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        // The compiled component would do in its place, and must not.
+        let said = home.adit(&["receipt", "replay", "r"]).exits(6);
+        let text = said.text();
+        assert!(text.contains(name), "{name}:\n{text}");
+        assert!(text.contains("NOT CHECKED"), "{text}");
+        fs::write(&path, kept).unwrap();
+    }
+    home.adit(&["receipt", "replay", "r"]).exits(0);
+    // On a machine that has nothing.
+    let other = Home::new();
+    other.file("r", fs::read(home.path("r")).unwrap());
+    other.adit(&["receipt", "verify", "r"]).exits(0);
+    other.adit(&["receipt", "replay", "r"]).exits(6);
+}
+
+#[test]
+fn an_inference_is_replayed_without_the_model_and_checked_with_it() {
+    let home = Home::new();
+    let ran = home.infer();
+    assert_eq!(ran["nn"]["computations"], 1);
+    // 1.5 and -2.0, doubled, as little-endian floats.
+    assert_eq!(ran["output"]["bytes"], 8);
+    let report = home.adit(&["--json", "receipt", "replay", "last"]).exits(0).json();
+    let found = checks(&report);
+    assert!(found.contains(&"2 transcript: passed".to_owned()), "{found:?}");
+    assert!(found.contains(&"3 inference: not performed".to_owned()), "{found:?}");
+    let report = home
+        .adit(&["--json", "receipt", "replay", "last", "--inference", "all"])
+        .exits(0)
+        .json();
+    let found = checks(&report);
+    assert!(found.contains(&"3 inference: passed".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_changed_transcript_or_tensor_is_detected() {
+    let home = Home::new();
+    home.infer();
+    let shown = home.adit(&["--json", "receipt", "show", "last"]).exits(0).json();
+    let transcript = shown["opening"]["transcript"]["hash"].as_str().unwrap();
+    let inspected = home.adit(&["--json", "inspect", transcript]).exits(0).json();
+    let calls = inspected["document"]["calls"].as_array().unwrap();
+    let output = calls[2]["outputs"][0]["hash"].as_str().unwrap();
+    for name in [transcript, output] {
+        let path = home.blob(name);
+        let kept = fs::read(&path).unwrap();
+        let mut changed = kept.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        fs::write(&path, changed).unwrap();
+        let said = home.adit(&["receipt", "replay", "last"]);
+        assert!(matches!(said.code, Some(5 | 6)), "{}", said.text());
+        assert!(!said.text().contains("identical"), "{}", said.text());
+        let digits = name.strip_prefix("blake3:").unwrap();
+        assert!(said.text().contains(digits), "{}", said.text());
+        fs::write(&path, kept).unwrap();
+    }
+    home.adit(&["receipt", "replay", "last"]).exits(0);
+}
+
+#[test]
+fn an_opening_of_another_receipt_is_found_out() {
+    let home = Home::new();
+    let one = home.infer();
+    let two = home.behave_json(&[], &["args"], 0);
+    let opening = |ran: &Value| {
+        home.receipt(ran["receipt"].as_str().unwrap())
+            .with_extension("opening")
+    };
+    fs::copy(opening(&two), opening(&one)).unwrap();
+    let id = one["receipt"].as_str().unwrap();
+    let said = home.adit(&["receipt", "replay", id]).exits(5);
+    assert!(said.text().contains("opening"), "{}", said.text());
+    fs::write(opening(&one), b"garbage").unwrap();
+    home.adit(&["receipt", "replay", id]).exits(1).explains(&["damaged"]);
+}
+
+#[test]
+fn two_receipts_are_compared() {
+    let home = Home::new();
+    let options = ["--clock", "1", "--receipt"];
+    home.behave(&[&options[..], &["a"]].concat(), &["args"]).exits(0);
+    home.behave(&[&options[..], &["b"]].concat(), &["args"]).exits(0);
+    home.behave(&[&options[..], &["c"]].concat(), &["args", "more"]).exits(0);
+    let same = home.adit(&["receipt", "diff", "a", "b"]).exits(0).text();
+    assert!(same.contains("came to the same result"), "{same}");
+    assert!(same.contains("seq"), "{same}");
+    let other = home.adit(&["receipt", "diff", "a", "c"]).exits(0).text();
+    assert!(other.contains("different specs"), "{other}");
+    let itself = home.adit(&["receipt", "diff", "a", "a"]).exits(0).text();
+    assert!(itself.contains("say the same"), "{itself}");
+}

@@ -1,0 +1,158 @@
+//! What the tests share: a state folder of one's own, guests, and a way to start the program.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A temporary folder with a state folder in it.
+pub struct Home {
+    pub dir: tempfile::TempDir,
+}
+
+/// How a process ended and what it said.
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Said {
+    /// stdout as text.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.stdout.clone()).unwrap()
+    }
+
+    /// stdout as one JSON value and nothing else.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.text(), self.stderr))
+    }
+
+    /// Asserts the exit code, and shows everything if it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Said {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        assert_eq!(self.code, Some(code), "{stdout}\n{}", self.stderr);
+        self
+    }
+
+    /// Asserts that stderr is an error in its three parts, with these words in it.
+    #[track_caller]
+    pub fn explains(self, words: &[&str]) -> Said {
+        for part in ["error: ", "  why:  ", "  hint: "] {
+            let has = self.stderr.lines().any(|line| line.starts_with(part));
+            assert!(has, "no `{part}` in:\n{}", self.stderr);
+        }
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in:\n{}", self.stderr);
+        }
+        self
+    }
+}
+
+impl Home {
+    pub fn new() -> Home {
+        Home {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file in the temporary folder.
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// The program, not yet started, in the temporary folder and with its state folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+        command
+            .current_dir(self.dir.path())
+            .env("XDG_DATA_HOME", self.dir.path())
+            .stdin(Stdio::null());
+        // Options may stand anywhere before `--`.
+        command.arg("--state").arg(self.state()).args(args);
+        command
+    }
+
+    pub fn adit(&self, args: &[&str]) -> Said {
+        said(&mut self.command(args))
+    }
+
+    /// `adit run` of the guest `behave`, which does what its first argument says.
+    pub fn behave(&self, options: &[&str], args: &[&str]) -> Said {
+        let guest = guest("guest-behave.wasm");
+        let mut all = vec!["run", guest.to_str().unwrap()];
+        all.extend(options);
+        all.push("--");
+        all.extend(args);
+        self.adit(&all)
+    }
+
+    /// As JSON, with the exit code that is expected.
+    pub fn behave_json(&self, options: &[&str], args: &[&str], code: i32) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(options);
+        self.behave(&all, args).exits(code).json()
+    }
+
+    /// Where the state folder keeps a blob, given its name.
+    pub fn blob(&self, name: &str) -> PathBuf {
+        let digits = name.strip_prefix("blake3:").unwrap();
+        self.state().join("blobs").join(&digits[..2]).join(digits)
+    }
+
+    /// Where the state folder keeps a receipt, given its id.
+    pub fn receipt(&self, id: &str) -> PathBuf {
+        let digits = id.strip_prefix("blake3:").unwrap();
+        self.state().join(format!("receipts/{digits}.receipt"))
+    }
+
+    /// A run of a guest with a model of its own. Returns what it says as JSON.
+    pub fn infer(&self) -> Value {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../runtime/tests/fixtures/double.onnx");
+        let mut input = b"own-model\n".to_vec();
+        input.extend(std::fs::read(fixture).unwrap());
+        let input = self.file("own-model", input);
+        let guest = guest("guest_infer.wasm");
+        let args = ["run", guest.to_str().unwrap(), "--json", "--input"];
+        self.adit(&[&args[..], &[input.to_str().unwrap()]].concat())
+            .exits(0)
+            .json()
+    }
+}
+
+pub fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    Said {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A guest that `cargo xtask setup` has built.
+pub fn guest(name: &str) -> PathBuf {
+    // The program lies in <target>/<profile>.
+    let program = Path::new(env!("CARGO_BIN_EXE_adit"));
+    let target = program.ancestors().nth(2).unwrap();
+    let path = target.join("wasm32-wasip2/release").join(name);
+    assert!(
+        path.is_file(),
+        "{}: not there; hint: cargo xtask setup builds it",
+        path.display()
+    );
+    path
+}
