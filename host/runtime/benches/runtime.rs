@@ -50,7 +50,8 @@ fn target() -> PathBuf {
 
 fn read(path: &str) -> Vec<u8> {
     let path = target().join(path);
-    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; run cargo xtask setup", path.display()))
+    std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run cargo xtask setup", path.display()))
 }
 
 type Models = Arc<BTreeMap<String, ModelEntry>>;
@@ -191,7 +192,10 @@ struct Kept(Arc<Mutex<BTreeMap<Hash, Vec<u8>>>>);
 impl TensorSink for Kept {
     fn tensor(&mut self, tensor: &Tensor) -> Result<(), Stop> {
         let blob = TensorBlob::encode(tensor.dtype(), tensor.dims(), tensor.bytes());
-        self.0.lock().expect("unpoisoned").insert(tensor.hash(), blob);
+        self.0
+            .lock()
+            .expect("unpoisoned")
+            .insert(tensor.hash(), blob);
         Ok(())
     }
 }

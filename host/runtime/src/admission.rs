@@ -142,7 +142,11 @@ pub(crate) fn entry(engine: &Engine, component: &Component) -> Result<Entry, Ref
         match export.ty {
             ComponentItem::ComponentFunc(func) if name == "run" => {
                 func.typecheck::<(&[u8],), (Result<Vec<u8>, TaskError>,)>(&ty.instance_type())
-                    .map_err(|e| Refusal::Invalid(format!("its export `run` is not that of the world adit:task/task: {e:#}")))?;
+                    .map_err(|e| {
+                        Refusal::Invalid(format!(
+                            "its export `run` is not that of the world adit:task/task: {e:#}"
+                        ))
+                    })?;
                 entry.task = index(component, None, "run");
             }
             ComponentItem::ComponentInstance(_) if name.starts_with("wasi:cli/run@0.2.") => {

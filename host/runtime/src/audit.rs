@@ -346,4 +346,3 @@ fn inference(ran: &Ran, every: u64, used: bool) -> Check {
         None => Check::passed(3, "inference").with_note(note),
     }
 }
-

@@ -209,7 +209,9 @@ pub fn reset_float_environment() {
         let mxcsr: u32 = 0x1f80;
         // SAFETY: loads the SSE control register from a live, aligned u32; every bit set is a
         // defined one. Rust assumes exactly this state.
-        unsafe { core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(readonly, nostack)) };
+        unsafe {
+            core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(readonly, nostack))
+        };
     }
     #[cfg(target_arch = "aarch64")]
     {
@@ -240,7 +242,9 @@ mod tests {
         assert!(subnormal > 0.0);
         let flush: u32 = 0x1f80 | 0x8040;
         // SAFETY: sets flush-to-zero and denormals-are-zero on this thread only, until the reset.
-        unsafe { core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const flush, options(readonly, nostack)) };
+        unsafe {
+            core::arch::asm!("ldmxcsr [{}]", in(reg) &raw const flush, options(readonly, nostack))
+        };
         let flushed = std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0);
         reset_float_environment();
         let kept = std::hint::black_box(f64::MIN_POSITIVE) / std::hint::black_box(4.0);

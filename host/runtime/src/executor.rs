@@ -188,7 +188,8 @@ fn enter(store: &mut Store<State>, prepared: &Prepared, world: World, input: &[u
         Ok(instance) => instance,
         Err(e) => return Ended::NotInstantiated(e),
     };
-    let missing = || Ended::NotInstantiated(wasmtime::Error::msg("the export of this world is missing"));
+    let missing =
+        || Ended::NotInstantiated(wasmtime::Error::msg("the export of this world is missing"));
     match world {
         World::Task => {
             let Some(index) = prepared.entry.task else {

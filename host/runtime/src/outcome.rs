@@ -97,9 +97,14 @@ pub(crate) fn verdict(ended: &Ended, world: World, refused_bytes: Option<u64>) -
         Ended::NotInstantiated(error) if classified(error).is_none() => match refused_bytes {
             Some(bytes) => Verdict::because(
                 Status::LimitExceeded,
-                format!("the component needs {bytes} bytes of memory to start; the limit memory_bytes or table_elements is lower"),
+                format!(
+                    "the component needs {bytes} bytes of memory to start; the limit memory_bytes or table_elements is lower"
+                ),
             ),
-            None => Verdict::because(Status::HostFault, format!("the instance could not be made: {error:#}")),
+            None => Verdict::because(
+                Status::HostFault,
+                format!("the instance could not be made: {error:#}"),
+            ),
         },
         Ended::Stopped(error) | Ended::NotInstantiated(error) => {
             stopped(error, world, refused_bytes)

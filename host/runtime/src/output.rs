@@ -52,7 +52,12 @@ impl Output {
     ///
     /// [`Stop::Limit`] for `output_bytes`; nothing of the chunk is then accepted.
     pub fn append(&mut self, chunk: &[u8]) -> Result<(), Stop> {
-        append(&mut self.bytes, chunk, self.output_bytes_max, "output_bytes")
+        append(
+            &mut self.bytes,
+            chunk,
+            self.output_bytes_max,
+            "output_bytes",
+        )
     }
 
     /// Append to the log.

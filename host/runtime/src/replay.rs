@@ -106,10 +106,7 @@ impl Replay {
         };
         let Request::Compute { manifest, .. } = &request else {
             // Loads prepare the backend for the computations that follow.
-            return rechecker
-                .backend
-                .answer(index, asked, request)
-                .map(|_| ());
+            return rechecker.backend.answer(index, asked, request).map(|_| ());
         };
         let turn = self.computations.is_multiple_of(rechecker.every.max(1));
         self.computations += 1;
@@ -126,7 +123,8 @@ impl Replay {
             max_rel: 0.0,
         };
         for ((_, a), (_, b)) in recorded.iter().zip(&own) {
-            finding.exact &= a.dtype() == b.dtype() && a.dims() == b.dims() && a.bytes() == b.bytes();
+            finding.exact &=
+                a.dtype() == b.dtype() && a.dims() == b.dims() && a.bytes() == b.bytes();
             match tolerance.compare(a.dtype(), a.dims(), a.bytes(), b.dims(), b.bytes()) {
                 Ok(agreement) => {
                     finding.accepted &= agreement.accepted && a.dtype() == b.dtype();

@@ -40,7 +40,10 @@ impl Guest for Infer {
         let number = |at: usize| -> usize { words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0) };
         match words[0] {
             "speech" => speech(words[1], number(2)),
-            "own-model" => own_model(rest.get(1..).unwrap_or_default()),
+            "own-model" => {
+                let x = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0.0);
+                own_model(rest.get(1..).unwrap_or_default(), [x(1), x(2)])
+            }
             "errors" => Ok(errors().into_bytes()),
             "emit-and-fail" => {
                 emit(b"first ");
@@ -95,10 +98,10 @@ fn speech(name: &str, windows: usize) -> Result<Vec<u8>, TaskError> {
 }
 
 /// Load the model `bytes`, which takes `x` f32[2], and run it.
-fn own_model(bytes: &[u8]) -> Result<Vec<u8>, TaskError> {
+fn own_model(bytes: &[u8], x: [f32; 2]) -> Result<Vec<u8>, TaskError> {
     let graph = load(&[bytes.to_vec()], GraphEncoding::Onnx, ExecutionTarget::Cpu).map_err(failed)?;
     let context = graph.init_execution_context().map_err(failed)?;
-    let x = Tensor::new(&[2], TensorType::Fp32, &floats([1.5, -2.0]));
+    let x = Tensor::new(&[2], TensorType::Fp32, &floats(x));
     let outputs = context.compute(vec![("x".to_owned(), x)]).map_err(failed)?;
     Ok(outputs[0].1.data())
 }

@@ -281,12 +281,16 @@ fn link_errors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn link_tensor(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut tensor = linker.instance(&interface("tensor"))?;
-    tensor.resource("tensor", ResourceType::host::<HostTensor>(), |mut s, rep| {
-        let state = s.data_mut();
-        let tensor = state.table.delete::<HostTensor>(Resource::new_own(rep))?;
-        state.nn.release(tensor.held_bytes());
-        Ok(())
-    })?;
+    tensor.resource(
+        "tensor",
+        ResourceType::host::<HostTensor>(),
+        |mut s, rep| {
+            let state = s.data_mut();
+            let tensor = state.table.delete::<HostTensor>(Resource::new_own(rep))?;
+            state.nn.release(tensor.held_bytes());
+            Ok(())
+        },
+    )?;
     tensor.func_wrap(
         "[constructor]tensor",
         |mut s: Store<'_>, (dims, ty, data): (Vec<u32>, TensorType, Vec<u8>)| {

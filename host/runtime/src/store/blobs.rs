@@ -91,9 +91,7 @@ impl BlobStore {
         let mut buf = vec![0; 1 << 20];
         let mut len = 0u64;
         loop {
-            let n = from
-                .read(&mut buf)
-                .map_err(StoreError::io("read", path))?;
+            let n = from.read(&mut buf).map_err(StoreError::io("read", path))?;
             let Some(chunk) = buf.get(..n).filter(|c| !c.is_empty()) else {
                 break;
             };

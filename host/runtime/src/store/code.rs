@@ -68,11 +68,9 @@ impl CodeCache {
         };
         let mut tag = [0; TAG_LEN];
         let mut code = Vec::new();
-        let read = file.read_exact(&mut tag).and_then(|()| {
-            (&file)
-                .take(CODE_BYTES_MAX + 1)
-                .read_to_end(&mut code)
-        });
+        let read = file
+            .read_exact(&mut tag)
+            .and_then(|()| (&file).take(CODE_BYTES_MAX + 1).read_to_end(&mut code));
         let whole = match read {
             Ok(_) => self.tag(component, &code) == blake3::Hash::from_bytes(tag),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => false,
@@ -199,7 +197,10 @@ mod tests {
         cache.put(&b, b"code of b").unwrap();
         assert_eq!(cache.get(&a).unwrap().unwrap(), b"code of a");
 
-        let (file_a, file_b) = (dir.path().join(cache.name(&a)), dir.path().join(cache.name(&b)));
+        let (file_a, file_b) = (
+            dir.path().join(cache.name(&a)),
+            dir.path().join(cache.name(&b)),
+        );
         let whole = fs::read(&file_a).unwrap();
         for at in 0..whole.len() {
             let mut changed = whole.clone();

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum StoreError {
     /// There is no such blob.
-    #[error("the blob {hash} is not in the store; hint: get it from whoever made the receipt, or run on the machine that has it")]
+    #[error(
+        "the blob {hash} is not in the store; hint: get it from whoever made the receipt, or run on the machine that has it"
+    )]
     Missing {
         /// Its hash.
         hash: adit_protocol::Hash,
@@ -52,7 +54,9 @@ impl StoreError {
         let path = path.to_owned();
         move |source| {
             let hint = match source.kind() {
-                std::io::ErrorKind::StorageFull => "free disk space or choose another --state folder",
+                std::io::ErrorKind::StorageFull => {
+                    "free disk space or choose another --state folder"
+                }
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     "make the folder writable or choose another --state folder"
                 }

@@ -75,7 +75,11 @@ fn zeroes(len: u64) -> wasmtime::Result<Vec<u8>> {
     Ok(vec![0; len as usize])
 }
 
-fn splice(mut s: Store<'_>, to: &Resource<OutputStream>, len: u64) -> wasmtime::Result<(Result<u64, StreamError>,)> {
+fn splice(
+    mut s: Store<'_>,
+    to: &Resource<OutputStream>,
+    len: u64,
+) -> wasmtime::Result<(Result<u64, StreamError>,)> {
     let len = len.min(WRITE_PERMIT_BYTES);
     match read(s.as_context_mut(), len)? {
         Ok(chunk) => {
@@ -193,7 +197,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     for name in ["splice", "blocking-splice"] {
         streams.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |s: Store<'_>, (to, from, len): (Resource<OutputStream>, Resource<InputStream>, u64)| {
+            |s: Store<'_>,
+             (to, from, len): (Resource<OutputStream>, Resource<InputStream>, u64)| {
                 s.data().table.get(&from)?;
                 splice(s, &to, len)
             },

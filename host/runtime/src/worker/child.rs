@@ -39,7 +39,7 @@ pub(super) enum Event {
         total: u64,
         note: String,
     },
-    Done(Done),
+    Done(Box<Done>),
     /// The process ended. `alone`: no other job was running in it.
     Died {
         why: String,
@@ -147,9 +147,11 @@ impl Child {
             }
             state.routes.insert(number, route);
         }
-        self.shared.send(&ToWorker::Run(job), None).inspect_err(|_| {
-            self.forget(number);
-        })?;
+        self.shared
+            .send(&ToWorker::Run(job), None)
+            .inspect_err(|_| {
+                self.forget(number);
+            })?;
         Ok(events)
     }
 
@@ -280,7 +282,7 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
             FromWorker::Done(done) => {
                 let route = lock(&shared.state).routes.remove(&done.job);
                 if let Some(route) = route {
-                    let _ = route.send(Event::Done(done));
+                    let _ = route.send(Event::Done(Box::new(done)));
                 }
                 continue;
             }
@@ -292,10 +294,7 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
     }
 }
 
-fn blob_reply(
-    blobs: &BlobStore,
-    hash: &adit_protocol::Hash,
-) -> (BlobReply, Option<OwnedFd>) {
+fn blob_reply(blobs: &BlobStore, hash: &adit_protocol::Hash) -> (BlobReply, Option<OwnedFd>) {
     match blobs.open_blob(hash) {
         Ok((_, len)) if len <= INLINE_BYTES => match blobs.get(hash, INLINE_BYTES) {
             Ok(bytes) => (BlobReply::Inline(bytes), None),

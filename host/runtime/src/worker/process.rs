@@ -244,8 +244,7 @@ impl Link {
     }
 
     fn send(&self, message: &FromWorker) -> Result<(), WorkerError> {
-        let payload =
-            minicbor::to_vec(message).map_err(|e| WorkerError::Message(e.to_string()))?;
+        let payload = minicbor::to_vec(message).map_err(|e| WorkerError::Message(e.to_string()))?;
         Ok(lock(&self.sender).send(&payload, &[])?)
     }
 
@@ -279,7 +278,9 @@ impl Link {
             BlobReply::Missing(why) => return Err(why),
         };
         if bytes.len() as u64 > max {
-            return Err(format!("{hash} has more than the {max} bytes that are expected"));
+            return Err(format!(
+                "{hash} has more than the {max} bytes that are expected"
+            ));
         }
         Ok(bytes)
     }
@@ -412,9 +413,8 @@ impl Worker {
             Mode::Replay { transcript, every } => {
                 let max = Transcript::MAX_LEN as u64;
                 let bytes = self.blob(transcript, "transcript", max)?;
-                let transcript = Transcript::from_cbor(&bytes).map_err(|e| {
-                    Stop::Unavailable(format!("the transcript is not usable: {e}"))
-                })?;
+                let transcript = Transcript::from_cbor(&bytes)
+                    .map_err(|e| Stop::Unavailable(format!("the transcript is not usable: {e}")))?;
                 let rechecker = (*every > 0).then(|| Rechecker {
                     backend: live(Box::new(NoSink)),
                     every: *every,
@@ -429,10 +429,7 @@ impl Worker {
     fn blob(&self, hash: &Hash, what: &str, max: u64) -> Result<Vec<u8>, Stop> {
         let unavailable =
             |why: String| Stop::Unavailable(format!("the {what} is not available: {why}"));
-        let bytes = self
-            .link
-            .need(Kind::Blob, hash, max)
-            .map_err(unavailable)?;
+        let bytes = self.link.need(Kind::Blob, hash, max).map_err(unavailable)?;
         if Hash::of(&bytes) != *hash {
             return Err(unavailable(format!(
                 "the file for {hash} is damaged; hint: delete it and fetch it again"
@@ -456,7 +453,10 @@ impl Worker {
         let prepared = unsafe { self.executor.prepare(&code) }?;
         let mut all = lock(&self.prepared);
         if all.len() >= PREPARED_MAX
-            && let Some(oldest) = all.iter().min_by_key(|(_, (used, _))| *used).map(|(k, _)| *k)
+            && let Some(oldest) = all
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(k, _)| *k)
         {
             all.remove(&oldest);
         }
@@ -528,7 +528,11 @@ impl WorkerEvents {
 impl Events for WorkerEvents {
     fn progress(&mut self, done: u64, total: u64, note: &str) {
         // A guest may report as often as it likes; people read a few times a second.
-        if self.progressed.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) && done != total {
+        if self
+            .progressed
+            .is_some_and(|at| at.elapsed() < PROGRESS_EVERY)
+            && done != total
+        {
             return;
         }
         self.progressed = Some(Instant::now());

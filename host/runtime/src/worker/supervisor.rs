@@ -125,10 +125,14 @@ pub enum SupervisorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No worker could be started.
-    #[error("no worker could be started: {0}; hint: run again with -v, and see `adit explain worker-crashed`")]
+    #[error(
+        "no worker could be started: {0}; hint: run again with -v, and see `adit explain worker-crashed`"
+    )]
     Start(String),
     /// The spec is for another engine.
-    #[error("the spec is for the engine {wanted}, and this build is {own}; hint: use the release of adit that has that engine")]
+    #[error(
+        "the spec is for the engine {wanted}, and this build is {own}; hint: use the release of adit that has that engine"
+    )]
     Engine {
         /// The engine of the spec.
         wanted: Hash,
@@ -208,7 +212,7 @@ impl Supervisor {
         for attempt in 0.. {
             let last = attempt == 1;
             match self.attempt(&running, task, &mut follower)? {
-                Attempt::Ended(ran) => return Ok(ran),
+                Attempt::Ended(ran) => return Ok(*ran),
                 Attempt::WorkerDied { why, alone } if alone || last => {
                     return Ok(Ran::without_guest(Status::HostFault, why));
                 }
@@ -325,7 +329,9 @@ impl Supervisor {
             let now = Instant::now();
             let wait = deadline.saturating_duration_since(now).min(CANCEL_POLL);
             match events.recv_timeout(wait) {
-                Ok(Event::Done(done)) => return Ok(Attempt::Ended(follower.finish(done))),
+                Ok(Event::Done(done)) => {
+                    return Ok(Attempt::Ended(Box::new(follower.finish(*done))));
+                }
                 Ok(Event::Died { why, alone }) => return Ok(Attempt::WorkerDied { why, alone }),
                 Ok(Event::Part {
                     stream,
@@ -359,7 +365,8 @@ impl Supervisor {
                 };
                 child.forget(number);
                 child.end("a run passed its deadline and did not stop");
-                return Ok(Attempt::Ended(follower.cut_short(status, started.elapsed())));
+                let ran = follower.cut_short(status, started.elapsed());
+                return Ok(Attempt::Ended(Box::new(ran)));
             }
         }
     }
@@ -390,7 +397,7 @@ impl Drop for Slot<'_> {
 }
 
 enum Attempt {
-    Ended(Ran),
+    Ended(Box<Ran>),
     WorkerDied { why: String, alone: bool },
 }
 

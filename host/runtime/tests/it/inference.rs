@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
@@ -23,17 +24,22 @@ use adit_runtime::record::Answerer;
 use adit_runtime::replay::{Rechecker, Replay};
 use adit_runtime::state::NoEvents;
 use adit_runtime::worker::messages::Mode;
+use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Task};
 
 use crate::support::{Bench, guest, target, text};
 
+const WORK: &[u8] = include_bytes!("../fixtures/work.onnx");
 const DOUBLE: &[u8] = include_bytes!("../fixtures/double.onnx");
 
 /// A run of the guest `infer` with the speech model under the name `silero`.
 fn speech(bench: &Bench, command: &str) -> (Task, Hash) {
     let path = target().join("models/silero/model.onnx");
     let model = std::fs::read(&path).unwrap_or_else(|e| {
-        panic!("{}: {e}; hint: cargo xtask setup fetches it", path.display())
+        panic!(
+            "{}: {e}; hint: cargo xtask setup fetches it",
+            path.display()
+        )
     });
     let file = bench.blobs.put(&model).unwrap();
     let manifest = manifest_from_onnx(&model, "model.onnx", &OnnxLimits::default()).unwrap();
@@ -157,7 +163,10 @@ fn a_replay_names_the_first_call_that_diverges() {
 
     assert_eq!(diverge(&|t| t.calls.truncate(4)).index, 4);
     let extra = diverge(&|t| t.calls.push(t.calls[5].clone()));
-    assert_eq!((extra.index, extra.actual.as_str()), (6, "the end of the run"));
+    assert_eq!(
+        (extra.index, extra.actual.as_str()),
+        (6, "the end of the run")
+    );
     let renamed = diverge(&|t| t.calls[0].name = Some("other".to_owned()));
     assert_eq!((renamed.index, renamed.what.as_str()), (0, "model name"));
     let units = diverge(&|t| t.calls[2].nn_units += 1);
@@ -214,11 +223,19 @@ good: ok
 #[test]
 fn a_guest_can_bring_its_own_model() {
     let bench = Bench::new();
-    let input = [b"own-model\n", DOUBLE].concat();
+    let input = [b"own-model 1.5 -2\n", DOUBLE].concat();
     let task = bench.task(&guest("guest_infer.wasm"), World::Task, &input, &[]);
     let ran = bench.run(&task);
-    let expected: Vec<u8> = [3.0f32, -4.0].iter().flat_map(|f| f.to_le_bytes()).collect();
-    assert_eq!((ran.status, &ran.output), (Status::Ok, &expected), "{:?}", ran.detail);
+    let expected: Vec<u8> = [3.0f32, -4.0]
+        .iter()
+        .flat_map(|f| f.to_le_bytes())
+        .collect();
+    assert_eq!(
+        (ran.status, &ran.output),
+        (Status::Ok, &expected),
+        "{:?}",
+        ran.detail
+    );
     let again = bench.run(&replaying(&bench, &task, &ran.transcript, 0));
     assert_eq!((again.status, again.output), (Status::Ok, expected));
 
@@ -246,8 +263,12 @@ fn a_missing_model_is_unavailable_and_a_damaged_one_is_refused() {
 fn limits_on_what_a_task_emits_returns_and_holds() {
     let bench = Bench::new();
     let infer = |command: &str| {
-        let mut task =
-            bench.task(&guest("guest_infer.wasm"), World::Task, command.as_bytes(), &[]);
+        let mut task = bench.task(
+            &guest("guest_infer.wasm"),
+            World::Task,
+            command.as_bytes(),
+            &[],
+        );
         task.spec.limits.emit_bytes = 10_000;
         task.spec.limits.output_bytes = 20_000;
         task.spec.limits.tensor_bytes_held = 50_000;
@@ -282,8 +303,53 @@ fn limits_on_what_a_task_emits_returns_and_holds() {
         b"emit-and-fail",
         &[],
     ));
-    assert_eq!((ran.status, text(&ran).as_str()), (Status::TaskError, "first second"));
+    assert_eq!(
+        (ran.status, text(&ran).as_str()),
+        (Status::TaskError, "first second")
+    );
     assert_eq!(ran.task_error, Some((42, "as asked".to_owned())));
+}
+
+/// A run whose model multiplies square matrices of `side` 60 times.
+fn work(bench: &Bench, side: u32) -> Task {
+    let input = [format!("own-model {side} {side}\n").as_bytes(), WORK].concat();
+    bench.task(&guest("guest_infer.wasm"), World::Task, &input, &[])
+}
+
+#[test]
+fn an_endless_inference_is_ended_at_the_deadline_and_others_go_on() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&work(&bench, 100)).status, Status::Ok);
+    let pid = bench.supervisor.worker_pid();
+    let (stuck, neighbour) = std::thread::scope(|scope| {
+        let stuck = scope.spawn(|| {
+            let mut task = work(&bench, 4000);
+            task.deadline = Duration::from_millis(1500);
+            bench.run(&task)
+        });
+        let neighbour = scope.spawn(|| {
+            // Several seconds of computing, in the other slot of the same worker.
+            let mut task = bench.behave(&["count", "1500000000"]);
+            task.spec.limits.fuel = u64::MAX / 4;
+            bench.run(&task)
+        });
+        (stuck.join().unwrap(), neighbour.join().unwrap())
+    });
+    assert_eq!(stuck.status, Status::Deadline, "{:?}", stuck.detail);
+    assert_eq!(neighbour.status, Status::Ok, "{:?}", neighbour.detail);
+    assert_ne!(bench.supervisor.worker_pid(), pid);
+    assert_eq!(bench.run(&work(&bench, 100)).status, Status::Ok);
+}
+
+#[test]
+fn an_inference_that_takes_all_memory_ends_its_worker_only() {
+    let bench = Bench::with(WorkerOptions {
+        memory_bytes: 1 << 30,
+        ..WorkerOptions::default()
+    });
+    let ran = bench.run(&work(&bench, 20_000));
+    assert_eq!(ran.status, Status::HostFault, "{:?}", ran.detail);
+    assert_eq!(bench.run(&work(&bench, 100)).status, Status::Ok);
 }
 
 /// A backend that must not be called.
@@ -364,7 +430,10 @@ fn level_two_asks_no_backend() {
     let live = || Box::new(Live::new(device.clone(), Box::new(NoSink)));
 
     let level2 = replay(None);
-    assert_eq!((level2.status, level2.output), (Status::Ok, ran.output.clone()));
+    assert_eq!(
+        (level2.status, level2.output),
+        (Status::Ok, ran.output.clone())
+    );
     assert_eq!(level2.fuel, ran.fuel);
     // The same backend is reached, and its panic contained, when something does ask it.
     let level3 = replay(Some(Rechecker {

@@ -18,7 +18,13 @@ fn twice(make: impl Fn(&Bench) -> Task) -> Ran {
         let ran = bench.run(&task);
         // The same worker again: what the first run left behind must not show.
         let again = bench.run(&task);
-        assert_eq!(facts(&ran), facts(&again), "{:?} {:?}", ran.detail, again.detail);
+        assert_eq!(
+            facts(&ran),
+            facts(&again),
+            "{:?} {:?}",
+            ran.detail,
+            again.detail
+        );
         ran
     });
     assert_eq!(facts(&a), facts(&b));
@@ -40,7 +46,12 @@ fn facts(ran: &Ran) -> (Status, Vec<u8>, u64, u64, u64, Vec<u8>) {
 fn input_goes_in_and_output_comes_out() {
     let input: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
     let ran = twice(|b| {
-        b.task(&guest("guest-behave.wasm"), World::Command, &input, &["echo"])
+        b.task(
+            &guest("guest-behave.wasm"),
+            World::Command,
+            &input,
+            &["echo"],
+        )
     });
     assert_eq!(ran.status, Status::Ok, "{:?}", ran.detail);
     assert!(ran.output == input);
@@ -106,7 +117,11 @@ fn fuel_ends_a_loop_and_is_counted_exactly() {
 fn a_trap_costs_the_whole_limit() {
     for how in ["panic", "divide"] {
         let ran = twice(|b| b.behave(&[how]));
-        assert_eq!((ran.status, ran.fuel), (Status::Trap, 2_000_000_000), "{how}");
+        assert_eq!(
+            (ran.status, ran.fuel),
+            (Status::Trap, 2_000_000_000),
+            "{how}"
+        );
     }
     let ran = twice(|b| b.behave(&["panic"]));
     assert!(String::from_utf8_lossy(&ran.log).contains("as asked"));
@@ -125,7 +140,11 @@ fn exit_codes_are_mapped() {
 fn memory_is_bounded_and_its_peak_is_deterministic() {
     let ran = twice(|b| b.behave(&["memory", "100000000"]));
     assert_eq!(ran.status, Status::Ok);
-    assert!((100_000_000..110_000_000).contains(&ran.peak_memory), "{}", ran.peak_memory);
+    assert!(
+        (100_000_000..110_000_000).contains(&ran.peak_memory),
+        "{}",
+        ran.peak_memory
+    );
     let ran = twice(|b| b.behave(&["memory", "300000000"]));
     assert_eq!(ran.status, Status::Trap);
     assert!(ran.peak_memory <= 256 << 20);
@@ -193,7 +212,10 @@ fn what_is_no_component_is_refused_with_a_reason() {
     assert_eq!(refuse(b""), Refusal::NotWasm);
     assert_eq!(refuse(b"#!/bin/sh"), Refusal::NotWasm);
     assert_eq!(refuse(b"\0asm\x01\0\0\0"), Refusal::CoreModule);
-    assert!(matches!(refuse(b"\0asm\x0d\0\x01\0rubbish"), Refusal::Invalid(_)));
+    assert!(matches!(
+        refuse(b"\0asm\x0d\0\x01\0rubbish"),
+        Refusal::Invalid(_)
+    ));
     assert_eq!(refuse(b"\0asm\x0d\0\x01\0"), Refusal::MissingExport);
     let whole = guest("guest-behave.wasm");
     for cut in [whole.len() / 2, whole.len() - 1] {

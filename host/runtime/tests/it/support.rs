@@ -21,9 +21,8 @@ pub fn target() -> PathBuf {
 /// A guest that `cargo xtask setup` has built.
 pub fn guest(name: &str) -> Vec<u8> {
     let path = target().join("wasm32-wasip2/release").join(name);
-    std::fs::read(&path).unwrap_or_else(|e| {
-        panic!("{}: {e}; hint: cargo xtask setup builds it", path.display())
-    })
+    std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; hint: cargo xtask setup builds it", path.display()))
 }
 
 /// A runtime in a temporary folder.
