@@ -83,6 +83,15 @@ impl Failure {
         Failure { exit, ..self }
     }
 
+    /// A library's error, in three parts: `what` goes first.
+    pub fn from_error(
+        what: impl Into<String>,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Failure {
+        let (exit, code) = classify(error).unwrap_or((Exit::Unexpected, Code::Internal));
+        Failure::new(code, what).exit(exit).because(error)
+    }
+
     /// The reason.
     pub fn why(self, why: impl Into<String>) -> Failure {
         Failure {
@@ -209,7 +218,12 @@ impl Report {
         Report {
             exit: Exit::Fixable,
             code: Code::InvalidArgument,
-            what: what.trim().lines().map(str::trim).collect::<Vec<_>>().join(" "),
+            what: what
+                .trim()
+                .lines()
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" "),
             why: format!("the usage is: {usage}"),
             hint: format!("{tip}try --help"),
         }
@@ -230,12 +244,18 @@ impl Report {
             });
             crate::ui::to_stderr(&format!("{object}\n"));
         } else {
-            let mut text = format!("error: {}\n", printable(&self.what));
-            if !self.why.is_empty() {
-                text.push_str(&format!("  why:  {}\n", printable(&self.why)));
-            }
-            if !self.hint.is_empty() {
-                text.push_str(&format!("  hint: {}\n", printable(&self.hint)));
+            // Lines after the first are set in, so that a text from elsewhere cannot pass for
+            // another part.
+            let mut text = String::new();
+            for (title, part) in [
+                ("error: ", &self.what),
+                ("  why:  ", &self.why),
+                ("  hint: ", &self.hint),
+            ] {
+                if !part.is_empty() {
+                    let part = printable(part.trim_end()).replace('\n', "\n        ");
+                    text.push_str(&format!("{title}{part}\n"));
+                }
             }
             crate::ui::to_stderr(&text);
         }

@@ -26,7 +26,7 @@ use rand_core::OsRng;
 
 use crate::error::Failure;
 use crate::input::read_file;
-use crate::state::corrupt;
+use crate::state::{corrupt, private_folder};
 
 /// Most files that a search by the beginning of an id looks at.
 const SEARCH_MAX: usize = 1_000_000;
@@ -40,15 +40,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal in an existing folder.
-    ///
-    /// # Errors
-    ///
-    /// None at present; a file that cannot be read is an error of the call that needs it.
-    pub fn open(folder: &Path) -> anyhow::Result<Journal> {
-        Ok(Journal {
-            folder: folder.to_owned(),
-        })
+    /// The journal in a folder, which is made when the first receipt is added.
+    pub fn new(folder: PathBuf) -> Journal {
+        Journal { folder }
     }
 
     /// Adds a receipt: gives `make` its number and the id of the one before, signs the body that
@@ -63,6 +57,8 @@ impl Journal {
         opening: &ReceiptOpening,
         make: impl FnOnce(u64, Hash) -> ReceiptBody,
     ) -> anyhow::Result<Receipt> {
+        private_folder(&self.folder)
+            .with_context(|| format!("{} could not be made", self.folder.display()))?;
         let lock_path = self.folder.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -92,18 +88,12 @@ impl Journal {
         self.finish(&body, key)
     }
 
-    /// The receipt that a text names: a file, an id, the beginning of one, or `last`. Returns the
-    /// bytes as they are, and what to call them.
+    /// The receipt that a text names: an id, the beginning of one, or `last`.
     ///
     /// # Errors
     ///
     /// When there is none, or more than one.
     pub fn find(&self, named: &str) -> anyhow::Result<Vec<u8>> {
-        let path = Path::new(named);
-        if path.exists() {
-            // Longer than any receipt, so that the length can be part of the message.
-            return read_file(path, 64 * RECEIPT_LEN as u64, "the receipt");
-        }
         let path = match named {
             "last" => match self.head()? {
                 Some(body) => self.receipt_path(&body.id()),
@@ -111,7 +101,7 @@ impl Journal {
             },
             _ => self.by_digits(named)?,
         };
-        read_file(&path, 64 * RECEIPT_LEN as u64, "the receipt")
+        read_receipt(&path)
     }
 
     /// The opening of a receipt: from this folder, or from beside the file that was named.
@@ -180,7 +170,8 @@ impl Journal {
     fn by_digits(&self, named: &str) -> anyhow::Result<PathBuf> {
         let digits = named.strip_prefix("blake3:").unwrap_or(named);
         let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        if digits.len() < DIGITS_MIN || digits.len() > 64 || !digits.chars().all(is_hex) {
+        let possible = (DIGITS_MIN..=64).contains(&digits.len()) && digits.chars().all(is_hex);
+        if !possible || !self.folder.exists() {
             return Err(self.none(named));
         }
         let failed = || format!("the folder {} could not be read", self.folder.display());
@@ -216,6 +207,16 @@ impl Journal {
         .hint("give a file, an id as `adit run` prints it, or `last`; or another --state")
         .into()
     }
+}
+
+/// The bytes of a file that should be a receipt.
+///
+/// # Errors
+///
+/// When it cannot be read, or is far longer than any receipt.
+pub fn read_receipt(path: &Path) -> anyhow::Result<Vec<u8>> {
+    // Room for more than a receipt, so that a wrong length can be part of the message.
+    read_file(path, 64 * RECEIPT_LEN as u64, "the receipt")
 }
 
 #[cfg(test)]
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn receipts_are_numbered_and_linked() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::new(folder.path().to_owned());
         let key = Keypair::from_seed([1; 32]);
         let one = add(&journal, &key);
         let two = add(&journal, &key);
@@ -284,7 +285,7 @@ mod tests {
     #[test]
     fn a_receipt_that_was_begun_is_finished_by_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::new(folder.path().to_owned());
         let key = Keypair::from_seed([1; 32]);
         let one = add(&journal, &key);
         // As after a power cut between the body and the signature.
@@ -300,7 +301,7 @@ mod tests {
     #[test]
     fn a_damaged_head_stops_rather_than_counts_again() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::new(folder.path().to_owned());
         let key = Keypair::from_seed([1; 32]);
         add(&journal, &key);
         fs::write(folder.path().join("head"), b"short").unwrap();

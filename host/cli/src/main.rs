@@ -48,6 +48,7 @@ or encoding, 4 bad proof, 5 a replay diverged, 6 could not be checked.";
 
 /// Options of every command.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Globals {
     /// Print the result as one JSON object, errors as one on stderr
     #[arg(long, global = true)]

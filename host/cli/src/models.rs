@@ -82,7 +82,10 @@ fn store_files(blobs: &BlobStore, path: &Path, manifest: &ModelManifest) -> anyh
             (Some(PathPart::Normal(_)), None)
         ) {
             return Failure::new(Code::ModelMalformed, "the manifest cannot be used")
-                .why(format!("its file name {:?} is not a plain one", one_line(name)))
+                .why(format!(
+                    "its file name {:?} is not a plain one",
+                    one_line(name)
+                ))
                 .hint("write a manifest whose files lie beside it")
                 .into_err();
         }

@@ -73,17 +73,16 @@ impl State {
     /// When the folder cannot be made.
     pub fn blobs(&self) -> anyhow::Result<BlobStore> {
         let root = self.root()?;
-        BlobStore::open(root.join("blobs"))
-            .with_context(|| format!("the state folder {} cannot be used", root.display()))
+        BlobStore::open(root.join("blobs")).map_err(|error| unusable(root, &error).into())
     }
 
-    /// The receipts.
+    /// The receipts. Nothing is read or written yet.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be made.
+    /// When there is no state folder.
     pub fn journal(&self) -> anyhow::Result<Journal> {
-        Journal::open(&self.private("receipts")?)
+        Ok(Journal::new(self.root()?.join("receipts")))
     }
 
     /// A supervisor whose worker is this same program.
@@ -120,13 +119,13 @@ impl State {
                 .with_context(|| format!("the key {} could not be made", path.display()))?;
         }
         let what = || format!("the key {} cannot be used", path.display());
-        let mode = fs::metadata(&path)
-            .with_context(what)?
-            .permissions()
-            .mode();
+        let mode = fs::metadata(&path).with_context(what)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Failure::new(Code::PermissionDenied, what())
-                .why(format!("others may read it (its mode is {:o})", mode & 0o777))
+                .why(format!(
+                    "others may read it (its mode is {:o})",
+                    mode & 0o777
+                ))
                 .hint("if nobody has, chmod 600 it; else delete it, and a new one is made")
                 .into_err();
         }
@@ -147,13 +146,27 @@ impl State {
     fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
         let root = self.root()?;
         let folder = root.join(name);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .with_context(|| format!("the state folder {} cannot be used", root.display()))?;
+        private_folder(&folder).map_err(|error| unusable(root, &error))?;
         Ok(folder)
     }
+}
+
+/// Makes a folder that only its owner can enter.
+///
+/// # Errors
+///
+/// The system's.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn unusable(root: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
+    let what = format!("the state folder {} cannot be used", root.display());
+    Failure::from_error(what, error)
+        .hint("make it a folder that you can write to, or choose another with --state")
 }
 
 /// Two processes may do this at the same time: the first file to get its name stays.
@@ -195,7 +208,9 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
         .with_context(failed)?;
     file.write_all(bytes).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).map_err(|e| e.error).with_context(failed)?;
+    file.persist(path)
+        .map_err(|e| e.error)
+        .with_context(failed)?;
     Ok(())
 }
 

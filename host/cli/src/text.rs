@@ -125,7 +125,10 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_command_a_terminal() {
-        assert_eq!(printable("a\u{1b}[31m\u{9b}b\rc\n"), "a\u{fffd}[31m\u{fffd}b\u{fffd}c\n");
+        assert_eq!(
+            printable("a\u{1b}[31m\u{9b}b\rc\n"),
+            "a\u{fffd}[31m\u{fffd}b\u{fffd}c\n"
+        );
         assert_eq!(printable("a\u{202e}b"), "a\u{fffd}b");
     }
 

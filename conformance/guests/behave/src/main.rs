@@ -53,11 +53,32 @@ fn main() {
 /// What of the world outside can be seen: it should be nothing.
 fn world() {
     println!("vars {}", std::env::vars().count());
-    println!("dir {:?}", std::fs::read_dir("/").map(|d| d.count()).map_err(|e| e.kind()));
-    println!("read {:?}", std::fs::read("/etc/passwd").map_err(|e| e.kind()));
-    println!("write {:?}", std::fs::write("/tmp/x", "x").map_err(|e| e.kind()));
-    println!("connect {:?}", std::net::TcpStream::connect("127.0.0.1:80").map(drop).map_err(|e| e.kind()));
-    println!("bind {:?}", std::net::UdpSocket::bind("127.0.0.1:0").map(drop).map_err(|e| e.kind()));
+    println!(
+        "dir {:?}",
+        std::fs::read_dir("/")
+            .map(|d| d.count())
+            .map_err(|e| e.kind())
+    );
+    println!(
+        "read {:?}",
+        std::fs::read("/etc/passwd").map_err(|e| e.kind())
+    );
+    println!(
+        "write {:?}",
+        std::fs::write("/tmp/x", "x").map_err(|e| e.kind())
+    );
+    println!(
+        "connect {:?}",
+        std::net::TcpStream::connect("127.0.0.1:80")
+            .map(drop)
+            .map_err(|e| e.kind())
+    );
+    println!(
+        "bind {:?}",
+        std::net::UdpSocket::bind("127.0.0.1:0")
+            .map(drop)
+            .map_err(|e| e.kind())
+    );
 }
 
 fn clock() {
@@ -65,7 +86,12 @@ fn clock() {
     let start = Instant::now();
     let step = start.elapsed();
     std::thread::sleep(Duration::from_millis(250));
-    println!("{} {} {}", wall.as_nanos(), step.as_nanos(), start.elapsed().as_nanos());
+    println!(
+        "{} {} {}",
+        wall.as_nanos(),
+        step.as_nanos(),
+        start.elapsed().as_nanos()
+    );
 }
 
 fn random() {
@@ -77,7 +103,11 @@ fn random() {
 }
 
 fn recurse(depth: u64) -> u64 {
-    if depth == 0 { 0 } else { std::hint::black_box(recurse(depth - 1)) + 1 }
+    if depth == 0 {
+        0
+    } else {
+        std::hint::black_box(recurse(depth - 1)) + 1
+    }
 }
 
 fn flood(to: &mut dyn std::io::Write, bytes: u64) {
@@ -98,6 +128,14 @@ fn float() {
     let tiny = std::hint::black_box(f64::MIN_POSITIVE);
     let nan = std::hint::black_box(0.0f64) / std::hint::black_box(0.0);
     let signalling = std::hint::black_box(f64::from_bits(0x7ff0_0000_0000_0001)) + 1.0;
-    println!("{:x} {:x} {:x}", (tiny / 4.0).to_bits(), nan.to_bits(), signalling.to_bits());
-    println!("{:x}", (std::hint::black_box(f32::MIN_POSITIVE) / 3.0).to_bits());
+    println!(
+        "{:x} {:x} {:x}",
+        (tiny / 4.0).to_bits(),
+        nan.to_bits(),
+        signalling.to_bits()
+    );
+    println!(
+        "{:x}",
+        (std::hint::black_box(f32::MIN_POSITIVE) / 3.0).to_bits()
+    );
 }

@@ -33,11 +33,15 @@ fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
 
 impl Guest for Infer {
     fn run(input: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-        let end = input.iter().position(|b| *b == b'\n').unwrap_or(input.len());
+        let end = input
+            .iter()
+            .position(|b| *b == b'\n')
+            .unwrap_or(input.len());
         let (line, rest) = input.split_at(end);
         let line = String::from_utf8_lossy(line).into_owned();
         let words: Vec<&str> = line.split(' ').collect();
-        let number = |at: usize| -> usize { words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0) };
+        let number =
+            |at: usize| -> usize { words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0) };
         match words[0] {
             "speech" => speech(words[1], number(2)),
             "own-model" => {
@@ -86,9 +90,18 @@ fn speech(name: &str, windows: usize) -> Result<Vec<u8>, TaskError> {
     for window in 0..windows {
         let samples = (0..576).map(|i| ((window * 7 + i) % 100) as f32 * 0.005 - 0.25);
         let inputs = vec![
-            ("sr".to_owned(), Tensor::new(&[1], TensorType::I64, &16_000i64.to_le_bytes())),
-            ("state".to_owned(), Tensor::new(&[2, 1, 128], TensorType::Fp32, &state)),
-            ("input".to_owned(), Tensor::new(&[1, 576], TensorType::Fp32, &floats(samples))),
+            (
+                "sr".to_owned(),
+                Tensor::new(&[1], TensorType::I64, &16_000i64.to_le_bytes()),
+            ),
+            (
+                "state".to_owned(),
+                Tensor::new(&[2, 1, 128], TensorType::Fp32, &state),
+            ),
+            (
+                "input".to_owned(),
+                Tensor::new(&[1, 576], TensorType::Fp32, &floats(samples)),
+            ),
         ];
         let outputs = context.compute(inputs).map_err(failed)?;
         out.extend_from_slice(&outputs[0].1.data());
@@ -99,7 +112,8 @@ fn speech(name: &str, windows: usize) -> Result<Vec<u8>, TaskError> {
 
 /// Load the model `bytes`, which takes `x` f32[2], and run it.
 fn own_model(bytes: &[u8], x: [f32; 2]) -> Result<Vec<u8>, TaskError> {
-    let graph = load(&[bytes.to_vec()], GraphEncoding::Onnx, ExecutionTarget::Cpu).map_err(failed)?;
+    let graph =
+        load(&[bytes.to_vec()], GraphEncoding::Onnx, ExecutionTarget::Cpu).map_err(failed)?;
     let context = graph.init_execution_context().map_err(failed)?;
     let x = Tensor::new(&[2], TensorType::Fp32, &floats(x));
     let outputs = context.compute(vec![("x".to_owned(), x)]).map_err(failed)?;
@@ -117,14 +131,30 @@ fn errors() -> String {
         told.push_str(&format!("{what}: {said}\n"));
     };
     tell("unknown name", load_by_name("nobody").map(drop));
-    tell("garbage", load(&[vec![7; 100]], GraphEncoding::Onnx, ExecutionTarget::Cpu).map(drop));
-    tell("two parts", load(&[vec![], vec![]], GraphEncoding::Onnx, ExecutionTarget::Cpu).map(drop));
-    tell("gpu", load(&[vec![]], GraphEncoding::Onnx, ExecutionTarget::Gpu).map(drop));
-    tell("encoding", load(&[vec![]], GraphEncoding::Pytorch, ExecutionTarget::Cpu).map(drop));
+    tell(
+        "garbage",
+        load(&[vec![7; 100]], GraphEncoding::Onnx, ExecutionTarget::Cpu).map(drop),
+    );
+    tell(
+        "two parts",
+        load(&[vec![], vec![]], GraphEncoding::Onnx, ExecutionTarget::Cpu).map(drop),
+    );
+    tell(
+        "gpu",
+        load(&[vec![]], GraphEncoding::Onnx, ExecutionTarget::Gpu).map(drop),
+    );
+    tell(
+        "encoding",
+        load(&[vec![]], GraphEncoding::Pytorch, ExecutionTarget::Cpu).map(drop),
+    );
 
-    let Ok(graph) = load_by_name("silero") else { return told };
+    let Ok(graph) = load_by_name("silero") else {
+        return told;
+    };
     let graph: Graph = graph;
-    let Ok(context) = graph.init_execution_context() else { return told };
+    let Ok(context) = graph.init_execution_context() else {
+        return told;
+    };
     let context: GraphExecutionContext = context;
     let input = || Tensor::new(&[1, 576], TensorType::Fp32, &[0; 576 * 4]);
     let state = || Tensor::new(&[2, 1, 128], TensorType::Fp32, &[0; 1024]);
@@ -135,28 +165,71 @@ fn errors() -> String {
     };
     compute("nothing", vec![]);
     compute("one missing", vec![("input", input()), ("state", state())]);
-    compute("one too many", vec![("input", input()), ("state", state()), ("sr", sr()), ("x", sr())]);
-    compute("twice", vec![("input", input()), ("state", state()), ("sr", sr()), ("sr", sr())]);
-    compute("ragged", vec![
-        ("input", Tensor::new(&[1, 576], TensorType::Fp32, &[0; 576 * 4 - 1])),
-        ("state", state()),
-        ("sr", sr()),
-    ]);
-    compute("type", vec![
-        ("input", Tensor::new(&[1, 576], TensorType::I32, &[0; 576 * 4])),
-        ("state", state()),
-        ("sr", sr()),
-    ]);
-    compute("rank", vec![
-        ("input", Tensor::new(&[576], TensorType::Fp32, &[0; 576 * 4])),
-        ("state", state()),
-        ("sr", sr()),
-    ]);
-    compute("huge", vec![
-        ("input", Tensor::new(&[u32::MAX, u32::MAX, u32::MAX], TensorType::Fp32, &[])),
-        ("state", state()),
-        ("sr", sr()),
-    ]);
-    compute("good", vec![("input", input()), ("state", state()), ("sr", sr())]);
+    compute(
+        "one too many",
+        vec![
+            ("input", input()),
+            ("state", state()),
+            ("sr", sr()),
+            ("x", sr()),
+        ],
+    );
+    compute(
+        "twice",
+        vec![
+            ("input", input()),
+            ("state", state()),
+            ("sr", sr()),
+            ("sr", sr()),
+        ],
+    );
+    compute(
+        "ragged",
+        vec![
+            (
+                "input",
+                Tensor::new(&[1, 576], TensorType::Fp32, &[0; 576 * 4 - 1]),
+            ),
+            ("state", state()),
+            ("sr", sr()),
+        ],
+    );
+    compute(
+        "type",
+        vec![
+            (
+                "input",
+                Tensor::new(&[1, 576], TensorType::I32, &[0; 576 * 4]),
+            ),
+            ("state", state()),
+            ("sr", sr()),
+        ],
+    );
+    compute(
+        "rank",
+        vec![
+            (
+                "input",
+                Tensor::new(&[576], TensorType::Fp32, &[0; 576 * 4]),
+            ),
+            ("state", state()),
+            ("sr", sr()),
+        ],
+    );
+    compute(
+        "huge",
+        vec![
+            (
+                "input",
+                Tensor::new(&[u32::MAX, u32::MAX, u32::MAX], TensorType::Fp32, &[]),
+            ),
+            ("state", state()),
+            ("sr", sr()),
+        ],
+    );
+    compute(
+        "good",
+        vec![("input", input()), ("state", state()), ("sr", sr())],
+    );
     told
 }

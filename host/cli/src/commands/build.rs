@@ -114,7 +114,13 @@ pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
         .into_iter()
         .flat_map(|package| &package.targets)
         .filter_map(|target| target.file_name())
-        .map(|name| metadata.target_directory.join(TARGET).join("release").join(name))
+        .map(|name| {
+            metadata
+                .target_directory
+                .join(TARGET)
+                .join("release")
+                .join(name)
+        })
         .find(|path| path.is_file());
     built.ok_or_else(|| {
         Failure::argument("the project has no component yet")

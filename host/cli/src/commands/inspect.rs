@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adit_protocol::Hash;
 use adit_protocol::cbor::Document;
 use adit_protocol::codes::Code;
 use adit_protocol::engine::EngineDocument;
@@ -12,8 +13,8 @@ use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::RECEIPT_LEN;
 use adit_protocol::task::TaskSpec;
 use adit_protocol::tensor::TensorBlob;
+use adit_protocol::tolerance::Tolerance;
 use adit_protocol::transcript::Transcript;
-use adit_protocol::Hash;
 use adit_runtime::engine_document::engine_document;
 use adit_runtime::nn::onnx::{OnnxLimits, manifest_from_onnx};
 use anyhow::Context as _;
@@ -145,7 +146,9 @@ fn document(ui: &Ui, bytes: &[u8]) -> anyhow::Result<Option<Exit>> {
 }
 
 fn model(ui: &Ui, what: &str, bytes: &[u8]) -> anyhow::Result<Exit> {
-    let name = Path::new(what).file_name().map(|name| name.to_string_lossy());
+    let name = Path::new(what)
+        .file_name()
+        .map(|name| name.to_string_lossy());
     let name = match what.starts_with("blake3:") {
         true => "model.onnx",
         false => name.as_deref().unwrap_or("model.onnx"),
@@ -187,7 +190,7 @@ fn model(ui: &Ui, what: &str, bytes: &[u8]) -> anyhow::Result<Exit> {
         grouped(manifest.cost.per_input_element)
     ));
     lines.push(format!("memory    {}", size(manifest.memory_bytes)));
-    lines.push(format!("agreement {:?}", manifest.tolerance));
+    lines.push(format!("agreement {}", agreement(&manifest.tolerance)));
     lines.push(format!(
         "licence   {}",
         match manifest.licence.as_str() {
@@ -197,6 +200,21 @@ fn model(ui: &Ui, what: &str, bytes: &[u8]) -> anyhow::Result<Exit> {
     ));
     let about = json!({ "manifest_hash": hash, "manifest": manifest });
     print(ui, "onnx model", bytes, about, &lines)
+}
+
+/// When two answers of a model agree.
+fn agreement(tolerance: &Tolerance) -> String {
+    match tolerance {
+        Tolerance::Exact => "to the bit".to_owned(),
+        Tolerance::MaxAbsRel { abs_nano, rel_ppm } => format!(
+            "within {:e} absolute or {:e} relative",
+            *abs_nano as f64 / 1e9,
+            *rel_ppm as f64 / 1e6
+        ),
+        Tolerance::Cosine { min_ppm } => {
+            format!("cosine similarity from {} on", *min_ppm as f64 / 1e6)
+        }
+    }
 }
 
 /// Prints what every file has, and what is particular to one.

@@ -109,12 +109,7 @@ fn words(text: &str) -> Result<usize, String> {
     }
 }
 
-fn new(
-    ui: &Ui,
-    words: usize,
-    out: Option<&Path>,
-    password: &PasswordFile,
-) -> anyhow::Result<Exit> {
+fn new(ui: &Ui, words: usize, out: Option<&Path>, password: &PasswordFile) -> anyhow::Result<Exit> {
     // 16 bytes make 12 words, 32 make 24.
     let mut entropy = Zeroizing::new(vec![0; if words == 24 { 32 } else { 16 }]);
     OsRng.fill_bytes(&mut entropy);
@@ -300,9 +295,12 @@ fn first_line(from: impl std::io::BufRead) -> std::io::Result<Zeroizing<String>>
 }
 
 fn occupied(path: &Path) -> Failure {
-    Failure::argument(format!("{} exists already", one_line(&path.to_string_lossy())))
-        .why("a key is never overwritten")
-        .hint("name another file")
+    Failure::argument(format!(
+        "{} exists already",
+        one_line(&path.to_string_lossy())
+    ))
+    .why("a key is never overwritten")
+    .hint("name another file")
 }
 
 /// Writes a new file with mode 0600: whole or not at all, and never over another.

@@ -84,7 +84,15 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
 /// What cargo takes as the name of a package, and Rust as that of a crate.
 fn check_name(name: &str) -> anyhow::Result<()> {
     const TAKEN: [&str; 9] = [
-        "test", "core", "std", "alloc", "proc-macro", "proc_macro", "adit-sdk", "adit_sdk", "build",
+        "test",
+        "core",
+        "std",
+        "alloc",
+        "proc-macro",
+        "proc_macro",
+        "adit-sdk",
+        "adit_sdk",
+        "build",
     ];
     let refuse = |why: &str| {
         Failure::new(

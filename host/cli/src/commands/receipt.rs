@@ -1,5 +1,7 @@
 //! `adit receipt`: show, verify, replay and compare receipts.
 
+use std::path::Path;
+
 use adit_protocol::cbor::Document;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::opening::ReceiptOpening;
@@ -10,7 +12,7 @@ use adit_protocol::{Code, Hash};
 use adit_runtime::store::blobs::BlobStore;
 
 use crate::error::{Exit, Failure};
-use crate::journal::Journal;
+use crate::journal::read_receipt;
 use crate::state::State;
 use crate::text::one_line;
 use crate::ui::Ui;
@@ -75,6 +77,15 @@ fn every(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The bytes of the receipt that a text names: a file, or one of the state folder.
+fn find(state: &State, named: &str) -> anyhow::Result<Vec<u8>> {
+    let path = Path::new(named);
+    if path.exists() {
+        return read_receipt(path);
+    }
+    state.journal()?.find(named)
+}
+
 /// A receipt and what of it is at hand.
 struct Subject {
     receipt: Receipt,
@@ -87,8 +98,7 @@ struct Subject {
 impl Subject {
     /// Reads a receipt; its signatures are not checked.
     fn load(state: &State, named: &str) -> anyhow::Result<Subject> {
-        let journal = state.journal()?;
-        let bytes = journal.find(named)?;
+        let bytes = find(state, named)?;
         let receipt = Receipt::from_bytes(&bytes).map_err(|error| {
             Failure::new(
                 Code::BadEncoding,
@@ -97,17 +107,12 @@ impl Subject {
             .because(error)
             .exit(Exit::Signature)
         })?;
-        Subject::of(state, &journal, named, receipt)
+        Subject::of(state, named, receipt)
     }
 
-    fn of(
-        state: &State,
-        journal: &Journal,
-        named: &str,
-        receipt: Receipt,
-    ) -> anyhow::Result<Subject> {
+    fn of(state: &State, named: &str, receipt: Receipt) -> anyhow::Result<Subject> {
         let blobs = state.blobs()?;
-        let opening = journal.opening(&receipt.id(), named)?;
+        let opening = state.journal()?.opening(&receipt.id(), named)?;
         let task: Result<TaskSpec, String> = document(&blobs, &receipt.body.task);
         let exec = match &task {
             Ok(task) => document(&blobs, &task.exec),

@@ -98,7 +98,10 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
 
     let supervisor = state.supervisor(&blobs)?;
     let hello = supervisor.hello().context("the run could not begin")?;
-    ui.detail(format!("engine {}, worker: {}", hello.engine, hello.sandbox));
+    ui.detail(format!(
+        "engine {}, worker: {}",
+        hello.engine, hello.sandbox
+    ));
     let environment = EnvironmentDocument::from_cbor(&hello.environment)
         .context("the worker describes its environment wrongly")?;
     let exec = ExecSpec {
@@ -351,13 +354,14 @@ fn ended(ran: &Ran, interrupted: bool) -> anyhow::Result<Exit> {
         _ => Exit::Fixable,
     };
     let code = Code::from(ran.status);
-    let why = match (&ran.task_error, &ran.detail) {
-        (Some((number, message)), _) => format!("its error {number}: {message}"),
-        (None, Some(detail)) => detail.clone(),
-        (None, None) => code.summary().to_owned(),
+    let failure = Failure::new(code, format!("the run ended with {code}")).exit(exit);
+    let failure = match (&ran.task_error, &ran.detail) {
+        // These are the guest's words, hints included.
+        (Some((number, message)), _) => failure.why(format!("its error {number}: {message}")),
+        (None, Some(detail)) => failure.because(detail),
+        (None, None) => failure.why(code.summary()),
     };
-    let failure = Failure::new(code, format!("the run ended with {code}"))
-        .because(why)
-        .exit(exit);
-    failure.or_hint(format!("see `adit explain {code}`")).into_err()
+    failure
+        .or_hint(format!("see `adit explain {code}`"))
+        .into_err()
 }

@@ -40,7 +40,14 @@ fn a_killed_run_leaves_the_state_folder_usable() {
     let guest = guest("guest-behave.wasm");
     for wait in [0, 20, 60, 150, 300] {
         let mut child = home
-            .command(&["run", guest.to_str().unwrap(), "--fuel", "9999T", "--", "loop"])
+            .command(&[
+                "run",
+                guest.to_str().unwrap(),
+                "--fuel",
+                "9999T",
+                "--",
+                "loop",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -61,7 +68,14 @@ fn ctrl_c_ends_the_run_in_order_with_a_receipt() {
     // Compiled before, so that the signal finds the guest running.
     home.behave(&[], &["args"]).exits(0);
     let child = home
-        .command(&["run", guest.to_str().unwrap(), "--fuel", "9999T", "--", "loop"])
+        .command(&[
+            "run",
+            guest.to_str().unwrap(),
+            "--fuel",
+            "9999T",
+            "--",
+            "loop",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -104,15 +118,21 @@ fn a_state_folder_that_cannot_be_used_is_explained() {
         fs::set_permissions(&key, mode).unwrap();
     };
     mode(0o644);
-    home.behave(&[], &["args"]).exits(1).explains(&["others may read it", "chmod 600"]);
+    home.behave(&[], &["args"])
+        .exits(1)
+        .explains(&["others may read it", "chmod 600"]);
     mode(0o600);
     fs::write(&key, "no key").unwrap();
-    home.behave(&[], &["args"]).exits(1).explains(&["64 hexadecimal digits"]);
+    home.behave(&[], &["args"])
+        .exits(1)
+        .explains(&["64 hexadecimal digits"]);
     fs::remove_file(&key).unwrap();
     home.behave(&[], &["args"]).exits(0);
 
     fs::write(home.state().join("receipts/head"), "no body").unwrap();
-    home.behave(&[], &["args"]).exits(1).explains(&["is damaged", "--state"]);
+    home.behave(&[], &["args"])
+        .exits(1)
+        .explains(&["is damaged", "--state"]);
 }
 
 #[test]

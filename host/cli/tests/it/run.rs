@@ -49,6 +49,7 @@ fn standard_input_and_folders_are_inputs() {
         .command(&["run", guest.to_str().unwrap(), "-i", "-", "--", "echo"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"piped").unwrap();
@@ -89,10 +90,23 @@ fn each_status_has_its_exit_code_and_its_reason() {
         (&[], &["panic"], "trap", 1),
         (&["--fuel", "1M"], &["loop"], "out-of-fuel", 1),
         (&["--memory", "4MiB"], &["memory", "50000000"], "", 1),
-        (&["--output-limit", "1KiB"], &["stdout", "5000"], "limit-exceeded", 1),
-        (&["--deadline", "300ms", "--fuel", "9999T"], &["loop"], "deadline", 1),
+        (
+            &["--output-limit", "1KiB"],
+            &["stdout", "5000"],
+            "limit-exceeded",
+            1,
+        ),
+        (
+            &["--deadline", "300ms", "--fuel", "9999T"],
+            &["loop"],
+            "deadline",
+            1,
+        ),
     ] {
-        let said = home.behave(options, args).exits(code).explains(&[status, "adit explain"]);
+        let said = home
+            .behave(options, args)
+            .exits(code)
+            .explains(&[status, "adit explain"]);
         // Whatever the status, there is a receipt, and its record holds.
         assert!(said.stderr.contains("receipt blake3:"), "{}", said.stderr);
         home.adit(&["receipt", "verify", "last"]).exits(0);
@@ -106,12 +120,16 @@ fn files_that_are_no_components_are_refused_with_a_hint() {
     home.file("text.wasm", "not wasm at all");
     run("text.wasm").exits(1).explains(&["not WebAssembly"]);
     home.file("core.wasm", b"\0asm\x01\0\0\0");
-    run("core.wasm").exits(1).explains(&["core WebAssembly module", "adit build"]);
+    run("core.wasm")
+        .exits(1)
+        .explains(&["core WebAssembly module", "adit build"]);
     run("absent.wasm").exits(1).explains(&["No such file"]);
     run("").exits(1).explains(&["it is a folder"]);
     // This begins as a component: it is the runtime that refuses it, and a receipt says so.
     home.file("empty.wasm", b"\0asm\x0d\0\x01\0");
-    let said = run("empty.wasm").exits(1).explains(&["invalid-component", "exports neither"]);
+    let said = run("empty.wasm")
+        .exits(1)
+        .explains(&["invalid-component", "exports neither"]);
     assert!(said.stderr.contains("receipt blake3:"));
     home.file("cut.wasm", b"\0asm\x0d\0\x01\0\x07\xff\xff");
     run("cut.wasm").exits(1).explains(&["invalid-component"]);

@@ -45,7 +45,11 @@ impl Said {
             assert!(has, "no `{part}` in:\n{}", self.stderr);
         }
         for word in words {
-            assert!(self.stderr.contains(word), "no {word:?} in:\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(word),
+                "no {word:?} in:\n{}",
+                self.stderr
+            );
         }
         self
     }
@@ -121,8 +125,8 @@ impl Home {
 
     /// A run of a guest with a model of its own. Returns what it says as JSON.
     pub fn infer(&self) -> Value {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../runtime/tests/fixtures/double.onnx");
+        let fixture =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures/double.onnx");
         let mut input = b"own-model\n".to_vec();
         input.extend(std::fs::read(fixture).unwrap());
         let input = self.file("own-model", input);

@@ -6,7 +6,7 @@ use adit_runtime::state::Events;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Subject;
+use super::{Subject, find};
 use crate::error::Exit;
 use crate::state::State;
 use crate::text::one_line;
@@ -14,15 +14,14 @@ use crate::ui::{ProgressLine, Ui};
 
 /// `adit receipt verify FILE|ID`: level 1.
 pub fn verify(ui: &Ui, state: &State, named: &str) -> anyhow::Result<Exit> {
-    let bytes = state.journal()?.find(named)?;
+    let bytes = find(state, named)?;
     let (receipt, checks) = audit::record(&bytes);
     report(ui, receipt.as_ref(), &checks, &[], 0)
 }
 
 /// `adit receipt replay FILE|ID`: levels 1 and 2, and 3 for each `every`-th computation.
 pub fn replay(ui: &Ui, state: &State, named: &str, every: u64) -> anyhow::Result<Exit> {
-    let journal = state.journal()?;
-    let bytes = journal.find(named)?;
+    let bytes = find(state, named)?;
     let (receipt, mut checks) = audit::record(&bytes);
     let Some(receipt) = receipt.filter(|_| !checks.iter().any(is_failed)) else {
         // What a receipt with a wrong signature claims is nobody's claim: running it would prove
@@ -30,7 +29,7 @@ pub fn replay(ui: &Ui, state: &State, named: &str, every: u64) -> anyhow::Result
         let skipped = "execution and inference: the record does not hold";
         return report(ui, None, &checks, &[skipped], every);
     };
-    let subject = Subject::of(state, &journal, named, receipt)?;
+    let subject = Subject::of(state, named, receipt)?;
     let supervisor = state.supervisor(&subject.blobs)?;
     let mut progress = Progress(ProgressLine::new(ui.shows_progress()));
     let found = audit::replay(

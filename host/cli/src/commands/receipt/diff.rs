@@ -79,7 +79,10 @@ pub fn command(ui: &Ui, state: &State, a: &str, b: &str) -> anyhow::Result<Exit>
             Calls::Same(0) => "inference      neither made a call".to_owned(),
             Calls::Same(count) => format!("inference      the same {count} calls"),
             Calls::Differ { index, what } => {
-                format!("inference      the first difference is at call {index}: {}", one_line(what))
+                format!(
+                    "inference      the first difference is at call {index}: {}",
+                    one_line(what)
+                )
             }
             Calls::Unknown(why) => format!("inference      not compared: {}", one_line(why)),
         })?;
@@ -152,7 +155,10 @@ fn first_call(a: &Subject, b: &Subject) -> Calls {
             return Calls::Differ { index, what };
         }
         if environment(&one, one_call) != environment(&other, other_call) {
-            let what = format!("{}: it was made in another environment", op_name(one_call.op));
+            let what = format!(
+                "{}: it was made in another environment",
+                op_name(one_call.op)
+            );
             return Calls::Differ { index, what };
         }
     }
@@ -185,7 +191,10 @@ fn answers(a: &Call, b: &Call, blobs: &BlobStore) -> Option<String> {
     }
     for (one, other) in a.outputs.iter().zip(&b.outputs) {
         if one.name != other.name {
-            return Some(format!("output `{}` is `{}` in the second", one.name, other.name));
+            return Some(format!(
+                "output `{}` is `{}` in the second",
+                one.name, other.name
+            ));
         }
         if one.hash != other.hash {
             let far = distance(&one.hash, &other.hash, blobs)

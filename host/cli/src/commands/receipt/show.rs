@@ -53,7 +53,10 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
         format!("{} ({kind})", body.status)
     })?;
     line("fuel", grouped(body.fuel))?;
-    line("peak memory", format!("{} ({} bytes)", size(body.peak_memory), body.peak_memory))?;
+    line(
+        "peak memory",
+        format!("{} ({} bytes)", size(body.peak_memory), body.peak_memory),
+    )?;
     line("inference", {
         let device = if body.gpu { "a GPU" } else { "no GPU" };
         match body.nn {
@@ -61,30 +64,48 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
             false => "none".to_owned(),
         }
     })?;
-    line("started", format!("{} (a claim of the miner)", date_ms(body.start_ms)))?;
-    line("took", format!("{} (a claim of the miner)", micros(body.duration_us)))?;
-    line("network", match local {
-        true => "none: a local run".to_owned(),
-        false => hex(&body.network),
-    })?;
+    line(
+        "started",
+        format!("{} (a claim of the miner)", date_ms(body.start_ms)),
+    )?;
+    line(
+        "took",
+        format!("{} (a claim of the miner)", micros(body.duration_us)),
+    )?;
+    line(
+        "network",
+        match local {
+            true => "none: a local run".to_owned(),
+            false => hex(&body.network),
+        },
+    )?;
     line("epoch", body.epoch.to_string())?;
-    line("number", format!("{} of this miner and coordinator", body.seq))?;
+    line(
+        "number",
+        format!("{} of this miner and coordinator", body.seq),
+    )?;
     line("previous", none(&body.prev, "the first"))?;
     line("miner", address(&body.miner))?;
-    line("coordinator", match body.coordinator == [0; 32] {
-        true => "none (a local run)".to_owned(),
-        false => address(&body.coordinator),
-    })?;
+    line(
+        "coordinator",
+        match body.coordinator == [0; 32] {
+            true => "none (a local run)".to_owned(),
+            false => address(&body.coordinator),
+        },
+    )?;
     line("assignment", none(&body.assignment, "a local run"))?;
     line("task", at_hand(subject, &body.task))?;
     line("component", at_hand(subject, &body.component))?;
     line("environment", at_hand(subject, &body.environment))?;
     for (name, commitment, hash) in commitments(subject) {
         line(name, format!("{commitment} (a commitment)"))?;
-        line("", match hash {
-            Ok(hash) => format!("to {}", at_hand(subject, &hash)),
-            Err(why) => format!("to what is not known: {why}"),
-        })?;
+        line(
+            "",
+            match hash {
+                Ok(hash) => format!("to {}", at_hand(subject, &hash)),
+                Err(why) => format!("to what is not known: {why}"),
+            },
+        )?;
     }
     match &subject.exec {
         Ok(exec) => {
@@ -128,8 +149,16 @@ fn commitments(subject: &Subject) -> [(&'static str, Hash, Result<Hash, String>)
     };
     let opening = subject.opening;
     [
-        ("input", body.input, behind(body.input, opening.map(|o| o.input))),
-        ("output", body.output, behind(body.output, opening.map(|o| o.output))),
+        (
+            "input",
+            body.input,
+            behind(body.input, opening.map(|o| o.input)),
+        ),
+        (
+            "output",
+            body.output,
+            behind(body.output, opening.map(|o| o.output)),
+        ),
         (
             "transcript",
             body.transcript,
