@@ -206,10 +206,19 @@ impl Report {
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         // clap's own texts end with lines on usage and help.
         let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-        let usage = rest
+        let what = what
+            .trim()
             .lines()
-            .find_map(|line| line.strip_prefix("Usage: "))
-            .unwrap_or("adit [OPTIONS] <COMMAND>");
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join(" ");
+        let usage = rest.lines().find_map(|line| line.strip_prefix("Usage: "));
+        let (what, why) = match (usage, what.split_once(": ")) {
+            (Some(usage), _) => (what, format!("the usage is: {usage}")),
+            // A value that could not be read: its parser has said why.
+            (None, Some((what, why))) => (what.to_owned(), why.to_owned()),
+            (None, None) => (what, "it cannot be understood".to_owned()),
+        };
         let tip = rest
             .lines()
             .find_map(|line| line.trim_start().strip_prefix("tip: "))
@@ -218,13 +227,8 @@ impl Report {
         Report {
             exit: Exit::Fixable,
             code: Code::InvalidArgument,
-            what: what
-                .trim()
-                .lines()
-                .map(str::trim)
-                .collect::<Vec<_>>()
-                .join(" "),
-            why: format!("the usage is: {usage}"),
+            what,
+            why,
             hint: format!("{tip}try --help"),
         }
     }

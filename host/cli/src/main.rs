@@ -23,6 +23,7 @@ mod ui;
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{build, explain, inspect, key, new, receipt, run};
@@ -100,6 +101,11 @@ fn main() {
 fn real_main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // A command was begun and not finished: its help says how it goes on.
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            return Exit::Fixable.code();
+        }
         Err(error) if error.use_stderr() => {
             let json = std::env::args_os()
                 .take_while(|arg| arg != "--")

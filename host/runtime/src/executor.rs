@@ -238,9 +238,11 @@ fn conclude(mut store: Store<State>, ended: Ended, spec: &ExecSpec) -> Outcome {
     }
     let nn_units = state.nn.session().nn_units();
     let (transcript, end) = state.nn.session().finish();
-    // A replay that ended as recorded but made fewer calls has diverged, too.
+    // A replay that ended as recorded but made fewer calls has diverged, too. One that this host
+    // cut short, for want of a recorded tensor for instance, proves nothing.
     if let Err(Stop::Diverged(divergence)) = end
         && verdict.divergence.is_none()
+        && verdict.status.attestable()
     {
         verdict.divergence = Some(*divergence);
     }

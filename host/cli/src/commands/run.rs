@@ -87,6 +87,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         None => build::last_build(Path::new("."))?,
     };
     let wasm = input::read_file(&path, COMPONENT_BYTES_MAX, "the component")?;
+    if let Some(path) = &args.receipt {
+        check_place(path)?;
+    }
     let world = world(args, &path, &wasm)?;
 
     let blobs = state.blobs()?;
@@ -161,10 +164,6 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             prev,
         })
     })?;
-    if let Some(path) = &args.receipt {
-        write_file(path, &receipt.to_bytes(), 0o644)?;
-    }
-
     if ui.json {
         ui.object(&as_json(&receipt, &ran, world, output, &exec, &environment))?;
     } else {
@@ -173,7 +172,28 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     }
     // The run and its receipt are complete, but the user has not got the output.
     shown?;
+    if let Some(path) = &args.receipt {
+        write_file(path, &receipt.to_bytes(), 0o644)?;
+    }
     ended(&ran, interrupt.happened())
+}
+
+/// Refuses a place for the receipt that cannot be one, before an hour of work and not after it.
+fn check_place(path: &Path) -> anyhow::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if path.is_dir() || !folder.is_dir() {
+        return Failure::argument(format!("the receipt cannot go to {}", path.display()))
+            .why(match path.is_dir() {
+                true => "it is a folder".to_owned(),
+                false => format!("there is no folder {}", folder.display()),
+            })
+            .hint("name a file in a folder that exists")
+            .into_err();
+    }
+    Ok(())
 }
 
 /// The world to run in. Files that are no component at all are refused here, where more can be

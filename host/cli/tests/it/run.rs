@@ -148,6 +148,7 @@ fn wrong_arguments_are_explained_and_nothing_is_done() {
         &["run", guest, "--world", "task"],
         &["run", guest, "--model", "a=absent.onnx"],
         &["run", guest, "--input", "absent"],
+        &["run", guest, "--receipt", "no/such/folder"],
         &["run"],
         &["fly"],
     ] {

@@ -127,7 +127,7 @@ impl Home {
     pub fn infer(&self) -> Value {
         let fixture =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures/double.onnx");
-        let mut input = b"own-model\n".to_vec();
+        let mut input = b"own-model 1.5 -2\n".to_vec();
         input.extend(std::fs::read(fixture).unwrap());
         let input = self.file("own-model", input);
         let guest = guest("guest_infer.wasm");

@@ -5,7 +5,7 @@
 //! deterministic: the same bytes and file name give the same manifest, so that two people who use
 //! the same model name the same manifest hash.
 //!
-//! The file is hostile input. It is walked in place ([`survey`]) with bounds on nesting and on the
+//! The file is hostile input. It is walked in place (`survey`) with bounds on nesting and on the
 //! number of parts; nothing of it is copied but the names and dimensions of inputs and outputs.
 //! Weights in other files ("external data") are refused: a model is one blob, named by its hash.
 

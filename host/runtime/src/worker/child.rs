@@ -5,10 +5,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use super::WORKER_ARGUMENT;
 use super::channel::{Channel, Receiver, Sender};
 use super::compile::COMPILE_SECONDS;
 use super::limits;
@@ -17,6 +16,7 @@ use super::messages::{
 };
 use super::process::WorkerOptions;
 use super::supervisor::Routes;
+use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
 use crate::store::blobs::BlobStore;
 use crate::store::code::{CODE_BYTES_MAX, CodeCache};
@@ -40,10 +40,10 @@ pub(super) enum Event {
         note: String,
     },
     Done(Box<Done>),
-    /// The process ended. `alone`: no other job was running in it.
+    /// The process ended. `guilty`: because of this job, or no other was running in it.
     Died {
         why: String,
-        alone: bool,
+        guilty: bool,
     },
 }
 
@@ -65,10 +65,8 @@ struct State {
     dead: bool,
     /// Why this side ended the process, if it did.
     ended: Option<String>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The job that was the reason, if it is known.
+    culprit: Option<u64>,
 }
 
 fn command(program: &Path, kind: &str, args: &[String], stdin: OwnedFd) -> Command {
@@ -164,15 +162,15 @@ impl Child {
         lock(&self.shared.state).routes.remove(&job);
     }
 
-    /// End the process.
-    pub fn end(&self, why: &str) {
-        self.shared.end(why);
+    /// End the process because of a job.
+    pub fn end(&self, why: &str, culprit: u64) {
+        self.shared.end(why, Some(culprit));
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.shared.end("it is no longer needed");
+        self.shared.end("it is no longer needed", None);
     }
 }
 
@@ -185,12 +183,13 @@ impl Shared {
             .map_err(|e| e.to_string())
     }
 
-    fn end(&self, why: &str) {
+    fn end(&self, why: &str, culprit: Option<u64>) {
         let mut state = lock(&self.state);
         if state.dead || state.ended.is_some() {
             return;
         }
         state.ended = Some(why.to_owned());
+        state.culprit = culprit;
         // The reader reaps the process only after it has marked it dead, under this lock, so the
         // number cannot have been given to another process.
         if let Ok(raw) = i32::try_from(self.pid)
@@ -349,11 +348,12 @@ fn bury(shared: &Shared, status: &str) {
         Some(ended) => format!("the worker was ended: {ended}"),
         None => status.to_owned(),
     };
+    let culprit = state.culprit;
     let alone = state.routes.len() == 1;
-    for (_, route) in state.routes.drain() {
+    for (job, route) in state.routes.drain() {
         let _ = route.send(Event::Died {
             why: why.clone(),
-            alone,
+            guilty: culprit.map_or(alone, |culprit| culprit == job),
         });
     }
 }
@@ -378,9 +378,8 @@ fn watch_memory(shared: &Arc<Shared>, max: u64) {
                 .and_then(|s| s.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()))
                 .map_or(0, |pages| pages.saturating_mul(page));
             if resident > max {
-                shared.end(&format!(
-                    "its memory of {resident} bytes is over the bound of {max}"
-                ));
+                let why = format!("its memory of {resident} bytes is over the bound of {max}");
+                shared.end(&why, None);
                 return;
             }
             drop(shared);

@@ -10,22 +10,27 @@
 //! | module | subject |
 //! |---|---|
 //! | [`messages`], [`channel`] | what is said, and how frames and descriptors travel |
-//! | [`supervisor`] | starts, watches, ends and replaces workers; hands out jobs and blobs |
-//! | [`process`], [`compile`] | the two kinds of child |
+//! | [`supervisor`], `child`, `follower` | starts, watches, ends and replaces workers; hands out jobs and blobs; collects what a run leaves |
+//! | [`process`], `slot`, `link` | the worker: its threads, one job, its end of the channel |
+//! | [`compile`] | the compile child |
 //! | [`sandbox`], [`limits`] | Landlock, seccomp and rlimits of a child |
 //! | [`probe`] | tries from inside what must not work |
 
 pub mod channel;
 mod child;
 pub mod compile;
+mod follower;
 pub mod limits;
+mod link;
 pub mod messages;
 pub mod probe;
 pub mod process;
 pub mod sandbox;
+mod slot;
 pub mod supervisor;
 
 use std::ffi::OsString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The hidden first argument by which a binary becomes a worker.
 pub const WORKER_ARGUMENT: &str = "__worker";
@@ -81,4 +86,9 @@ pub fn main_if_worker(args: impl IntoIterator<Item = OsString>) -> Option<i32> {
             Some(2)
         }
     }
+}
+
+/// For locks whose data a panic cannot leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use adit_protocol::Hash;
@@ -18,7 +18,9 @@ use adit_protocol::status::Status;
 use adit_protocol::transcript::Transcript;
 
 use super::child::{Child, Event};
-use super::messages::{Done, Hello, INLINE_BYTES, Job, Mode, NamedBytes, Stream};
+use super::follower::Follower;
+use super::lock;
+use super::messages::{Hello, INLINE_BYTES, Job, Mode, NamedBytes};
 use super::process::WorkerOptions;
 use crate::admission::{COMPONENT_BYTES_MAX, Refusal};
 use crate::record::Divergence;
@@ -33,8 +35,6 @@ use crate::store::code::CodeCache;
 pub const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// How often a waiting supervisor looks whether a run was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
-/// Bytes that a run may send beyond what its limits allow for: framing, dimensions, environments.
-const SLACK_BYTES: u64 = 1 << 20;
 
 /// Where and how a supervisor keeps its workers.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn without_guest(status: Status, detail: String) -> Self {
+    pub(super) fn without_guest(status: Status, detail: String) -> Self {
         let nothing = Transcript {
             environments: Vec::new(),
             calls: Vec::new(),
@@ -157,10 +157,6 @@ struct Running {
     code: Arc<CodeCache>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Supervisor {
     /// A supervisor over a blob store. Its worker is started when the first run needs it.
     pub fn new(options: SupervisorOptions, blobs: BlobStore) -> Self {
@@ -213,7 +209,7 @@ impl Supervisor {
             let last = attempt == 1;
             match self.attempt(&running, task, &mut follower)? {
                 Attempt::Ended(ran) => return Ok(*ran),
-                Attempt::WorkerDied { why, alone } if alone || last => {
+                Attempt::WorkerDied { why, guilty } if guilty || last => {
                     return Ok(Ran::without_guest(Status::HostFault, why));
                 }
                 // Some other run may have been the worker's end.
@@ -319,10 +315,10 @@ impl Supervisor {
         };
         let child = &running.child;
         let started = Instant::now();
-        let deadline = started + task.deadline + DEADLINE_GRACE;
+        let mut deadline = started + task.deadline + DEADLINE_GRACE;
         let events = match child.submit(job) {
             Ok(events) => events,
-            Err(why) => return Ok(Attempt::WorkerDied { why, alone: false }),
+            Err(why) => return Ok(Attempt::WorkerDied { why, guilty: false }),
         };
         let mut cancelling = false;
         loop {
@@ -332,14 +328,16 @@ impl Supervisor {
                 Ok(Event::Done(done)) => {
                     return Ok(Attempt::Ended(Box::new(follower.finish(*done))));
                 }
-                Ok(Event::Died { why, alone }) => return Ok(Attempt::WorkerDied { why, alone }),
+                Ok(Event::Died { why, guilty }) => {
+                    return Ok(Attempt::WorkerDied { why, guilty });
+                }
                 Ok(Event::Part {
                     stream,
                     bytes,
                     more,
                 }) => {
                     if let Err(why) = follower.part(stream, bytes, more) {
-                        child.end(&why);
+                        child.end(&why, number);
                     }
                 }
                 Ok(Event::Progress { done, total, note }) => {
@@ -348,13 +346,15 @@ impl Supervisor {
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return Ok(Attempt::WorkerDied {
                         why: "the worker is gone".to_owned(),
-                        alone: false,
+                        guilty: false,
                     });
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
             if !cancelling && follower.events.cancelled() {
                 cancelling = true;
+                // A guest that makes no host call does not notice: its worker is ended then.
+                deadline = deadline.min(Instant::now() + DEADLINE_GRACE);
                 child.cancel(number);
             }
             if Instant::now() >= deadline {
@@ -364,7 +364,7 @@ impl Supervisor {
                     Status::Deadline
                 };
                 child.forget(number);
-                child.end("a run passed its deadline and did not stop");
+                child.end("a run passed its deadline and did not stop", number);
                 let ran = follower.cut_short(status, started.elapsed());
                 return Ok(Attempt::Ended(Box::new(ran)));
             }
@@ -398,159 +398,7 @@ impl Drop for Slot<'_> {
 
 enum Attempt {
     Ended(Box<Ran>),
-    WorkerDied { why: String, alone: bool },
-}
-
-/// Collects what a run sends, over all attempts.
-struct Follower<'a> {
-    blobs: &'a BlobStore,
-    events: &'a mut dyn Events,
-    output: Vec<u8>,
-    log: Vec<u8>,
-    transcript: Vec<u8>,
-    blob: Vec<u8>,
-    received: u64,
-    received_max: u64,
-    shown_output: usize,
-    shown_log: usize,
-    keep_failed: Option<String>,
-}
-
-impl<'a> Follower<'a> {
-    fn new(blobs: &'a BlobStore, task: &Task, events: &'a mut dyn Events) -> Self {
-        let limits = &task.spec.limits;
-        let received_max = limits
-            .output_bytes
-            .saturating_add(limits.stderr_bytes)
-            .saturating_add(limits.tensor_bytes_moved)
-            .saturating_add(Transcript::MAX_LEN as u64)
-            .saturating_add(SLACK_BYTES)
-            // What the guest's limits count in elements, blobs hold with headers of up to 34
-            // bytes each.
-            .saturating_mul(2);
-        Self {
-            blobs,
-            events,
-            output: Vec::new(),
-            log: Vec::new(),
-            transcript: Vec::new(),
-            blob: Vec::new(),
-            received: 0,
-            received_max,
-            shown_output: 0,
-            shown_log: 0,
-            keep_failed: None,
-        }
-    }
-
-    fn restart(&mut self) {
-        self.output.clear();
-        self.log.clear();
-        self.transcript.clear();
-        self.blob.clear();
-        self.received = 0;
-    }
-
-    fn part(&mut self, stream: Stream, bytes: Vec<u8>, more: bool) -> Result<(), String> {
-        self.received = self.received.saturating_add(bytes.len() as u64);
-        if self.received > self.received_max {
-            return Err("the worker sent more than a run can produce".to_owned());
-        }
-        match stream {
-            Stream::Output => {
-                self.output.extend_from_slice(&bytes);
-                // After a restart the observer has seen the beginning already.
-                let new = self.output.get(self.shown_output..).unwrap_or_default();
-                if !new.is_empty() {
-                    self.events.output(new);
-                    self.shown_output = self.output.len();
-                }
-            }
-            Stream::Log => {
-                self.log.extend_from_slice(&bytes);
-                let new = self.log.get(self.shown_log..).unwrap_or_default();
-                if !new.is_empty() {
-                    self.events.log(new);
-                    self.shown_log = self.log.len();
-                }
-            }
-            Stream::Transcript => self.transcript.extend_from_slice(&bytes),
-            Stream::Blob => {
-                self.blob.extend_from_slice(&bytes);
-                if !more {
-                    let blob = std::mem::take(&mut self.blob);
-                    if let Err(e) = self.blobs.put(&blob) {
-                        self.keep_failed = Some(e.to_string());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, done: Done) -> Ran {
-        let status = Status::try_from(done.status).unwrap_or(Status::HostFault);
-        let ran = Ran {
-            status,
-            output: std::mem::take(&mut self.output),
-            log: std::mem::take(&mut self.log),
-            fuel: done.fuel,
-            nn_units: done.nn_units,
-            peak_memory: done.peak_memory,
-            duration_us: done.duration_us,
-            transcript: std::mem::take(&mut self.transcript),
-            task_error: done.task_error_code.zip(done.task_error_message),
-            detail: done.detail,
-            refusal: done.refusal.map(Refusal::from),
-            divergence: done.divergence.map(|d| Divergence {
-                index: d.index,
-                operation: d.operation,
-                what: d.what,
-                expected: d.expected,
-                actual: d.actual,
-            }),
-            rechecks: done
-                .rechecks
-                .iter()
-                .map(|r| Recheck {
-                    index: r.index,
-                    exact: r.exact,
-                    accepted: r.accepted,
-                    max_abs: f64::from_bits(r.max_abs),
-                    max_rel: f64::from_bits(r.max_rel),
-                })
-                .collect(),
-        };
-        if let Some(why) = self.keep_failed.take() {
-            // A result whose replay would lack tensors must not be attested.
-            return Ran {
-                status: Status::HostFault,
-                detail: Some(format!("a recorded tensor could not be kept: {why}")),
-                ..ran
-            };
-        }
-        if ran.transcript.is_empty() {
-            // The worker ended before there was a guest.
-            let nothing = Ran::without_guest(status, String::new());
-            return Ran {
-                transcript: nothing.transcript,
-                ..ran
-            };
-        }
-        ran
-    }
-
-    fn cut_short(&mut self, status: Status, after: Duration) -> Ran {
-        Ran {
-            output: std::mem::take(&mut self.output),
-            log: std::mem::take(&mut self.log),
-            duration_us: u64::try_from(after.as_micros()).unwrap_or(u64::MAX),
-            ..Ran::without_guest(
-                status,
-                "the wall-clock deadline passed during a host call that could not be interrupted; the worker was ended".to_owned(),
-            )
-        }
-    }
+    WorkerDied { why: String, guilty: bool },
 }
 
 /// Jobs by number, as the child's reader thread routes to them.
