@@ -280,6 +280,37 @@ fn inference(c: &mut Criterion) {
     let mut group = c.benchmark_group("inference");
     group.throughput(Throughput::Elements(WINDOWS as u64));
     group.bench_function("rten directly", |b| b.iter(|| direct(&model, &threads)));
+    let entry = &models["silero"];
+    let loaded = {
+        let files = |_: &Hash, _: u64| Ok(file.clone());
+        let (hash, manifest) = (&entry.hash, &entry.manifest);
+        let model = device.cache.model(hash, manifest, &files, &device.pool);
+        model.expect("model")
+    };
+    group.bench_function("inference threads, no guest", |b| {
+        b.iter(|| {
+            let mut state = Tensor::from_f32(vec![2, 1, 128], vec![0.0; 256]).expect("state");
+            for window in 0..WINDOWS {
+                let samples = (0..576)
+                    .map(|i| ((window * 7 + i) % 100) as f32 * 0.005 - 0.25)
+                    .collect();
+                let inputs = vec![
+                    ("input", Tensor::from_f32(vec![1, 576], samples)),
+                    ("state", Ok(state)),
+                    ("sr", Tensor::from_i64(vec![1], &[16_000])),
+                ];
+                let inputs = inputs
+                    .into_iter()
+                    .map(|(name, tensor)| (name.to_owned(), tensor.expect("whole")))
+                    .collect();
+                let mut outputs = device
+                    .pool
+                    .compute(loaded.clone(), inputs)
+                    .expect("inference");
+                state = outputs.pop().expect("state").1;
+            }
+        });
+    });
     group.bench_function("through wasi-nn, recorded", |b| {
         b.iter(|| fixture.run(input.as_bytes(), &models, live()));
     });

@@ -18,9 +18,10 @@ use super::tensor::Tensor;
 
 /// Jobs that may wait; callers beyond that wait for room. Each caller has at most one job.
 const QUEUE: usize = 256;
-/// How long an idle thread looks for a job, and a caller for its answer, before it sleeps. A
-/// wake-up takes about as long, so that waiting longer would cost more than it saves.
-const LOOK: Duration = Duration::from_micros(20);
+/// How long an idle thread looks for a job, and a caller for its answer, before it sleeps. Waking
+/// a thread on another core was measured to cost 20 to 50 microseconds on a virtual machine; with
+/// less than this, a model that takes 250 microseconds lost a quarter of its speed to wake-ups.
+const LOOK: Duration = Duration::from_micros(400);
 
 /// A fixed number of inference threads for one backend.
 ///
