@@ -3,6 +3,7 @@
 //! - `warm run`: instantiate, run and drop a small component, through [`Executor::run`] and with
 //!   bare wasmtime under the same configuration.
 //! - `cold cached start`: read, authenticate, load and link compiled code, then one run.
+//! - `run in the worker process`: the same small run by way of supervisor, channel and sandbox.
 //! - `inference`: Silero's speech model through wasi-nn from a guest, and rten called directly.
 //! - `replay`: the execution of that guest again with its recorded answers.
 
@@ -30,7 +31,11 @@ use adit_runtime::record::{Answerer, NoInference};
 use adit_runtime::replay::{Replay, TensorSource};
 use adit_runtime::state::NoEvents;
 use adit_runtime::stop::Stop;
+use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::code::{CodeCache, compatibility};
+use adit_runtime::worker::messages::Mode;
+use adit_runtime::worker::process::WorkerOptions;
+use adit_runtime::worker::supervisor::{Supervisor, SupervisorOptions, Task};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rten::{ModelOptions, RunOptions, ThreadPool, Value};
 use rten_tensor::prelude::*;
@@ -329,5 +334,34 @@ fn inference(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, warm_run, cold_start, inference);
+/// The whole way of a task: supervisor, channel, worker process and back, without a receipt.
+fn supervised(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let blobs = BlobStore::open(dir.path().join("blobs")).expect("blobs");
+    let options = SupervisorOptions {
+        program: env!("CARGO_BIN_EXE_adit-worker").into(),
+        worker: WorkerOptions::default(),
+        code: dir.path().join("code"),
+        fresh_key: [1; 32],
+    };
+    let supervisor = Supervisor::new(options, blobs.clone());
+    let fixture = Fixture::new();
+    let mut spec = fixture.spec();
+    spec.component = blobs.put(&fixture.wasm).expect("room");
+    spec.input = blobs.put(b"return 100").expect("room");
+    let task = Task {
+        spec,
+        manifests: BTreeMap::new(),
+        deadline: std::time::Duration::from_secs(10),
+        mode: Mode::Live,
+    };
+    c.bench_function("run in the worker process", |b| {
+        b.iter(|| {
+            let ran = supervisor.run(&task, &mut NoEvents).expect("a worker");
+            assert_eq!(ran.output.len(), 100);
+        });
+    });
+}
+
+criterion_group!(benches, warm_run, cold_start, supervised, inference);
 criterion_main!(benches);

@@ -85,6 +85,11 @@ impl CodeCache {
         Ok(Some(code))
     }
 
+    /// Whether there is a file for a component. Its content is checked when it is read.
+    pub fn contains(&self, component: &Hash) -> bool {
+        self.root.join(self.name(component)).is_file()
+    }
+
     /// Keep the code of a component, and make room if the folder has grown too large.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! bound. Runs that happened to share the process are started again in the next one; they are
 //! deterministic, so nobody can tell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -35,6 +35,9 @@ use crate::store::code::CodeCache;
 pub const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// How often a waiting supervisor looks whether a run was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
+
+/// Components that a supervisor remembers as compiled.
+const COMPILED_MAX: usize = 10_000;
 
 /// Where and how a supervisor keeps its workers.
 #[derive(Clone, Debug)]
@@ -147,6 +150,8 @@ pub struct Supervisor {
     blobs: BlobStore,
     current: Mutex<Option<Running>>,
     jobs: AtomicU64,
+    /// Components whose code this process has made or authenticated.
+    compiled: Mutex<HashSet<Hash>>,
     free: Mutex<u32>,
     freed: Condvar,
 }
@@ -166,6 +171,7 @@ impl Supervisor {
             blobs,
             current: Mutex::new(None),
             jobs: AtomicU64::new(0),
+            compiled: Mutex::default(),
             free,
             freed: Condvar::new(),
         }
@@ -268,7 +274,13 @@ impl Supervisor {
         running: &Running,
         component: &Hash,
     ) -> Result<Option<Ran>, SupervisorError> {
+        // Authenticating code takes as long as reading it, so once in a process is enough here:
+        // it is done again whenever the code is handed to a worker.
+        if lock(&self.compiled).contains(component) && running.code.contains(component) {
+            return Ok(None);
+        }
         if running.code.get(component)?.is_some() {
+            self.remember(component);
             return Ok(None);
         }
         let wasm = match self.blobs.get(component, COMPONENT_BYTES_MAX) {
@@ -281,6 +293,7 @@ impl Supervisor {
         match super::child::compile(&self.options.program, wasm) {
             Ok(Ok(code)) => {
                 running.code.put(component, &code)?;
+                self.remember(component);
                 Ok(None)
             }
             Ok(Err(refusal)) => Ok(Some(refused(refusal))),
@@ -289,6 +302,14 @@ impl Supervisor {
             }
             Err(super::child::CompileFailure::Start(why)) => Err(SupervisorError::Start(why)),
         }
+    }
+
+    fn remember(&self, component: &Hash) {
+        let mut compiled = lock(&self.compiled);
+        if compiled.len() >= COMPILED_MAX {
+            compiled.clear();
+        }
+        compiled.insert(*component);
     }
 
     fn attempt(
