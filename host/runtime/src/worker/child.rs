@@ -23,6 +23,9 @@ use crate::store::code::{CODE_BYTES_MAX, CodeCache};
 
 /// How long a worker may take to be ready.
 const START: Duration = Duration::from_secs(30);
+/// Events of one job that may wait. A worker that sends faster than its events are dealt with has
+/// to wait as well, so that it cannot fill the memory of its supervisor.
+const EVENTS_WAITING: usize = 64;
 /// How often the resident set of a worker is looked at.
 #[cfg(target_os = "linux")]
 const MEMORY_POLL: Duration = Duration::from_millis(50);
@@ -136,7 +139,7 @@ impl Child {
 
     /// Hand a job over. Its events come out of the receiver.
     pub fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, String> {
-        let (route, events) = mpsc::channel();
+        let (route, events) = mpsc::sync_channel(EVENTS_WAITING);
         let number = job.job;
         {
             let mut state = lock(&self.shared.state);
@@ -287,7 +290,9 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
             }
             FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => return,
         };
-        if let Some(route) = lock(&shared.state).routes.get(&job) {
+        // Sending may wait for the receiver, who may want the lock.
+        let route = lock(&shared.state).routes.get(&job).cloned();
+        if let Some(route) = route {
             let _ = route.send(event);
         }
     }
@@ -349,8 +354,10 @@ fn bury(shared: &Shared, status: &str) {
         None => status.to_owned(),
     };
     let culprit = state.culprit;
-    let alone = state.routes.len() == 1;
-    for (job, route) in state.routes.drain() {
+    let routes = std::mem::take(&mut state.routes);
+    drop(state);
+    let alone = routes.len() == 1;
+    for (job, route) in routes {
         let _ = route.send(Event::Died {
             why: why.clone(),
             guilty: culprit.map_or(alone, |culprit| culprit == job),

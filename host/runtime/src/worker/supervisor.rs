@@ -423,4 +423,4 @@ enum Attempt {
 }
 
 /// Jobs by number, as the child's reader thread routes to them.
-pub(super) type Routes = HashMap<u64, mpsc::Sender<Event>>;
+pub(super) type Routes = HashMap<u64, mpsc::SyncSender<Event>>;
