@@ -25,6 +25,10 @@ pub const MEMORIES_PER_COMPONENT: u32 = 8;
 pub const CORE_INSTANCES_PER_COMPONENT: u32 = 100;
 /// Most tables that one component may define, over all its core modules.
 pub const TABLES_PER_COMPONENT: u32 = 100;
+/// Most linear memories that one core module may define.
+pub const MEMORIES_PER_MODULE: u32 = 1;
+/// Most tables that one core module may define.
+pub const TABLES_PER_MODULE: u32 = 16;
 /// Most bytes of engine metadata for one core instance or component.
 pub const INSTANCE_METADATA_BYTES: usize = 4 << 20;
 /// Wasm stack of a run, in bytes. A frame's size depends on code generation, so running out of
@@ -134,8 +138,8 @@ fn config(options: EngineOptions) -> wasmtime::Result<Config> {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
-        .max_memories_per_module(1)
-        .max_tables_per_module(16)
+        .max_memories_per_module(MEMORIES_PER_MODULE)
+        .max_tables_per_module(TABLES_PER_MODULE)
         .max_component_instance_size(INSTANCE_METADATA_BYTES)
         .max_core_instance_size(INSTANCE_METADATA_BYTES)
         .max_memory_size(MEMORY_CAP)

@@ -9,13 +9,13 @@ use adit_protocol::engine::EngineDocument;
 use crate::admission::COMPONENT_BYTES_MAX;
 use crate::engine::{
     CORE_INSTANCES_PER_COMPONENT, FEATURES_ON, INSTANCE_METADATA_BYTES, MEMORIES_PER_COMPONENT,
-    MEMORY_CAP, MEMORY_GROW_FUEL_PER_PAGE, TABLE_ELEMENTS_CAP, TABLES_PER_COMPONENT,
-    WASM_STACK_BYTES, WASMTIME_VERSION,
+    MEMORIES_PER_MODULE, MEMORY_CAP, MEMORY_GROW_FUEL_PER_PAGE, TABLE_ELEMENTS_CAP,
+    TABLES_PER_COMPONENT, TABLES_PER_MODULE, WASM_STACK_BYTES, WASMTIME_VERSION,
 };
 use crate::executor::{GUEST_HANDLES_MAX, HOSTCALL_BYTES};
 use crate::meter::TABLE_ELEMENT_BYTES;
-use crate::nn::host::WASI_NN_VERSION;
-use crate::record::{CALLS_MAX, TRANSCRIPT_BYTES_MAX};
+use crate::nn::host::{LOAD_PARTS_RECORDED, UNKNOWN_NAME_BYTES, WASI_NN_VERSION};
+use crate::record::{CALL_BYTES, CALLS_MAX, TENSOR_REF_BYTES, TRANSCRIPT_BYTES_MAX};
 use crate::state::{HOST_BYTE_FUEL, HOST_CALL_FUEL};
 use crate::wasi::WASI_VERSION;
 use crate::wasi::cli::{PROGRAM_NAME, PROGRESS_NOTE_BYTES};
@@ -40,6 +40,8 @@ pub fn engine_document() -> EngineDocument {
         ("table elements of one table", TABLE_ELEMENTS_CAP as u64),
         ("table element bytes", TABLE_ELEMENT_BYTES),
         ("tables per component", u64::from(TABLES_PER_COMPONENT)),
+        ("memories per module", u64::from(MEMORIES_PER_MODULE)),
+        ("tables per module", u64::from(TABLES_PER_MODULE)),
         (
             "core instances per component",
             u64::from(CORE_INSTANCES_PER_COMPONENT),
@@ -56,6 +58,13 @@ pub fn engine_document() -> EngineDocument {
         ("clock step nanoseconds", CLOCK_STEP_NS),
         ("wasi-nn calls", CALLS_MAX),
         ("transcript bytes", TRANSCRIPT_BYTES_MAX),
+        ("transcript bytes counted per call", CALL_BYTES),
+        (
+            "transcript bytes counted per tensor and name",
+            TENSOR_REF_BYTES,
+        ),
+        ("load parts recorded", LOAD_PARTS_RECORDED as u64),
+        ("unknown name bytes recorded", UNKNOWN_NAME_BYTES as u64),
     ];
     let rules = [
         ("wasi", format!("release {WASI_VERSION}, matched by any 0.2 release; http is not provided")),
@@ -103,7 +112,7 @@ mod tests {
     /// The engine id is part of what others compare with. When this fails, a guest-visible rule
     /// has changed: make sure that it was meant, then pin the new id here.
     const ENGINE_ID: &str =
-        "blake3:81ca120be435a06cfb0cf47bc39696b39bd4dcc4ac752362f7148335255661d5";
+        "blake3:49f9207229e57e5d7f67a9b4fcd8d877feea0f99e140859057f02f1b91587c62";
 
     #[test]
     fn the_engine_id_changes_only_on_purpose() {

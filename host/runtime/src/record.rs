@@ -20,9 +20,9 @@ pub const CALLS_MAX: u64 = 1_000_000;
 /// Most bytes that the calls of one transcript may take, by the estimate of [`Session`].
 pub const TRANSCRIPT_BYTES_MAX: u64 = 128 << 20;
 /// What a call counts for in that estimate, before its tensors.
-const CALL_BYTES: u64 = 256;
+pub const CALL_BYTES: u64 = 256;
 /// What a tensor counts for in that estimate, beside its name.
-const TENSOR_REF_BYTES: u64 = 48;
+pub const TENSOR_REF_BYTES: u64 = 48;
 
 /// What the guest wants, with everything a backend needs to answer.
 pub enum Request<'a> {

@@ -7,6 +7,8 @@
 
 mod calls;
 
+pub use calls::{LOAD_PARTS_RECORDED, UNKNOWN_NAME_BYTES};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

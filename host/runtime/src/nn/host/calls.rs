@@ -21,6 +21,11 @@ use crate::record::Request;
 use crate::state::charge;
 use crate::stop::Stop;
 
+/// Parts of a model that a guest loads of which the transcript keeps the hashes.
+pub const LOAD_PARTS_RECORDED: usize = 16;
+/// Bytes of a name that no model has which the transcript keeps.
+pub const UNKNOWN_NAME_BYTES: usize = 128;
+
 fn blank_call(op: Op) -> Call {
     Call {
         op,
@@ -66,7 +71,7 @@ pub(super) fn load_by_name(mut s: Store<'_>, (name,): (String,)) -> Fallible<Res
 /// A name that is not in the spec can be as long as the guest likes; the transcript keeps the
 /// beginning.
 fn short(mut name: String) -> String {
-    name.truncate(name.floor_char_boundary(128));
+    name.truncate(name.floor_char_boundary(UNKNOWN_NAME_BYTES));
     name
 }
 
@@ -90,7 +95,7 @@ pub(super) fn load(
     // One part is what is accepted; of a list that is refused, the beginning says enough.
     call.inputs = builder
         .iter()
-        .take(16)
+        .take(LOAD_PARTS_RECORDED)
         .map(|part| TensorRef {
             name: String::new(),
             hash: Hash::of(part),
