@@ -13,7 +13,7 @@ use crate::nn::backend::{BackendError, BackendInfo, FileSource, LoadedModel, Mod
 use crate::nn::cache::ModelCache;
 use crate::nn::pool::InferencePool;
 use crate::nn::tensor::Tensor;
-use crate::record::{Answer, Answerer, Request};
+use crate::record::{Answer, Answerer, Request, outputs_fit};
 use crate::stop::Stop;
 
 /// Keeps the tensors that a replay will need.
@@ -146,6 +146,7 @@ impl Answerer for Live {
             } => {
                 let model = self.model(hash, manifest)?;
                 let outputs = self.device.pool.compute(model, inputs).map_err(failed)?;
+                outputs_fit(manifest, &outputs).map_err(Stop::HostFault)?;
                 for (_, tensor) in &outputs {
                     self.sink.tensor(tensor)?;
                 }

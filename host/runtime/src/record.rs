@@ -5,6 +5,7 @@
 //! the guest's questions are compared with it. Both go through [`Session::call`], so that a
 //! recorded and a replayed run cannot differ in bookkeeping.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -216,6 +217,25 @@ fn refs_bytes(tensors: &[TensorRef]) -> u64 {
         .iter()
         .map(|t| TENSOR_REF_BYTES + t.name.len() as u64)
         .sum()
+}
+
+/// Whether outputs are what a manifest promises: its names in its order, element types, ranks and
+/// fixed dimensions. Named dimensions may be of any size, since exporters are careless with them.
+///
+/// # Errors
+///
+/// A sentence that says what differs.
+pub fn outputs_fit(manifest: &ModelManifest, outputs: &[(String, Tensor)]) -> Result<(), String> {
+    let promised = manifest.outputs.iter().map(|spec| spec.name.as_str());
+    if !promised.eq(outputs.iter().map(|(name, _)| name.as_str())) {
+        return Err("the outputs have other names than the manifest's".to_owned());
+    }
+    for (name, t) in outputs {
+        manifest
+            .check_output(name, t.dtype(), t.dims(), t.bytes().len(), &BTreeMap::new())
+            .map_err(|e| format!("the output does not fit the manifest: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Keeps the transcript of one run.

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use adit_protocol::Hash;
 use adit_protocol::tensor::TensorBlob;
-use adit_protocol::transcript::{Call, Op, TensorRef, Transcript};
+use adit_protocol::transcript::{Call, TensorRef, Transcript};
 
 use crate::nn::tensor::Tensor;
-use crate::record::{Answer, Answerer, Divergence, Request, diverges, op_name};
+use crate::record::{Answer, Answerer, Divergence, Request, diverges, op_name, outputs_fit};
 use crate::stop::Stop;
 
 /// Where recorded tensors come from.
@@ -174,25 +174,22 @@ impl Answerer for Replay {
                 actual: format!("{:?}", asked.error),
             })));
         }
-        if asked.op == Op::Compute
-            && let Request::Compute { manifest, .. } = &request
-        {
-            let named = recorded.outputs.iter().map(|t| t.name.as_str());
-            if !named.eq(manifest.outputs.iter().map(|t| t.name.as_str())) {
-                return Err(Stop::Diverged(Box::new(Divergence {
-                    index,
-                    operation: op_name(asked.op).to_owned(),
-                    what: "output names".to_owned(),
-                    expected: "others than the manifest's".to_owned(),
-                    actual: "the manifest's".to_owned(),
-                })));
-            }
-        }
         let outputs = recorded
             .outputs
             .iter()
             .map(|tensor| self.recorded_tensor(tensor))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Request::Compute { manifest, .. } = &request
+            && let Err(why) = outputs_fit(manifest, &outputs)
+        {
+            return Err(Stop::Diverged(Box::new(Divergence {
+                index,
+                operation: op_name(asked.op).to_owned(),
+                what: "outputs".to_owned(),
+                expected: format!("outputs that no honest host can have given ({why})"),
+                actual: "a call whose manifest promises others".to_owned(),
+            })));
+        }
         self.recheck(index, asked, request, &outputs)?;
         let environment = recorded
             .environment

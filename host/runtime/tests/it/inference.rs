@@ -9,6 +9,7 @@ use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::World;
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::status::Status;
+use adit_protocol::tensor::{DType, TensorBlob};
 use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::admission::compile;
 use adit_runtime::engine::{EngineOptions, compiler};
@@ -122,11 +123,7 @@ fn a_forged_answer_is_found_by_level_three_only() {
     let ran = bench.run(&task);
     let mut forged = transcript(&ran);
     // The last answer, so that no later input depends on it: a probability of 0.9.
-    let tensor = adit_protocol::tensor::TensorBlob::encode(
-        adit_protocol::tensor::DType::Fp32,
-        &[1, 1],
-        &0.9f32.to_le_bytes(),
-    );
+    let tensor = TensorBlob::encode(DType::Fp32, &[1, 1], &0.9f32.to_le_bytes());
     forged.calls[4].outputs[0].hash = bench.blobs.put(&tensor).unwrap();
     let forged = forged.to_cbor();
     let level2 = bench.run(&replaying(&bench, &task, &forged, 0));
@@ -169,6 +166,17 @@ fn a_replay_names_the_first_call_that_diverges() {
     );
     let renamed = diverge(&|t| t.calls[0].name = Some("other".to_owned()));
     assert_eq!((renamed.index, renamed.what.as_str()), (0, "model name"));
+    // An output that the manifest rules out: integers, where it promises floats.
+    let blob = TensorBlob::encode(DType::I32, &[1, 1], &[0; 4]);
+    let blob = bench.blobs.put(&blob).unwrap();
+    let shape = diverge(&|t| t.calls[2].outputs[0].hash = blob);
+    assert_eq!((shape.index, shape.what.as_str()), (2, "outputs"));
+    assert!(
+        shape.expected.contains("does not fit the manifest"),
+        "{shape}"
+    );
+    let none = diverge(&|t| t.calls[2].outputs.clear());
+    assert_eq!((none.index, none.what.as_str()), (2, "outputs"));
     let units = diverge(&|t| t.calls[2].nn_units += 1);
     assert_eq!((units.index, units.what.as_str()), (2, "nn_units"));
 }
