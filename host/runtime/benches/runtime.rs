@@ -15,7 +15,7 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::{ExecSpec, Limits, World};
 use adit_protocol::tensor::TensorBlob;
-use adit_protocol::transcript::Transcript;
+use adit_protocol::transcript::{Call, Transcript};
 use adit_runtime::admission::compile;
 use adit_runtime::engine::{EngineOptions, compiler};
 use adit_runtime::executor::{Executor, Prepared, Run};
@@ -27,7 +27,7 @@ use adit_runtime::nn::pool::InferencePool;
 use adit_runtime::nn::rten::RtenBackend;
 use adit_runtime::nn::tensor::Tensor;
 use adit_runtime::outcome::Outcome;
-use adit_runtime::record::{Answerer, NoInference};
+use adit_runtime::record::{Answer, Answerer, Request};
 use adit_runtime::replay::{Replay, TensorSource};
 use adit_runtime::state::NoEvents;
 use adit_runtime::stop::Stop;
@@ -57,6 +57,15 @@ fn read(path: &str) -> Vec<u8> {
     let path = target().join(path);
     std::fs::read(&path)
         .unwrap_or_else(|e| panic!("{}: {e}; run cargo xtask setup", path.display()))
+}
+
+/// For guests that make no inference call.
+struct NoInference;
+
+impl Answerer for NoInference {
+    fn answer(&mut self, _: u64, _: &Call, _: Request<'_>) -> Result<Answer, Stop> {
+        Err(Stop::host_fault("no inference was expected"))
+    }
 }
 
 type Models = Arc<BTreeMap<String, ModelEntry>>;

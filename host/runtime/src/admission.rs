@@ -4,6 +4,7 @@
 //! of the right type. What is refused here has status 5 (invalid-component) everywhere, because
 //! every rule follows from the engine document.
 
+use minicbor::{Decode, Encode};
 use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -17,7 +18,7 @@ use crate::wasi::denied::DENIED_PREFIXES;
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Interfaces that a component may import, without version. Those of WASI match any 0.2 release.
-const KNOWN_IMPORTS: [&str; 22] = [
+const KNOWN_IMPORTS: [&str; 24] = [
     "adit:task/host",
     "adit:task/types",
     "wasi:cli/environment",
@@ -39,47 +40,56 @@ const KNOWN_IMPORTS: [&str; 22] = [
     "wasi:nn/graph",
     "wasi:nn/inference",
     "wasi:nn/tensor",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
     "wasi:random/random",
 ];
-const MORE_KNOWN_IMPORTS: [&str; 2] = ["wasi:random/insecure", "wasi:random/insecure-seed"];
 
 /// Why a component is not admitted. Messages say what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum Refusal {
     /// The file is not WebAssembly at all.
     #[error(
         "the file is not WebAssembly: it does not start with the bytes 00 61 73 6d; hint: give the .wasm file that `adit build` or `cargo build --target wasm32-wasip2` makes"
     )]
+    #[n(0)]
     NotWasm,
     /// The file is a core module.
     #[error(
         "the file is a core WebAssembly module, and tasks are components; hint: build it with `--target wasm32-wasip2`, or turn a preview-1 module into a component with `adit build MODULE.wasm -o COMPONENT.wasm`"
     )]
+    #[n(1)]
     CoreModule,
     /// The file is too large.
     #[error(
         "the component has {bytes} bytes, more than the {COMPONENT_BYTES_MAX} that are accepted; hint: strip debug information, and keep data in the input or in models"
     )]
+    #[n(2)]
     TooLarge {
         /// Its size in bytes.
+        #[n(0)]
         bytes: u64,
     },
     /// An import that no task gets.
     #[error(
         "the component imports `{name}`, which tasks do not get; hint: a task may import adit:task/host, wasi:nn (0.2.0-rc-2024-10-28) and WASI 0.2 without http"
     )]
+    #[n(3)]
     UnknownImport {
         /// The import's full name.
+        #[n(0)]
         name: String,
     },
     /// No entry point.
     #[error(
         "the component exports neither `run` of the world adit:task/task nor `wasi:cli/run`; hint: use #[adit_sdk::task] in a cdylib, or write a program with a main function"
     )]
+    #[n(4)]
     MissingExport,
     /// Invalid for any other reason.
     #[error("the component is invalid: {0}; hint: rebuild it with a current toolchain")]
-    Invalid(String),
+    #[n(5)]
+    Invalid(#[n(0)] String),
 }
 
 /// Compile a component to native code for [`crate::executor::Executor::prepare`], which makes the
@@ -113,7 +123,7 @@ pub fn compile(compiler: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
 pub(crate) fn check_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
     for (name, _) in component.component_type().imports(engine) {
         let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-        let known = KNOWN_IMPORTS.contains(&interface) || MORE_KNOWN_IMPORTS.contains(&interface);
+        let known = KNOWN_IMPORTS.contains(&interface);
         let denied = DENIED_PREFIXES.iter().any(|p| name.starts_with(p));
         let release = match interface.split_once(':') {
             Some(("adit", _)) => version == "0.1.0",

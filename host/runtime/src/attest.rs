@@ -88,9 +88,5 @@ fn uses_inference(transcript: &[u8]) -> bool {
 
 /// Hash of the transcript of a run that made no inference call.
 pub fn no_inference() -> Hash {
-    Transcript {
-        environments: Vec::new(),
-        calls: Vec::new(),
-    }
-    .hash()
+    Transcript::default().hash()
 }

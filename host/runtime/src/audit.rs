@@ -13,6 +13,7 @@ use adit_protocol::manifest::ModelManifest;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{CoordinatorCheck, Receipt};
 use adit_protocol::task::TaskSpec;
+use adit_protocol::transcript::Transcript;
 
 use crate::attest;
 use crate::state::Events;
@@ -117,7 +118,9 @@ pub fn record(bytes: &[u8]) -> (Option<Receipt>, Vec<Check>) {
     };
     let mut checks = vec![Check::passed(1, "encoding")];
     let local = receipt.is_local();
-    match receipt.verify_miner() {
+    let miner = receipt.verify_miner();
+    let miner_holds = miner.is_ok();
+    match miner {
         Ok(()) => checks.push(Check::passed(1, "miner signature")),
         Err(e) => checks.push(Check::failed(1, "miner signature", Fault::Signature, e)),
     }
@@ -130,7 +133,7 @@ pub fn record(bytes: &[u8]) -> (Option<Receipt>, Vec<Check>) {
             }
         },
         // What is wrong on the miner's side has been said.
-        Err(_) if receipt.verify_miner().is_err() => {
+        Err(_) if !miner_holds => {
             Check::not_performed(1, name, "the miner's signature does not hold")
         }
         Err(e) => Check::failed(1, name, Fault::Signature, e),
@@ -290,12 +293,8 @@ fn prepare(
         needed.push(("transcript", transcript));
     } else if !blobs.contains(&transcript) {
         // The transcript of a run without inference is a constant.
-        let nothing = adit_protocol::transcript::Transcript {
-            environments: Vec::new(),
-            calls: Vec::new(),
-        };
         blobs
-            .put(&nothing.to_cbor())
+            .put(&Transcript::default().to_cbor())
             .map_err(|e| not_performed(e.to_string()))?;
     }
     for (what, hash) in needed {

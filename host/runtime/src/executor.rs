@@ -52,17 +52,6 @@ pub struct Entry {
     pub(crate) command: Option<ComponentExportIndex>,
 }
 
-impl Entry {
-    /// The world to run a component in that was asked for none: `task` where it has both.
-    pub fn default_world(&self) -> World {
-        if self.task.is_some() {
-            World::Task
-        } else {
-            World::Command
-        }
-    }
-}
-
 /// One run.
 pub struct Run<'a> {
     /// What determines the result.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use adit_protocol::Hash;
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::transcript::{Call, Op, TensorRef, Transcript};
+use minicbor::{Decode, Encode};
 
 use crate::nn::tensor::Tensor;
 use crate::stop::Stop;
@@ -90,31 +91,37 @@ pub trait Answerer: Send {
     }
 }
 
-/// Answers for a guest that has no models.
-pub struct NoInference;
-
-impl Answerer for NoInference {
-    fn answer(&mut self, _: u64, _: &Call, request: Request<'_>) -> Result<Answer, Stop> {
-        match request {
-            Request::Refused => Ok(Answer::default()),
-            _ => Err(Stop::host_fault("no inference backend is available")),
-        }
-    }
-}
-
 /// Where a replayed guest and the transcript part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Divergence {
     /// Index of the first call that differs.
+    #[n(0)]
     pub index: u64,
     /// What the guest did there.
+    #[n(1)]
     pub operation: String,
     /// What about it differs.
+    #[n(2)]
     pub what: String,
     /// What the transcript says.
+    #[n(3)]
     pub expected: String,
     /// What the guest did.
+    #[n(4)]
     pub actual: String,
+}
+
+impl Divergence {
+    /// A divergence at call `index`, in which the guest does `op`.
+    pub fn at(index: u64, op: Op, what: &str, expected: String, actual: String) -> Self {
+        Self {
+            index,
+            operation: op_name(op).to_owned(),
+            what: what.to_owned(),
+            expected,
+            actual,
+        }
+    }
 }
 
 impl fmt::Display for Divergence {
@@ -141,13 +148,7 @@ pub fn op_name(op: Op) -> &'static str {
 /// determines, which excludes outputs and environment.
 pub fn diverges(index: u64, recorded: &Call, asked: &Call) -> Option<Divergence> {
     let differs = |what: &str, expected: String, actual: String| {
-        Some(Divergence {
-            index,
-            operation: op_name(asked.op).to_owned(),
-            what: what.to_owned(),
-            expected,
-            actual,
-        })
+        Some(Divergence::at(index, asked.op, what, expected, actual))
     };
     let or_none = |h: &Option<Hash>| h.map_or_else(|| "none".to_owned(), |h| h.to_string());
     if recorded.op != asked.op {
@@ -250,10 +251,7 @@ impl Session {
     /// A session without calls yet.
     pub fn new(answerer: Box<dyn Answerer>) -> Self {
         Self {
-            transcript: Transcript {
-                environments: Vec::new(),
-                calls: Vec::new(),
-            },
+            transcript: Transcript::default(),
             answerer,
             nn_units: 0,
             bytes: 0,
@@ -302,11 +300,7 @@ impl Session {
     pub fn finish(&mut self) -> (Transcript, Result<(), Stop>) {
         let calls = self.transcript.calls.len() as u64;
         let end = self.answerer.finish(calls);
-        let empty = Transcript {
-            environments: Vec::new(),
-            calls: Vec::new(),
-        };
-        (std::mem::replace(&mut self.transcript, empty), end)
+        (std::mem::take(&mut self.transcript), end)
     }
 
     fn make_room(&mut self, index: u64, call: &Call) -> Result<(), Stop> {

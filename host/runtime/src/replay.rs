@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use adit_protocol::Hash;
 use adit_protocol::tensor::TensorBlob;
-use adit_protocol::transcript::{Call, TensorRef, Transcript};
+use adit_protocol::transcript::{Call, Op, TensorRef, Transcript};
+use minicbor::{Decode, Encode};
 
 use crate::nn::tensor::Tensor;
 use crate::record::{Answer, Answerer, Divergence, Request, diverges, op_name, outputs_fit};
@@ -26,17 +27,22 @@ pub trait TensorSource: Send {
 }
 
 /// What a backend of the auditor's said about one recorded call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Recheck {
     /// Index of the call in the transcript.
+    #[n(0)]
     pub index: u64,
     /// Whether every output was the same to the bit.
+    #[n(1)]
     pub exact: bool,
     /// Whether every output was within the manifest's tolerance.
+    #[n(2)]
     pub accepted: bool,
     /// Largest absolute difference of any element.
+    #[n(3)]
     pub max_abs: f64,
     /// Largest relative difference of any element.
+    #[n(4)]
     pub max_rel: f64,
 }
 
@@ -148,13 +154,13 @@ impl Answerer for Replay {
             .and_then(|i| self.transcript.calls.get(i))
             .cloned();
         let Some(recorded) = recorded else {
-            return Err(Stop::Diverged(Box::new(Divergence {
+            return Err(diverged(
                 index,
-                operation: op_name(asked.op).to_owned(),
-                what: "existence".to_owned(),
-                expected: "no further call".to_owned(),
-                actual: format!("a call of {}", op_name(asked.op)),
-            })));
+                asked.op,
+                "existence",
+                "no further call".to_owned(),
+                format!("a call of {}", op_name(asked.op)),
+            ));
         };
         if let Some(divergence) = diverges(index, &recorded, asked) {
             return Err(Stop::Diverged(Box::new(divergence)));
@@ -166,13 +172,13 @@ impl Answerer for Replay {
             if agree {
                 return Ok(Answer::default());
             }
-            return Err(Stop::Diverged(Box::new(Divergence {
+            return Err(diverged(
                 index,
-                operation: op_name(asked.op).to_owned(),
-                what: "error".to_owned(),
-                expected: format!("{:?}", recorded.error),
-                actual: format!("{:?}", asked.error),
-            })));
+                asked.op,
+                "error",
+                format!("{:?}", recorded.error),
+                format!("{:?}", asked.error),
+            ));
         }
         let outputs = recorded
             .outputs
@@ -182,13 +188,13 @@ impl Answerer for Replay {
         if let Request::Compute { manifest, .. } = &request
             && let Err(why) = outputs_fit(manifest, &outputs)
         {
-            return Err(Stop::Diverged(Box::new(Divergence {
+            return Err(diverged(
                 index,
-                operation: op_name(asked.op).to_owned(),
-                what: "outputs".to_owned(),
-                expected: format!("outputs that no honest host can have given ({why})"),
-                actual: "a call whose manifest promises others".to_owned(),
-            })));
+                asked.op,
+                "outputs",
+                format!("outputs that no honest host can have given ({why})"),
+                "a call whose manifest promises others".to_owned(),
+            ));
         }
         self.recheck(index, asked, request, &outputs)?;
         let environment = recorded
@@ -209,12 +215,16 @@ impl Answerer for Replay {
         else {
             return Ok(());
         };
-        Err(Stop::Diverged(Box::new(Divergence {
-            index: calls,
-            operation: op_name(next.op).to_owned(),
-            what: "existence".to_owned(),
-            expected: format!("a call of {}", op_name(next.op)),
-            actual: "the end of the run".to_owned(),
-        })))
+        Err(diverged(
+            calls,
+            next.op,
+            "existence",
+            format!("a call of {}", op_name(next.op)),
+            "the end of the run".to_owned(),
+        ))
     }
+}
+
+fn diverged(index: u64, op: Op, what: &str, expected: String, actual: String) -> Stop {
+    Stop::Diverged(Box::new(Divergence::at(index, op, what, expected, actual)))
 }

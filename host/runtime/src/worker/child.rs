@@ -455,7 +455,7 @@ fn converse(channel: Channel, wasm: Vec<u8>) -> Result<Result<Vec<u8>, Refusal>,
                     return Err("the code is too large".to_owned());
                 }
             }
-            Ok(FromWorker::Refused(refusal)) => return Ok(Err(refusal.into())),
+            Ok(FromWorker::Refused(refusal)) => return Ok(Err(refusal)),
             Ok(_) => return Err("it did not answer as it should".to_owned()),
             Err(e) => return Err(e.to_string()),
         }

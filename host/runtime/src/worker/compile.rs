@@ -5,10 +5,10 @@
 
 use super::WorkerError;
 use super::limits::Limits;
-use super::messages::{FromWorker, PART_BYTES, ToWorker, WireRefusal};
+use super::messages::{FromWorker, PART_BYTES, ToWorker};
 use super::process::prepare;
 use super::sandbox::{SandboxKind, lock_down};
-use crate::admission::{self, COMPONENT_BYTES_MAX, Refusal};
+use crate::admission::{self, COMPONENT_BYTES_MAX};
 use crate::engine::{SLOT_STACK_BYTES, compiler};
 use rustix::process::Pid;
 
@@ -62,34 +62,8 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
             }
             say(FromWorker::Code(Vec::new()))
         }
-        Ok(Err(refusal)) => say(FromWorker::Refused(refusal.into())),
+        Ok(Err(refusal)) => say(FromWorker::Refused(refusal)),
         // A panic of the compiler: the supervisor sees the process end without an answer.
         Err(_) => Err(WorkerError::Engine("the compiler panicked".to_owned())),
-    }
-}
-
-impl From<Refusal> for WireRefusal {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotWasm => WireRefusal::NotWasm,
-            Refusal::CoreModule => WireRefusal::CoreModule,
-            Refusal::TooLarge { bytes } => WireRefusal::TooLarge(bytes),
-            Refusal::UnknownImport { name } => WireRefusal::UnknownImport(name),
-            Refusal::MissingExport => WireRefusal::MissingExport,
-            Refusal::Invalid(message) => WireRefusal::Invalid(message),
-        }
-    }
-}
-
-impl From<WireRefusal> for Refusal {
-    fn from(refusal: WireRefusal) -> Self {
-        match refusal {
-            WireRefusal::NotWasm => Refusal::NotWasm,
-            WireRefusal::CoreModule => Refusal::CoreModule,
-            WireRefusal::TooLarge(bytes) => Refusal::TooLarge { bytes },
-            WireRefusal::UnknownImport(name) => Refusal::UnknownImport { name },
-            WireRefusal::MissingExport => Refusal::MissingExport,
-            WireRefusal::Invalid(message) => Refusal::Invalid(message),
-        }
     }
 }

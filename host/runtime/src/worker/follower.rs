@@ -8,9 +8,6 @@ use adit_protocol::transcript::Transcript;
 
 use super::messages::{Done, Stream};
 use super::supervisor::{Ran, Task};
-use crate::admission::Refusal;
-use crate::record::Divergence;
-use crate::replay::Recheck;
 use crate::state::Events;
 use crate::store::blobs::BlobStore;
 
@@ -122,25 +119,9 @@ impl<'a> Follower<'a> {
             transcript: std::mem::take(&mut self.transcript),
             task_error: done.task_error_code.zip(done.task_error_message),
             detail: done.detail,
-            refusal: done.refusal.map(Refusal::from),
-            divergence: done.divergence.map(|d| Divergence {
-                index: d.index,
-                operation: d.operation,
-                what: d.what,
-                expected: d.expected,
-                actual: d.actual,
-            }),
-            rechecks: done
-                .rechecks
-                .iter()
-                .map(|r| Recheck {
-                    index: r.index,
-                    exact: r.exact,
-                    accepted: r.accepted,
-                    max_abs: f64::from_bits(r.max_abs),
-                    max_rel: f64::from_bits(r.max_rel),
-                })
-                .collect(),
+            refusal: done.refusal,
+            divergence: done.divergence,
+            rechecks: done.rechecks,
         };
         if let Some(why) = self.keep_failed.take() {
             // A result whose replay would lack tensors must not be attested.

@@ -5,6 +5,10 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::admission::Refusal;
+use crate::record::Divergence;
+use crate::replay::Recheck;
+
 /// Blobs up to this many bytes travel in a frame; larger ones as a file descriptor.
 pub const INLINE_BYTES: u64 = 256 << 10;
 /// Longest piece of output, log, transcript or code in one frame, in bytes.
@@ -195,7 +199,7 @@ pub enum FromWorker {
     Done(#[n(0)] Done),
     /// The compile child refuses the component.
     #[n(5)]
-    Refused(#[n(0)] WireRefusal),
+    Refused(#[n(0)] Refusal),
     /// The compile child's code, in parts; an empty one ends it.
     #[n(6)]
     Code(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
@@ -253,61 +257,11 @@ pub struct Done {
     pub detail: Option<String>,
     /// Where a replay left its transcript.
     #[n(9)]
-    pub divergence: Option<WireDivergence>,
+    pub divergence: Option<Divergence>,
     /// Findings of level 3.
     #[n(10)]
-    pub rechecks: Vec<WireRecheck>,
+    pub rechecks: Vec<Recheck>,
     /// Why the component is refused, if it is.
     #[n(11)]
-    pub refusal: Option<WireRefusal>,
-}
-
-/// [`crate::record::Divergence`] on the wire.
-#[derive(Clone, Debug, Encode, Decode)]
-#[allow(missing_docs)]
-pub struct WireDivergence {
-    #[n(0)]
-    pub index: u64,
-    #[n(1)]
-    pub operation: String,
-    #[n(2)]
-    pub what: String,
-    #[n(3)]
-    pub expected: String,
-    #[n(4)]
-    pub actual: String,
-}
-
-/// [`crate::replay::Recheck`] on the wire; floats as their bits.
-#[derive(Clone, Copy, Debug, Encode, Decode)]
-#[allow(missing_docs)]
-pub struct WireRecheck {
-    #[n(0)]
-    pub index: u64,
-    #[n(1)]
-    pub exact: bool,
-    #[n(2)]
-    pub accepted: bool,
-    #[n(3)]
-    pub max_abs: u64,
-    #[n(4)]
-    pub max_rel: u64,
-}
-
-/// [`crate::admission::Refusal`] on the wire.
-#[derive(Clone, Debug, Encode, Decode)]
-#[allow(missing_docs)]
-pub enum WireRefusal {
-    #[n(0)]
-    NotWasm,
-    #[n(1)]
-    CoreModule,
-    #[n(2)]
-    TooLarge(#[n(0)] u64),
-    #[n(3)]
-    UnknownImport(#[n(0)] String),
-    #[n(4)]
-    MissingExport,
-    #[n(5)]
-    Invalid(#[n(0)] String),
+    pub refusal: Option<Refusal>,
 }

@@ -14,7 +14,7 @@ use adit_protocol::transcript::Transcript;
 
 use super::link::{Link, Recorded, Tensors, WorkerEvents};
 use super::lock;
-use super::messages::{Done, FromWorker, Job, Kind, Mode, Stream, WireDivergence, WireRecheck};
+use super::messages::{Done, FromWorker, Job, Kind, Mode, Stream};
 use crate::executor::{Executor, Prepared, Run};
 use crate::live::{Device, Live, NoSink};
 use crate::nn::host::ModelEntry;
@@ -175,23 +175,8 @@ fn done(job: &Job, outcome: Outcome, duration_us: u64, findings: &[Recheck]) -> 
         task_error_code,
         task_error_message,
         detail: outcome.detail,
-        divergence: outcome.divergence.map(|d| WireDivergence {
-            index: d.index,
-            operation: d.operation,
-            what: d.what,
-            expected: d.expected,
-            actual: d.actual,
-        }),
-        rechecks: findings
-            .iter()
-            .map(|f| WireRecheck {
-                index: f.index,
-                exact: f.exact,
-                accepted: f.accepted,
-                max_abs: f.max_abs.to_bits(),
-                max_rel: f.max_rel.to_bits(),
-            })
-            .collect(),
+        divergence: outcome.divergence,
+        rechecks: findings.to_vec(),
     }
 }
 
@@ -203,7 +188,7 @@ fn not_run(job: &Job, stop: &Stop, duration_us: u64) -> Done {
         _ => Status::HostFault,
     };
     let refusal = match stop {
-        Stop::Refused(refusal) => Some(refusal.clone().into()),
+        Stop::Refused(refusal) => Some(refusal.clone()),
         _ => None,
     };
     Done {

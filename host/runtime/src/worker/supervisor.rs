@@ -98,10 +98,6 @@ pub struct Ran {
 
 impl Ran {
     pub(super) fn without_guest(status: Status, detail: String) -> Self {
-        let nothing = Transcript {
-            environments: Vec::new(),
-            calls: Vec::new(),
-        };
         Self {
             status,
             output: Vec::new(),
@@ -110,7 +106,7 @@ impl Ran {
             nn_units: 0,
             peak_memory: 0,
             duration_us: 0,
-            transcript: nothing.to_cbor(),
+            transcript: Transcript::default().to_cbor(),
             task_error: None,
             detail: Some(detail),
             refusal: None,
