@@ -1,30 +1,23 @@
 //! `adit build`: from a Rust project, or from a core module, to a component.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use adit_protocol::Hash;
 use adit_protocol::codes::Code;
 use adit_runtime::admission::COMPONENT_BYTES_MAX;
-use anyhow::Context as _;
-use serde::Deserialize;
 use serde_json::json;
-use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-};
-use wit_component::ComponentEncoder;
 
-use crate::component::{self, Kind, world_name};
+use crate::component::{self, world_name};
 use crate::error::{Exit, Failure};
 use crate::input::read_file;
 use crate::state::write_file;
 use crate::text::size;
 use crate::ui::Ui;
 
-/// The target that tasks are compiled to.
-const TARGET: &str = "wasm32-wasip2";
+mod adapt;
+mod cargo;
+
+pub use cargo::last_build;
 
 /// Options of `adit build`.
 #[derive(clap::Args)]
@@ -40,7 +33,7 @@ pub struct Args {
 /// `adit build [PATH]`.
 pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
     let (bytes, path) = if args.path.is_dir() {
-        let built = build_project(ui, &args.path)?;
+        let built = cargo::build(ui, &args.path)?;
         let bytes = read_file(&built, COMPONENT_BYTES_MAX, "the component")?;
         (bytes, args.out.clone().unwrap_or(built))
     } else {
@@ -51,7 +44,7 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
                 .hint("name a file with --out")
                 .into_err();
         };
-        (adapt(&args.path, module)?, out)
+        (adapt::adapt(&args.path, module)?, out)
     };
     let facts = component::read(&bytes).map_err(|error| {
         Failure::new(
@@ -90,247 +83,4 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
         ));
     }
     Ok(Exit::Ok)
-}
-
-/// The component that the project in `folder` was built into last.
-///
-/// # Errors
-///
-/// When there is no project, or it was not built yet.
-pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
-    if !folder.join("Cargo.toml").is_file() {
-        return Failure::argument("no component was given")
-            .why("and this is no project folder, whose last build could be meant")
-            .hint("give a .wasm file, or make a project with `adit new NAME`")
-            .into_err();
-    }
-    let metadata = metadata(folder)?;
-    let own = folder.join("Cargo.toml").canonicalize()?;
-    let package = metadata
-        .packages
-        .iter()
-        .find(|package| package.manifest_path == own);
-    let built = package
-        .into_iter()
-        .flat_map(|package| &package.targets)
-        .filter_map(|target| target.file_name())
-        .map(|name| {
-            metadata
-                .target_directory
-                .join(TARGET)
-                .join("release")
-                .join(name)
-        })
-        .find(|path| path.is_file());
-    built.ok_or_else(|| {
-        Failure::argument("the project has no component yet")
-            .why("it was not built, or not for the target of tasks")
-            .hint("run `adit build` first")
-            .into()
-    })
-}
-
-/// What cargo says of a project.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    target_directory: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    manifest_path: PathBuf,
-    targets: Vec<Target>,
-}
-
-/// A build target, or the part of one that an artifact names.
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
-}
-
-impl Target {
-    /// The file that cargo makes of it for [`TARGET`], if it makes one.
-    fn file_name(&self) -> Option<String> {
-        let kind = |wanted: &str| self.kind.iter().any(|kind| kind == wanted);
-        if kind("cdylib") {
-            Some(format!("{}.wasm", self.name.replace('-', "_")))
-        } else {
-            kind("bin").then(|| format!("{}.wasm", self.name))
-        }
-    }
-}
-
-/// One line of what cargo says while it builds.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    #[serde(default)]
-    manifest_path: PathBuf,
-    target: Option<Target>,
-    #[serde(default)]
-    filenames: Vec<PathBuf>,
-}
-
-/// Builds with cargo and returns the component's path.
-fn build_project(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
-    let manifest = folder.join("Cargo.toml");
-    if !manifest.is_file() {
-        return Failure::argument(format!("{} is not a project", folder.display()))
-            .why("it has no Cargo.toml")
-            .hint("make a project with `adit new NAME`, or give another folder")
-            .into_err();
-    }
-    add_target(ui, folder)?;
-    let own = manifest.canonicalize()?;
-    let mut cargo = cargo(folder);
-    cargo.args(["build", "--release", "--target", TARGET]);
-    cargo.arg("--message-format=json-render-diagnostics");
-    if ui.quiet {
-        cargo.arg("--quiet");
-    }
-    ui.note(format!("$ cargo build --release --target {TARGET}"));
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(no_cargo)?;
-    let mut built = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line.context("cargo's messages could not be read")?;
-            let Ok(message) = serde_json::from_str::<Message>(&line) else {
-                continue;
-            };
-            let is_ours = message.reason == "compiler-artifact" && message.manifest_path == own;
-            if is_ours && message.target.is_some_and(|t| t.file_name().is_some()) {
-                let is_wasm = |path: &PathBuf| path.extension().is_some_and(|e| e == "wasm");
-                built.extend(message.filenames.into_iter().filter(is_wasm));
-            }
-        }
-    }
-    let status = child.wait().context("cargo could not be waited for")?;
-    if !status.success() {
-        return Failure::argument("the project could not be built")
-            .why(format!("cargo ended with {status}; its messages are above"))
-            .hint("fix what it says; `cargo test` checks a task without a sandbox")
-            .into_err();
-    }
-    match built.len() {
-        1 => built.pop().context("one is there"),
-        0 => Failure::new(Code::MissingExport, "the project made no component")
-            .why("it has neither a program nor a library of the type cdylib")
-            .hint("add to its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]")
-            .into_err(),
-        count => Failure::argument("the project made more than one component")
-            .why(format!("it has {count} programs and cdylibs"))
-            .hint("keep one task in a package")
-            .into_err(),
-    }
-}
-
-/// Adds the target if the toolchain of the project lacks it.
-fn add_target(ui: &Ui, folder: &Path) -> anyhow::Result<()> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let sysroot = Command::new(rustc)
-        .current_dir(folder)
-        .args(["--print", "sysroot"])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(no_cargo)?;
-    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    let library = Path::new(&sysroot).join("lib/rustlib").join(TARGET);
-    if library.join("lib").is_dir() {
-        return Ok(());
-    }
-    ui.note(format!("$ rustup target add {TARGET}"));
-    let added = Command::new("rustup")
-        .current_dir(folder)
-        .args(["target", "add", TARGET])
-        .stdout(Stdio::null())
-        .status();
-    match added {
-        Ok(status) if status.success() => Ok(()),
-        _ => Failure::argument(format!("the Rust target {TARGET} is missing"))
-            .why("and rustup could not add it")
-            .hint(format!("install rustup, or a Rust toolchain with {TARGET}"))
-            .into_err(),
-    }
-}
-
-fn metadata(folder: &Path) -> anyhow::Result<Metadata> {
-    let output = cargo(folder)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(no_cargo)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Failure::argument("the project cannot be read")
-            .why(said)
-            .hint("fix its Cargo.toml")
-            .into_err();
-    }
-    serde_json::from_slice(&output.stdout).context("cargo described the project in another form")
-}
-
-fn cargo(folder: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(folder);
-    cargo
-}
-
-fn no_cargo(error: std::io::Error) -> Failure {
-    Failure::argument("Rust could not be started")
-        .why(error.to_string())
-        .hint("install Rust with rustup, so that cargo and rustc are on the PATH")
-}
-
-/// Makes a component of a core module for WASI preview 1.
-fn adapt(path: &Path, module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    let shown = path.display();
-    match component::kind(&module) {
-        Kind::CoreModule => {}
-        Kind::Component => return Ok(module),
-        Kind::Other => {
-            return Failure::new(Code::NotAComponent, format!("{shown} cannot be adapted"))
-                .why("it is not WebAssembly")
-                .hint("give a project folder or a .wasm file")
-                .into_err();
-        }
-    }
-    let failed = |error: anyhow::Error| {
-        Failure::new(
-            Code::InvalidComponent,
-            format!("{shown} cannot be made a component"),
-        )
-        .why(format!("{error:#}"))
-        .hint("it must be a module for WASI preview 1 (wasm32-wasip1)")
-    };
-    // A program has a `_start`; a library keeps its state between calls and is initialised once.
-    let adapter = match is_program(&module) {
-        true => WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-        false => WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-    };
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter))
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(failed)?;
-    Ok(component)
-}
-
-fn is_program(module: &[u8]) -> bool {
-    wasmparser::Parser::new(0)
-        .parse_all(module)
-        .map_while(Result::ok)
-        .filter_map(|payload| match payload {
-            wasmparser::Payload::ExportSection(exports) => Some(exports),
-            _ => None,
-        })
-        .flatten()
-        .flatten()
-        .any(|export| export.name == "_start")
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 const PROTOCOL: &str = "host/protocol";
 const RUNTIME: &str = "host/runtime";
+const RUNNER: &str = "conformance/runner";
 const NET: &str = "host/net";
 const LEDGER: &str = "registry/ledger";
 const SETTLEMENT: &str = "registry/settlement";
@@ -27,7 +28,8 @@ const BASE: &[&str] = &[PROTOCOL, RUNTIME, NET, LEDGER, SETTLEMENT];
 /// has no place in the architecture yet.
 const ALLOWED: &[(&str, &[&[&str]])] = &[
     (PROTOCOL, &[]),
-    (RUNTIME, &[&[PROTOCOL]]),
+    // The runner's part in the tests: what the guests are expected to do.
+    (RUNTIME, &[&[PROTOCOL, RUNNER]]),
     (NET, &[&[PROTOCOL]]),
     (LEDGER, &[&[PROTOCOL]]),
     (SETTLEMENT, &[&[PROTOCOL]]),
@@ -49,7 +51,7 @@ const ALLOWED: &[(&str, &[&[&str]])] = &[
     ("examples/*", &[&["guest-sdk"]]),
     ("conformance/guests/*", &[&["guest-sdk"]]),
     // It drives any binary by its command line.
-    ("conformance/runner", &[&[PROTOCOL]]),
+    (RUNNER, &[&[PROTOCOL]]),
 ];
 
 /// Outside crates that only one place may name.
