@@ -8,8 +8,8 @@ use adit_protocol::keys::keystore::KeystoreError;
 use adit_protocol::keys::mnemonic::MnemonicError;
 use adit_protocol::keys::ss58::AddressError;
 use adit_protocol::keys::uri::UriError;
+use adit_protocol::onnx::OnnxError;
 use adit_protocol::receipt::ReceiptError;
-use adit_runtime::nn::onnx::OnnxError;
 use adit_runtime::store::StoreError;
 use adit_runtime::worker::supervisor::SupervisorError;
 

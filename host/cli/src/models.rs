@@ -7,7 +7,7 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
 use adit_protocol::manifest::ModelManifest;
-use adit_runtime::nn::onnx::{OnnxLimits, manifest_from_onnx};
+use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_runtime::store::blobs::BlobStore;
 use anyhow::Context as _;
 

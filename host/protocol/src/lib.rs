@@ -10,6 +10,7 @@
 //! | [`cbor`] | the [`Document`] trait: deterministic CBOR, decoded strictly; tables of all keys |
 //! | [`engine`], [`exec`], [`task`] | what determines a result, and the order for one |
 //! | [`manifest`], [`tolerance`], [`tensor`] | models and tensors, and when two results agree |
+//! | [`onnx`] | the default manifest of a bare ONNX file, and a bounded survey of one |
 //! | [`environment`], [`transcript`], [`opening`] | where inference ran and what it answered |
 //! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
 //! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
@@ -29,6 +30,7 @@ pub mod hash;
 mod json;
 pub mod keys;
 pub mod manifest;
+pub mod onnx;
 pub mod opening;
 pub mod receipt;
 pub mod status;

@@ -14,8 +14,6 @@
 //! - [`tensor`]: element type, dimensions and bytes; shared, never copied on the way.
 //! - [`backend`]: the traits that a backend implements, its self-description for the environment
 //!   document of a receipt, and its errors.
-//! - [`onnx`]: a bounded reader of ONNX files. It makes the manifest of a bare file and vets every
-//!   file before a backend's own parser sees it.
 //! - [`rten`]: the default backend (pure Rust, CPU), and [`convert`], where values change between
 //!   the manifest's element types and the four that rten has.
 //! - [`cache`] and [`pool`]: sharing of loaded models, and threads.
@@ -36,7 +34,6 @@ pub mod backend;
 pub mod cache;
 pub mod convert;
 pub mod host;
-pub mod onnx;
 pub mod pool;
 pub mod rten;
 pub mod tensor;

@@ -6,7 +6,7 @@
 //!
 //! # What is refused
 //!
-//! - A file that fails the survey of [`super::onnx`], before rten's parser sees it. rten is only
+//! - A file that fails the survey of [`adit_protocol::onnx`], before rten's parser sees it. rten is only
 //!   ever given bytes and cannot open a file.
 //! - A model with random operators that have no seed: it would give another answer on each run.
 //! - A manifest whose names, types or fixed dimensions differ from the file's.
@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adit_protocol::manifest::{Dim, Encoding, ModelManifest, TensorSpec};
+use adit_protocol::onnx::{Declared, OnnxError, OnnxLimits, interface};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ValueType};
 
 use super::backend::{
     Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
 };
 use super::convert::{Route, fits, from_rten, to_rten};
-use super::onnx::{Declared, OnnxError, OnnxLimits, interface};
 use super::tensor::Tensor;
 
 mod threads;

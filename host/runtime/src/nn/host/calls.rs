@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::manifest::ModelManifest;
+use adit_protocol::onnx;
 use adit_protocol::tensor::DType;
 use adit_protocol::transcript::{Call, Op, TensorRef, chain_next, chain_start};
 use wasmtime::AsContextMut as _;
@@ -15,7 +16,6 @@ use super::{
     refuse, tensor_type,
 };
 use crate::bindings::{ErrorCode, ExecutionTarget, GraphEncoding};
-use crate::nn::onnx;
 use crate::nn::tensor::Tensor;
 use crate::record::Request;
 use crate::state::charge;

@@ -1,12 +1,12 @@
 //! Tests of the rten backend on small models.
 
 use adit_protocol::manifest::TensorSpec;
+use adit_protocol::onnx::manifest_from_onnx;
+use adit_protocol::onnx::proto::*;
+use adit_protocol::onnx::testing::*;
 use adit_protocol::tensor::DType;
 
 use super::*;
-use crate::nn::onnx::manifest_from_onnx;
-use crate::nn::onnx::proto::*;
-use crate::nn::onnx::testing::*;
 use crate::nn::pool::InferencePool;
 
 fn manifest_of(file: &[u8]) -> ModelManifest {

@@ -1,4 +1,5 @@
-//! Small models for tests, written with the schema of [`super::proto`].
+//! Small models for tests, of this crate and of those that build on it, written with the schema of
+//! [`super::proto`].
 
 use prost::Message;
 

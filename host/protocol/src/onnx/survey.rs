@@ -22,8 +22,9 @@ const MAX_FIELDS: u64 = 1 << 23;
 /// Elements of one constant; it also bounds the product that parsers compute without a check.
 const MAX_ELEMENTS: u64 = 1 << 33;
 
-/// What the walk found.
-pub(crate) struct Survey<'a> {
+/// What the walk over an ONNX file found.
+#[derive(Debug)]
+pub struct Survey<'a> {
     /// Body of the top-level graph.
     pub graph: &'a [u8],
     /// Bytes of all constants once loaded, at four bytes per element (one for 8-bit integers).
@@ -42,7 +43,7 @@ pub(crate) struct Survey<'a> {
 /// # Errors
 ///
 /// [`OnnxError::Malformed`], [`OnnxError::TooComplex`], [`OnnxError::ExternalData`].
-pub(crate) fn survey(file: &[u8]) -> Result<Survey<'_>, OnnxError> {
+pub(super) fn survey(file: &[u8]) -> Result<Survey<'_>, OnnxError> {
     let mut walk = Walk {
         survey: Survey {
             graph: &[],
@@ -67,7 +68,7 @@ pub(crate) fn survey(file: &[u8]) -> Result<Survey<'_>, OnnxError> {
 
 /// A field's value as the wire carries it.
 #[derive(Clone, Copy)]
-pub(crate) enum Value<'a> {
+pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64,
     Bytes(&'a [u8]),
@@ -87,7 +88,7 @@ impl<'a> Value<'a> {
 }
 
 /// Iterates over the fields of one message.
-pub(crate) struct Fields<'a> {
+pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
 
@@ -337,7 +338,7 @@ impl<'a> Walk<'a> {
 }
 
 /// A name out of the file, fit for a message: at most 64 characters, no control characters.
-pub(crate) fn printable(name: &[u8]) -> String {
+pub(super) fn printable(name: &[u8]) -> String {
     String::from_utf8_lossy(name.get(..256).unwrap_or(name))
         .chars()
         .map(|c| if c.is_control() { '?' } else { c })

@@ -1,10 +1,9 @@
 //! Tests of the ONNX reader: what it makes of sound files, and that nothing makes it panic.
 
-use adit_protocol::Document;
-
+use super::proto::*;
 use super::testing::{add_model, constant, graph, info, model, node, symbolic};
 use super::*;
-use crate::nn::onnx::proto::*;
+use crate::cbor::Document;
 
 fn read(bytes: &[u8]) -> Result<ModelManifest, OnnxError> {
     manifest_from_onnx(bytes, "model.onnx", &OnnxLimits::default())

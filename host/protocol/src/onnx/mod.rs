@@ -11,17 +11,21 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use adit_protocol::Hash;
-use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
-use adit_protocol::tensor::DType;
-use adit_protocol::tolerance::Tolerance;
 use prost::Message;
 
+use crate::hash::Hash;
+use crate::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
+use crate::tensor::DType;
+use crate::tolerance::Tolerance;
+
 pub mod proto;
-pub(crate) mod survey;
+mod survey;
+pub mod testing;
+
+pub use survey::Survey;
 
 use proto::{ValueInfoProto, data_type};
-use survey::{Fields, Survey, Value, printable, survey};
+use survey::{Fields, Value, printable, survey};
 
 /// Bytes that a manifest admits for names of tensors and files, and for those of dimensions.
 const NAME_BYTES: usize = 256;
@@ -46,7 +50,7 @@ impl Default for OnnxLimits {
         Self {
             file_bytes: 2 << 30,
             tensors: 256,
-            rank: adit_protocol::tensor::MAX_RANK,
+            rank: crate::tensor::MAX_RANK,
             name_bytes: NAME_BYTES,
         }
     }
@@ -183,16 +187,22 @@ pub fn manifest_from_onnx(
 }
 
 /// Inputs and outputs as an ONNX file declares them.
-pub(crate) struct Interface<'a> {
+#[derive(Debug)]
+pub struct Interface<'a> {
+    /// Inputs, in the file's order, without those that are constants.
     pub inputs: Vec<Declared>,
+    /// Outputs, in the file's order; at least one.
     pub outputs: Vec<Declared>,
+    /// What the walk over the whole file found.
     pub survey: Survey<'a>,
 }
 
 /// One declared input or output.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Declared {
+pub struct Declared {
+    /// Its name, not empty and without control characters.
     pub name: String,
+    /// The element type that a guest sees.
     pub dtype: DType,
     /// `None` if the file does not state it; empty for a scalar.
     pub shape: Option<Vec<Dim>>,
@@ -212,10 +222,11 @@ impl Declared {
 }
 
 /// Vets a file and reads its inputs and outputs, in the file's order.
-pub(crate) fn interface<'a>(
-    file: &'a [u8],
-    limits: &OnnxLimits,
-) -> Result<Interface<'a>, OnnxError> {
+///
+/// # Errors
+///
+/// [`OnnxError`]; all but [`OnnxError::FileName`] and [`OnnxError::UnstatedShape`].
+pub fn interface<'a>(file: &'a [u8], limits: &OnnxLimits) -> Result<Interface<'a>, OnnxError> {
     let len = file.len() as u64;
     if len > limits.file_bytes {
         return Err(OnnxError::TooLarge {
@@ -421,7 +432,5 @@ fn type_name(elem_type: i32) -> String {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
