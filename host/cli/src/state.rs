@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use adit_protocol::codes::Code;
 use adit_protocol::keys::Keypair;
+use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Supervisor, SupervisorOptions};
@@ -85,12 +86,12 @@ impl State {
         Ok(Journal::new(self.root()?.join("receipts")))
     }
 
-    /// A supervisor whose worker is this same program.
+    /// A supervisor whose worker is this same program, and runs guests on `target`.
     ///
     /// # Errors
     ///
     /// When this program's own file cannot be found.
-    pub fn supervisor(&self, blobs: &BlobStore) -> anyhow::Result<Supervisor> {
+    pub fn supervisor(&self, blobs: &BlobStore, target: Target) -> anyhow::Result<Supervisor> {
         let program = std::env::current_exe().context("this program cannot find its own file")?;
         let mut fresh_key = [0; 32];
         OsRng.fill_bytes(&mut fresh_key);
@@ -98,6 +99,7 @@ impl State {
             program,
             worker: WorkerOptions {
                 slots: 1,
+                target,
                 ..WorkerOptions::default()
             },
             code: self.root()?.join("code"),

@@ -18,7 +18,7 @@ use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_protocol::tensor::TensorBlob;
 use adit_protocol::transcript::{Call, Transcript};
 use adit_runtime::admission::compile;
-use adit_runtime::engine::{EngineOptions, compiler};
+use adit_runtime::engine::{EngineOptions, Target, compiler};
 use adit_runtime::executor::{Executor, Prepared, Run};
 use adit_runtime::live::{Device, Live, TensorSink};
 use adit_runtime::nn::cache::ModelCache;
@@ -79,9 +79,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let executor = Executor::new(EngineOptions { slots: 2 }).expect("engine");
+        let executor = Executor::new(EngineOptions {
+            slots: 2,
+            ..EngineOptions::default()
+        })
+        .expect("engine");
         let wasm = read("wasm32-wasip2/release/guest_infer.wasm");
-        let code = compile(&compiler().expect("compiler"), &wasm).expect("a component");
+        let code =
+            compile(&compiler(Target::Processor).expect("compiler"), &wasm).expect("a component");
         // SAFETY: the code comes from the line before.
         let prepared = unsafe { executor.prepare(&code) }.expect("a task");
         Self {

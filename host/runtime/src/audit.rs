@@ -24,6 +24,8 @@ use crate::worker::supervisor::{Ran, Supervisor, SupervisorError, Task};
 
 /// Least wall-clock time that a replay is given: it may run on a slower machine than the run.
 const REPLAY_DEADLINE: Duration = Duration::from_secs(600);
+/// How many times longer a replay in the interpreter may take than one as native code.
+const INTERPRETER_SLOWDOWN: u32 = 30;
 
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,25 @@ impl Check {
     }
 }
 
+/// What a replay found.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// Its checks, in order.
+    pub checks: Vec<Check>,
+    /// Whether the guest was executed in the interpreter and not as native code; none if it was
+    /// not executed.
+    pub interpreter: Option<bool>,
+}
+
+impl Replayed {
+    fn not_executed(checks: Vec<Check>) -> Self {
+        Self {
+            checks,
+            interpreter: None,
+        }
+    }
+}
+
 /// Level 1: check the bytes of a receipt by themselves.
 ///
 /// Inclusion in a log needs the log and is reported as not performed.
@@ -163,10 +184,9 @@ pub fn replay(
     supervisor: &Supervisor,
     every: u64,
     events: &mut dyn Events,
-) -> Result<Vec<Check>, SupervisorError> {
-    let body = &receipt.body;
+) -> Result<Replayed, SupervisorError> {
     let mut checks = Vec::new();
-    let prepared = match prepare(receipt, opening, blobs, every) {
+    let mut prepared = match prepare(receipt, opening, blobs, every) {
         Ok(prepared) => prepared,
         Err(check) => {
             checks.push(*check);
@@ -175,22 +195,37 @@ pub fn replay(
                 "inference",
                 "the execution was not replayed",
             ));
-            return Ok(checks);
+            return Ok(Replayed::not_executed(checks));
         }
     };
     checks.push(Check::passed(2, "specs and commitments"));
 
-    let own = supervisor.hello()?.engine;
+    let hello = supervisor.hello()?;
+    let own = hello.engine;
     if prepared.task.spec.engine != own {
         let why = format!(
             "the run was made by the engine {}, and this build has {own}; hint: use the release of adit that has that engine",
             prepared.task.spec.engine
         );
         checks.push(Check::not_performed(2, "execution", why));
-        return Ok(checks);
+        return Ok(Replayed::not_executed(checks));
+    }
+    if hello.interpreter {
+        let deadline = &mut prepared.task.deadline;
+        *deadline = deadline.saturating_mul(INTERPRETER_SLOWDOWN);
     }
 
     let ran = supervisor.run(&prepared.task, events)?;
+    compare(receipt, &prepared, &ran, every, &mut checks);
+    Ok(Replayed {
+        checks,
+        interpreter: Some(hello.interpreter),
+    })
+}
+
+/// Compare what a replay came to with what its receipt says.
+fn compare(receipt: &Receipt, prepared: &Prepared, ran: &Ran, every: u64, checks: &mut Vec<Check>) {
+    let body = &receipt.body;
     if let Some(divergence) = &ran.divergence {
         checks.push(Check::failed(
             2,
@@ -198,16 +233,16 @@ pub fn replay(
             Fault::Diverged,
             divergence,
         ));
-        return Ok(checks);
+        return;
     }
     if !ran.status.attestable() {
         let why = ran.detail.as_deref().unwrap_or("no reason is known");
         let why = format!("the replay ended with {}: {why}", ran.status.name());
         checks.push(Check::not_performed(2, "execution", why));
-        return Ok(checks);
+        return;
     }
     let salt = &prepared.spec.salt;
-    let replayed = attest::opening(&prepared.task.spec, &ran);
+    let replayed = attest::opening(&prepared.task.spec, ran);
     checks.push(Check::same("status", body.status.name(), ran.status.name()));
     checks.push(
         Check::same("output", body.output, replayed.output.commit(salt))
@@ -225,8 +260,7 @@ pub fn replay(
         body.transcript,
         replayed.transcript.commit(salt),
     ));
-    checks.push(inference(&ran, every, body.nn));
-    Ok(checks)
+    checks.push(inference(ran, every, body.nn));
 }
 
 struct Prepared {

@@ -88,16 +88,36 @@ pub const X86_BASELINE: &[&str] = &[
     "has_popcnt",
 ];
 
-/// How an engine is sized. Nothing here is visible to a guest.
+/// What guests are compiled for. Nothing of it is visible to a guest: the same run comes to the
+/// same result, fuel and memory on each. Only where the stack ends differs, as it does between
+/// processors, and that outcome is not attestable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Native code of this machine's processor.
+    #[default]
+    Processor,
+    /// Bytecode for Pulley, the interpreter inside wasmtime. It shares the front half of the
+    /// compiler with native code and nothing of the rest: no instruction selection for a
+    /// processor, no traps by signals, no machine code at all. So it is a second opinion on what
+    /// the compiler made of a guest, at a tenth of the speed or less.
+    Interpreter,
+}
+
+/// How an engine is sized and what it runs guests on. Nothing here is visible to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// How many guests may run at the same time, at least 1.
     pub slots: u32,
+    /// What guests are compiled for.
+    pub target: Target,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { slots: 4 }
+        Self {
+            slots: 4,
+            target: Target::default(),
+        }
     }
 }
 
@@ -117,18 +137,18 @@ pub fn engine(options: EngineOptions) -> wasmtime::Result<Engine> {
     Engine::new(&config(options)?)
 }
 
-/// Build an engine that only compiles, for [`engine`]s of any size: it has no pool, so that it
-/// works under a tight memory limit.
+/// Build an engine that only compiles, for [`engine`]s of any size with this target: it has no
+/// pool, so that it works under a tight memory limit.
 ///
 /// # Errors
 ///
 /// As [`engine`].
-pub fn compiler() -> wasmtime::Result<Engine> {
-    Engine::new(&rules()?)
+pub fn compiler(target: Target) -> wasmtime::Result<Engine> {
+    Engine::new(&rules(target)?)
 }
 
 fn config(options: EngineOptions) -> wasmtime::Result<Config> {
-    let mut c = rules()?;
+    let mut c = rules(options.target)?;
     let slots = options.slots.max(1);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -155,13 +175,13 @@ fn config(options: EngineOptions) -> wasmtime::Result<Config> {
 }
 
 /// Everything that decides what code is made and what it does.
-fn rules() -> wasmtime::Result<Config> {
+fn rules(target: Target) -> wasmtime::Result<Config> {
     let mut c = Config::new();
 
     // Determinism. Naming the target, although it is the host's own, is what stops wasmtime from
     // inferring CPU features, so that every machine of a triple compiles the same code.
-    c.target(&target_lexicon::HOST.to_string())?;
-    if cfg!(target_arch = "x86_64") {
+    c.target(&triple(target)?)?;
+    if target == Target::Processor && cfg!(target_arch = "x86_64") {
         for flag in X86_BASELINE {
             // SAFETY: these flags only allow instructions; wasmtime compares them with the host's
             // CPU when the engine is created and fails where one is missing.
@@ -201,6 +221,26 @@ fn rules() -> wasmtime::Result<Config> {
     Ok(c)
 }
 
+/// The triple that code is made for. The interpreter has one for each width and order of the
+/// host's words, whatever its processor.
+fn triple(target: Target) -> wasmtime::Result<String> {
+    use target_lexicon::{Endianness, HOST, PointerWidth};
+    if target == Target::Processor {
+        return Ok(HOST.to_string());
+    }
+    let unknown = |()| wasmtime::Error::msg("the interpreter does not know this kind of host");
+    let width = HOST.pointer_width().map_err(unknown)?;
+    let order = HOST.endianness().map_err(unknown)?;
+    let triple = match (width, order) {
+        (PointerWidth::U64, Endianness::Little) => "pulley64",
+        (PointerWidth::U64, Endianness::Big) => "pulley64be",
+        (PointerWidth::U32, Endianness::Little) => "pulley32",
+        (PointerWidth::U32, Endianness::Big) => "pulley32be",
+        (PointerWidth::U16, _) => return Err(unknown(())),
+    };
+    Ok(triple.to_owned())
+}
+
 /// Put the floating-point unit of this thread into the state that wasm assumes: round to nearest,
 /// subnormals kept, exceptions masked.
 ///
@@ -230,7 +270,10 @@ mod tests {
 
     #[test]
     fn the_engine_is_built_and_the_linked_wasmtime_is_the_named_one() {
-        engine(EngineOptions { slots: 1 }).expect("engine");
+        for target in [Target::Processor, Target::Interpreter] {
+            let engine = engine(EngineOptions { slots: 1, target }).expect("engine");
+            assert_eq!(engine.is_pulley(), target == Target::Interpreter);
+        }
         let lock = include_str!("../../../Cargo.lock");
         let linked = lock
             .split("[[package]]")

@@ -9,6 +9,7 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::Transcript;
 use adit_protocol::{Code, Hash};
+use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 
 use crate::error::{Exit, Failure};
@@ -44,6 +45,15 @@ pub enum Command {
         /// Also make computations again, on this machine's backend (level 3): all, or each N-th
         #[arg(long, value_name = "all|N", value_parser = every)]
         inference: Option<u64>,
+        /// Execute in wasmtime's interpreter, without native code: a second opinion, slower
+        ///
+        /// A replay as native code rests on the compiler that the miner used as well: a fault in
+        /// how it makes machine code would show in both, and go unseen. The interpreter executes
+        /// no machine code made from the guest, so a result that is the same in it does not rest
+        /// on that part. What is compared is the same: output, status, fuel, memory, transcript.
+        /// A guest that computes takes about ten to twenty times as long.
+        #[arg(long)]
+        interpreter: bool,
     },
     /// Compare two receipts field by field, and find the first inference call that differs
     Diff {
@@ -59,8 +69,16 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
     match command {
         Command::Show { receipt } => show::command(ui, state, receipt),
         Command::Verify { receipt } => check::verify(ui, state, receipt),
-        Command::Replay { receipt, inference } => {
-            check::replay(ui, state, receipt, inference.unwrap_or(0))
+        Command::Replay {
+            receipt,
+            inference,
+            interpreter,
+        } => {
+            let target = match interpreter {
+                true => Target::Interpreter,
+                false => Target::Processor,
+            };
+            check::replay(ui, state, receipt, inference.unwrap_or(0), target)
         }
         Command::Diff { a, b } => diff::command(ui, state, a, b),
     }

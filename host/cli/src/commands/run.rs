@@ -14,6 +14,7 @@ use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::admission::COMPONENT_BYTES_MAX;
 use adit_runtime::attest;
+use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::supervisor::{Ran, Task};
@@ -99,7 +100,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let input = store_input(ui, &blobs, args.input.as_deref())?;
     let models = models::store(ui, &blobs, &args.model)?;
 
-    let supervisor = state.supervisor(&blobs)?;
+    let supervisor = state.supervisor(&blobs, Target::Processor)?;
     let hello = supervisor.hello().context("the run could not begin")?;
     ui.detail(format!(
         "engine {}, worker: {}",

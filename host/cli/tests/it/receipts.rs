@@ -170,6 +170,48 @@ fn an_inference_is_replayed_without_the_model_and_checked_with_it() {
 }
 
 #[test]
+fn a_replay_in_the_interpreter_is_a_second_opinion_and_says_so() {
+    let home = Home::new();
+    home.infer();
+    let replay = |more: &[&str], code| {
+        let args = [&["--json", "receipt", "replay", "last"], more].concat();
+        home.adit(&args).exits(code).json()
+    };
+    let native = replay(&[], 0);
+    assert_eq!(native["executed_on"], "processor");
+    let second = replay(&["--interpreter", "--inference", "all"], 0);
+    assert_eq!(second["executed_on"], "interpreter");
+    let found = checks(&second);
+    for name in [
+        "2 status",
+        "2 output",
+        "2 fuel",
+        "2 peak memory",
+        "2 transcript",
+        "3 inference",
+    ] {
+        assert!(found.contains(&format!("{name}: passed")), "{found:?}");
+    }
+    let said = home
+        .adit(&["receipt", "replay", "last", "--interpreter"])
+        .exits(0);
+    assert!(
+        said.text()
+            .contains("the replay in the interpreter is identical"),
+        "{}",
+        said.text()
+    );
+    // What nothing executed, nothing is claimed for.
+    let verified = home
+        .adit(&["--json", "receipt", "verify", "last"])
+        .exits(0)
+        .json();
+    assert!(verified["executed_on"].is_null());
+    let help = home.adit(&["receipt", "replay", "--help"]).exits(0).text();
+    assert!(help.contains("second opinion"), "{help}");
+}
+
+#[test]
 fn a_changed_transcript_or_tensor_is_detected() {
     let home = Home::new();
     home.infer();

@@ -14,10 +14,11 @@ use super::limits;
 use super::messages::{
     BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
 };
-use super::process::WorkerOptions;
+use super::process::{WorkerOptions, target_name};
 use super::supervisor::Routes;
 use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
+use crate::engine::Target;
 use crate::store::blobs::BlobStore;
 use crate::store::code::{CODE_BYTES_MAX, CodeCache};
 
@@ -410,14 +411,18 @@ pub(super) enum CompileFailure {
     Start(String),
 }
 
-/// Compile a component in a child process.
+/// Compile a component for a target in a child process.
 pub(super) fn compile(
     program: &Path,
+    target: Target,
     wasm: Vec<u8>,
 ) -> Result<Result<Vec<u8>, Refusal>, CompileFailure> {
     let start = |e: String| CompileFailure::Start(e);
     let (here, there) = Channel::pair().map_err(|e| start(e.to_string()))?;
-    let args = [std::process::id().to_string()];
+    let args = [
+        std::process::id().to_string(),
+        target_name(target).to_owned(),
+    ];
     let mut process = command(program, "compile", &args, there.into_fd())
         .spawn()
         .map_err(|e| start(format!("{}: {e}", program.display())))?;

@@ -6,7 +6,7 @@
 use super::WorkerError;
 use super::limits::Limits;
 use super::messages::{FromWorker, PART_BYTES, ToWorker};
-use super::process::prepare;
+use super::process::{prepare, target_named};
 use super::sandbox::{SandboxKind, lock_down};
 use crate::admission::{self, COMPONENT_BYTES_MAX};
 use crate::engine::{SLOT_STACK_BYTES, compiler};
@@ -21,10 +21,11 @@ pub const COMPILE_SECONDS: u64 = 60;
 pub(super) const FRAME_BYTES: usize = (COMPONENT_BYTES_MAX as usize) + (1 << 20);
 
 pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
-    let [supervisor] = args else {
+    let [supervisor, target] = args else {
         return Err(WorkerError::Arguments);
     };
     let pid: i32 = supervisor.parse().map_err(|_| WorkerError::Arguments)?;
+    let target = target_named(target)?;
     let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let limits = Limits::compile(
         COMPILE_MEMORY_BYTES,
@@ -32,7 +33,7 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
         0,
     );
     let channel = prepare(&limits, Pid::from_raw(pid))?;
-    let compiler = compiler().map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
+    let compiler = compiler(target).map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
     lock_down(SandboxKind::Compile)?;
 
     let (mut sender, mut receiver) = channel.with_max_frame(FRAME_BYTES).split();

@@ -223,6 +223,9 @@ pub struct Hello {
     /// What holds it, for people.
     #[n(4)]
     pub sandbox: String,
+    /// Whether it runs guests in the interpreter, not as native code.
+    #[n(5)]
+    pub interpreter: bool,
 }
 
 /// How a run ended; its streams were sent before.

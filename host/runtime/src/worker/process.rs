@@ -15,7 +15,7 @@ use super::messages::{FromWorker, Hello, Job, Kind, ToWorker};
 use super::sandbox::{SandboxKind, lock_down};
 use super::slot::Worker;
 use super::{WorkerError, lock};
-use crate::engine::{EngineOptions, SLOT_STACK_BYTES};
+use crate::engine::{EngineOptions, SLOT_STACK_BYTES, Target};
 use crate::executor::{EPOCH_MS, Executor};
 use crate::live::{Device, environment_document};
 use crate::nn::backend::Backend as _;
@@ -40,6 +40,8 @@ pub struct WorkerOptions {
     pub model_cache_bytes: u64,
     /// Bytes of private memory that the process may hold.
     pub memory_bytes: u64,
+    /// What guests are compiled for and run on.
+    pub target: Target,
 }
 
 impl Default for WorkerOptions {
@@ -49,6 +51,7 @@ impl Default for WorkerOptions {
             inference_threads: 1,
             model_cache_bytes: 4 << 30,
             memory_bytes: 8 << 30,
+            target: Target::Processor,
         }
     }
 }
@@ -64,10 +67,12 @@ impl WorkerOptions {
         ]
         .iter()
         .map(u64::to_string)
+        .chain([target_name(self.target).to_owned()])
         .collect()
     }
 
     fn from_args(args: &[String]) -> Result<(Self, Option<Pid>), WorkerError> {
+        let (target, args) = args.split_last().ok_or(WorkerError::Arguments)?;
         let numbers: Result<Vec<u64>, _> = args.iter().map(|a| a.parse()).collect();
         let Ok(&[slots, threads, model_cache_bytes, memory_bytes, supervisor]) =
             numbers.as_deref().map_err(|_| WorkerError::Arguments)
@@ -79,10 +84,26 @@ impl WorkerOptions {
             inference_threads: u32::try_from(threads).map_err(|_| WorkerError::Arguments)?,
             model_cache_bytes,
             memory_bytes,
+            target: target_named(target)?,
         };
         let pid = i32::try_from(supervisor).map_err(|_| WorkerError::Arguments)?;
         Ok((options, Pid::from_raw(pid)))
     }
+}
+
+/// A target as an argument of a child.
+pub(super) fn target_name(target: Target) -> &'static str {
+    match target {
+        Target::Processor => "processor",
+        Target::Interpreter => "interpreter",
+    }
+}
+
+pub(super) fn target_named(name: &str) -> Result<Target, WorkerError> {
+    [Target::Processor, Target::Interpreter]
+        .into_iter()
+        .find(|target| target_name(*target) == name)
+        .ok_or(WorkerError::Arguments)
 }
 
 /// Hygiene and limits that come before the engine, and the channel to the supervisor on fd 0.
@@ -100,6 +121,7 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
     let channel = prepare(&Limits::worker(options.memory_bytes), supervisor)?;
     let engine_options = EngineOptions {
         slots: options.slots,
+        target: options.target,
     };
     let executor =
         Executor::new(engine_options).map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
@@ -127,6 +149,7 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
         environment: environment.to_cbor(),
         gpu: info.gpu,
         sandbox: format!("{report:?}"),
+        interpreter: executor.engine().is_pulley(),
     }))?;
     let worker = Arc::new(Worker {
         executor,

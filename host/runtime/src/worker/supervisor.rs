@@ -286,7 +286,7 @@ impl Supervisor {
             }
             Err(e) => return Err(e.into()),
         };
-        match super::child::compile(&self.options.program, wasm) {
+        match super::child::compile(&self.options.program, self.options.worker.target, wasm) {
             Ok(Ok(code)) => {
                 running.code.put(component, &code)?;
                 self.remember(component);

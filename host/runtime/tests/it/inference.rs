@@ -13,7 +13,7 @@ use adit_protocol::status::Status;
 use adit_protocol::tensor::{DType, TensorBlob};
 use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::admission::compile;
-use adit_runtime::engine::{EngineOptions, compiler};
+use adit_runtime::engine::{EngineOptions, Target, compiler};
 use adit_runtime::executor::{Executor, Run};
 use adit_runtime::live::{Device, Live, NoSink};
 use adit_runtime::nn::backend::{Backend, BackendError, BackendInfo, LoadedModel, ModelFiles};
@@ -34,7 +34,7 @@ const WORK: &[u8] = include_bytes!("../fixtures/work.onnx");
 const DOUBLE: &[u8] = include_bytes!("../fixtures/double.onnx");
 
 /// A run of the guest `infer` with the speech model under the name `silero`.
-fn speech(bench: &Bench, command: &str) -> (Task, Hash) {
+pub fn speech(bench: &Bench, command: &str) -> (Task, Hash) {
     let path = target().join("models/silero/model.onnx");
     let model = std::fs::read(&path).unwrap_or_else(|e| {
         panic!(
@@ -58,11 +58,11 @@ fn speech(bench: &Bench, command: &str) -> (Task, Hash) {
     (task, file)
 }
 
-fn transcript(ran: &Ran) -> Transcript {
+pub fn transcript(ran: &Ran) -> Transcript {
     Transcript::from_cbor(&ran.transcript).unwrap()
 }
 
-fn replaying(bench: &Bench, task: &Task, transcript: &[u8], every: u64) -> Task {
+pub fn replaying(bench: &Bench, task: &Task, transcript: &[u8], every: u64) -> Task {
     let transcript = bench.blobs.put(transcript).unwrap();
     Task {
         mode: Mode::Replay { transcript, every },
@@ -391,8 +391,16 @@ fn level_two_asks_no_backend() {
     let ran = bench.run(&task);
 
     // In this process, with a backend that panics within reach.
-    let executor = Executor::new(EngineOptions { slots: 1 }).unwrap();
-    let code = compile(&compiler().unwrap(), &guest("guest_infer.wasm")).unwrap();
+    let executor = Executor::new(EngineOptions {
+        slots: 1,
+        ..EngineOptions::default()
+    })
+    .unwrap();
+    let code = compile(
+        &compiler(Target::Processor).unwrap(),
+        &guest("guest_infer.wasm"),
+    )
+    .unwrap();
     // SAFETY: the code comes from the line before.
     let prepared = unsafe { executor.prepare(&code) }.unwrap();
     let blobs = bench.blobs.clone();

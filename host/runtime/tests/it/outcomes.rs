@@ -8,7 +8,7 @@ use adit_runtime::admission::Refusal;
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Task};
 
-use crate::support::{Bench, guest, text};
+use crate::support::{Bench, facts, guest, text};
 
 /// Run in two processes, and demand that everything a receipt holds is the same.
 fn twice(make: impl Fn(&Bench) -> Task) -> Ran {
@@ -29,17 +29,6 @@ fn twice(make: impl Fn(&Bench) -> Task) -> Ran {
     });
     assert_eq!(facts(&a), facts(&b));
     a
-}
-
-fn facts(ran: &Ran) -> (Status, Vec<u8>, u64, u64, u64, Vec<u8>) {
-    (
-        ran.status,
-        ran.output.clone(),
-        ran.fuel,
-        ran.nn_units,
-        ran.peak_memory,
-        ran.transcript.clone(),
-    )
 }
 
 #[test]

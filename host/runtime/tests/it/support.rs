@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use adit_protocol::Hash;
 use adit_protocol::exec::{ExecSpec, Limits, World};
+use adit_protocol::status::Status;
+use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::process::WorkerOptions;
@@ -41,10 +43,15 @@ impl Bench {
     }
 
     pub fn with(worker: WorkerOptions) -> Self {
+        Self::of(env!("CARGO_BIN_EXE_adit-worker").into(), worker)
+    }
+
+    /// One whose workers are another program.
+    pub fn of(program: PathBuf, worker: WorkerOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let blobs = BlobStore::open(dir.path().join("blobs")).unwrap();
         let options = SupervisorOptions {
-            program: env!("CARGO_BIN_EXE_adit-worker").into(),
+            program,
             worker,
             code: dir.path().join("code"),
             fresh_key: [3; 32],
@@ -55,6 +62,24 @@ impl Bench {
             blobs,
             supervisor,
         }
+    }
+
+    /// One that runs guests in the interpreter, over blobs and compiled code of `other`.
+    pub fn interpreter(other: &Bench) -> Self {
+        let worker = WorkerOptions {
+            target: Target::Interpreter,
+            ..WorkerOptions::default()
+        };
+        let mut bench = Self::with(worker);
+        bench.blobs = other.blobs.clone();
+        let options = SupervisorOptions {
+            program: env!("CARGO_BIN_EXE_adit-worker").into(),
+            worker,
+            code: other.dir.path().join("code"),
+            fresh_key: [3; 32],
+        };
+        bench.supervisor = Supervisor::new(options, bench.blobs.clone());
+        bench
     }
 
     /// Another supervisor with a worker of its own, over the blobs of `other`.
@@ -106,6 +131,18 @@ impl Bench {
             .run(task, &mut adit_runtime::state::NoEvents)
             .unwrap()
     }
+}
+
+/// Everything of a run that a receipt holds, or commits to.
+pub fn facts(ran: &Ran) -> (Status, Vec<u8>, u64, u64, u64, Vec<u8>) {
+    (
+        ran.status,
+        ran.output.clone(),
+        ran.fuel,
+        ran.nn_units,
+        ran.peak_memory,
+        ran.transcript.clone(),
+    )
 }
 
 /// The output as text.

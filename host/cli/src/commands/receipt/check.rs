@@ -2,6 +2,7 @@
 
 use adit_protocol::receipt::Receipt;
 use adit_runtime::audit::{self, Check, Fault, Verdict};
+use adit_runtime::engine::Target;
 use adit_runtime::state::Events;
 use anyhow::Context as _;
 use serde_json::json;
@@ -16,21 +17,41 @@ use crate::ui::{ProgressLine, Ui};
 pub fn verify(ui: &Ui, state: &State, named: &str) -> anyhow::Result<Exit> {
     let bytes = find(state, named)?;
     let (receipt, checks) = audit::record(&bytes);
-    report(ui, receipt.as_ref(), &checks, &[], 0)
+    report(ui, receipt.as_ref(), &checks, &[], &Asked::default())
 }
 
-/// `adit receipt replay FILE|ID`: levels 1 and 2, and 3 for each `every`-th computation.
-pub fn replay(ui: &Ui, state: &State, named: &str, every: u64) -> anyhow::Result<Exit> {
+/// What was asked for beyond the record, and who executed it.
+#[derive(Default)]
+struct Asked {
+    /// Which computations to make again; 0 for none.
+    every: u64,
+    /// What the worker says that it executes guests on; none if there was no worker.
+    executed_on: Option<&'static str>,
+}
+
+/// `adit receipt replay FILE|ID`: levels 1 and 2, and 3 for each `every`-th computation, with the
+/// guest executed on `target`.
+pub fn replay(
+    ui: &Ui,
+    state: &State,
+    named: &str,
+    every: u64,
+    target: Target,
+) -> anyhow::Result<Exit> {
     let bytes = find(state, named)?;
     let (receipt, mut checks) = audit::record(&bytes);
     let Some(receipt) = receipt.filter(|_| !checks.iter().any(is_failed)) else {
         // What a receipt with a wrong signature claims is nobody's claim: running it would prove
         // nothing about anyone.
         let skipped = "execution and inference: the record does not hold";
-        return report(ui, None, &checks, &[skipped], every);
+        let asked = Asked {
+            every,
+            executed_on: None,
+        };
+        return report(ui, None, &checks, &[skipped], &asked);
     };
     let subject = Subject::of(state, named, receipt)?;
-    let supervisor = state.supervisor(&subject.blobs)?;
+    let supervisor = state.supervisor(&subject.blobs, target)?;
     let mut progress = Progress(ProgressLine::new(ui.shows_progress()));
     let found = audit::replay(
         &subject.receipt,
@@ -41,8 +62,15 @@ pub fn replay(ui: &Ui, state: &State, named: &str, every: u64) -> anyhow::Result
         &mut progress,
     );
     progress.0.clear();
-    checks.extend(found.context("the replay could not be made")?);
-    report(ui, Some(&subject.receipt), &checks, &[], every)
+    let found = found.context("the replay could not be made")?;
+    let executed_on = match found.interpreter {
+        None => None,
+        Some(true) => Some("interpreter"),
+        Some(false) => Some("processor"),
+    };
+    checks.extend(found.checks);
+    let asked = Asked { every, executed_on };
+    report(ui, Some(&subject.receipt), &checks, &[], &asked)
 }
 
 /// Prints the checks, and gives the exit code of the worst.
@@ -51,16 +79,17 @@ fn report(
     receipt: Option<&Receipt>,
     checks: &[Check],
     skipped: &[&str],
-    every: u64,
+    asked: &Asked,
 ) -> anyhow::Result<Exit> {
-    let exit = worst(checks, every);
-    let summary = summary(checks, exit);
+    let exit = worst(checks, asked.every);
+    let summary = summary(checks, exit, asked);
     if ui.json {
         let lines: Vec<_> = checks.iter().map(as_json).collect();
         ui.object(&json!({
             "receipt": receipt.map(Receipt::id),
             "checks": lines,
             "skipped": skipped,
+            "executed_on": asked.executed_on,
             "summary": summary,
             "exit": exit.code(),
         }))?;
@@ -130,15 +159,18 @@ fn worst(checks: &[Check], every: u64) -> Exit {
     Exit::Ok
 }
 
-fn summary(checks: &[Check], exit: Exit) -> String {
+fn summary(checks: &[Check], exit: Exit, asked: &Asked) -> String {
     let count = |wanted: &str| checks.iter().filter(|c| words(c).0 == wanted).count();
     let verdict = match exit {
         Exit::Signature => "NOT VALID: the record does not hold",
         Exit::Diverged => "WRONG: the replay came to another result than the receipt",
         Exit::Unchecked => "NOT CHECKED: what was asked for could not be replayed",
-        _ if checks.iter().any(|c| c.level == 2) => {
-            "the record holds, and the replay is identical to it"
-        }
+        _ if checks.iter().any(|c| c.level == 2) => match asked.executed_on {
+            Some("interpreter") => {
+                "the record holds, and the replay in the interpreter is identical to it"
+            }
+            _ => "the record holds, and the replay is identical to it",
+        },
         _ => "the record holds; `adit receipt replay` also checks what it says",
     };
     format!(
