@@ -1,5 +1,6 @@
 //! Child processes of a supervisor: starting them, talking to them, ending them.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,14 +9,16 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use adit_protocol::Hash;
+
 use super::channel::{Channel, Receiver, Sender};
 use super::compile::COMPILE_SECONDS;
+use super::grant::{self, Grant, NotGranted};
 use super::limits;
 use super::messages::{
     BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
 };
 use super::process::{WorkerOptions, target_name};
-use super::supervisor::Routes;
 use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
 use crate::engine::Target;
@@ -63,9 +66,16 @@ struct Shared {
     sender: Mutex<Sender>,
 }
 
+/// A job that the worker has.
+struct Route {
+    events: mpsc::SyncSender<Event>,
+    grant: Arc<Grant>,
+}
+
 #[derive(Default)]
 struct State {
-    routes: Routes,
+    /// Jobs by number.
+    routes: HashMap<u64, Route>,
     dead: bool,
     /// Why this side ended the process, if it did.
     ended: Option<String>,
@@ -138,9 +148,14 @@ impl Child {
         !state.dead && state.ended.is_none()
     }
 
-    /// Hand a job over. Its events come out of the receiver.
-    pub fn submit(&self, job: Job) -> Result<mpsc::Receiver<Event>, String> {
-        let (route, events) = mpsc::sync_channel(EVENTS_WAITING);
+    /// Hand a job over, which may ask for what `grant` says until it ends. Its events come out of
+    /// the receiver.
+    pub fn submit(&self, job: Job, grant: Arc<Grant>) -> Result<mpsc::Receiver<Event>, String> {
+        let (sender, events) = mpsc::sync_channel(EVENTS_WAITING);
+        let route = Route {
+            events: sender,
+            grant,
+        };
         let number = job.job;
         {
             let mut state = lock(&self.shared.state);
@@ -185,6 +200,13 @@ impl Shared {
         lock(&self.sender)
             .send(&payload, &fds)
             .map_err(|e| e.to_string())
+    }
+
+    /// Whether any job of this worker may have what it asks for.
+    fn check_grants(&self, kind: Kind, hash: &Hash) -> Result<(), NotGranted> {
+        let state = lock(&self.state);
+        let grants = state.routes.values().map(|route| &*route.grant);
+        grant::check(grants, kind, hash)
     }
 
     fn end(&self, why: &str, culprit: Option<u64>) {
@@ -251,6 +273,10 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
                 kind,
                 hash,
             } => {
+                if let Err(refused) = shared.check_grants(kind, &hash) {
+                    shared.end(&refused.to_string(), None);
+                    return;
+                }
                 let (blob, fd) = match kind {
                     Kind::Blob => blob_reply(blobs, &hash),
                     Kind::Code => code_reply(code, &hash),
@@ -285,21 +311,24 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
             FromWorker::Done(done) => {
                 let route = lock(&shared.state).routes.remove(&done.job);
                 if let Some(route) = route {
-                    let _ = route.send(Event::Done(Box::new(done)));
+                    let _ = route.events.send(Event::Done(Box::new(done)));
                 }
                 continue;
             }
             FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => return,
         };
         // Sending may wait for the receiver, who may want the lock.
-        let route = lock(&shared.state).routes.get(&job).cloned();
+        let route = lock(&shared.state)
+            .routes
+            .get(&job)
+            .map(|route| route.events.clone());
         if let Some(route) = route {
             let _ = route.send(event);
         }
     }
 }
 
-fn blob_reply(blobs: &BlobStore, hash: &adit_protocol::Hash) -> (BlobReply, Option<OwnedFd>) {
+fn blob_reply(blobs: &BlobStore, hash: &Hash) -> (BlobReply, Option<OwnedFd>) {
     match blobs.open_blob(hash) {
         Ok((_, len)) if len <= INLINE_BYTES => match blobs.get(hash, INLINE_BYTES) {
             Ok(bytes) => (BlobReply::Inline(bytes), None),
@@ -310,7 +339,7 @@ fn blob_reply(blobs: &BlobStore, hash: &adit_protocol::Hash) -> (BlobReply, Opti
     }
 }
 
-fn code_reply(code: &CodeCache, component: &adit_protocol::Hash) -> (BlobReply, Option<OwnedFd>) {
+fn code_reply(code: &CodeCache, component: &Hash) -> (BlobReply, Option<OwnedFd>) {
     let missing = |why: String| (BlobReply::Missing(why), None);
     match code.get(component) {
         Ok(Some(bytes)) if bytes.len() as u64 <= INLINE_BYTES => (BlobReply::Inline(bytes), None),
@@ -359,7 +388,7 @@ fn bury(shared: &Shared, status: &str) {
     drop(state);
     let alone = routes.len() == 1;
     for (job, route) in routes {
-        let _ = route.send(Event::Died {
+        let _ = route.events.send(Event::Died {
             why: why.clone(),
             guilty: culprit.map_or(alone, |culprit| culprit == job),
         });

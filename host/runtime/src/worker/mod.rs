@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`messages`], [`channel`] | what is said, and how frames and descriptors travel |
 //! | [`supervisor`], `child`, `follower` | starts, watches, ends and replaces workers; hands out jobs and blobs; collects what a run leaves |
+//! | `grant` | which blobs a worker may have |
 //! | [`process`], `slot`, `link` | the worker: its threads, one job, its end of the channel |
 //! | [`compile`] | the compile child |
 //! | [`sandbox`], [`limits`] | Landlock, seccomp and rlimits of a child |
@@ -20,6 +21,7 @@ pub mod channel;
 mod child;
 pub mod compile;
 mod follower;
+mod grant;
 pub mod limits;
 mod link;
 pub mod messages;

@@ -5,7 +5,7 @@
 //! bound. Runs that happened to share the process are started again in the next one; they are
 //! deterministic, so nobody can tell.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -19,6 +19,7 @@ use adit_protocol::transcript::Transcript;
 
 use super::child::{Child, Event};
 use super::follower::Follower;
+use super::grant::Grant;
 use super::lock;
 use super::messages::{Hello, INLINE_BYTES, Job, Mode, NamedBytes};
 use super::process::WorkerOptions;
@@ -205,11 +206,12 @@ impl Supervisor {
         if let Some(refused) = self.ensure_code(&running, &task.spec.component)? {
             return Ok(refused);
         }
+        let grant = Arc::new(Grant::of(task, &self.blobs));
         let mut follower = Follower::new(&self.blobs, task, events);
         let mut running = running;
         for attempt in 0.. {
             let last = attempt == 1;
-            match self.attempt(&running, task, &mut follower)? {
+            match self.attempt(&running, task, &grant, &mut follower)? {
                 Attempt::Ended(ran) => return Ok(*ran),
                 Attempt::WorkerDied { why, guilty } if guilty || last => {
                     return Ok(Ran::without_guest(Status::HostFault, why));
@@ -312,6 +314,7 @@ impl Supervisor {
         &self,
         running: &Running,
         task: &Task,
+        grant: &Arc<Grant>,
         follower: &mut Follower<'_>,
     ) -> Result<Attempt, SupervisorError> {
         let number = self.jobs.fetch_add(1, Ordering::Relaxed);
@@ -333,7 +336,7 @@ impl Supervisor {
         let child = &running.child;
         let started = Instant::now();
         let mut deadline = started + task.deadline + DEADLINE_GRACE;
-        let events = match child.submit(job) {
+        let events = match child.submit(job, grant.clone()) {
             Ok(events) => events,
             Err(why) => return Ok(Attempt::WorkerDied { why, guilty: false }),
         };
@@ -417,6 +420,3 @@ enum Attempt {
     Ended(Box<Ran>),
     WorkerDied { why: String, guilty: bool },
 }
-
-/// Jobs by number, as the child's reader thread routes to them.
-pub(super) type Routes = HashMap<u64, mpsc::SyncSender<Event>>;

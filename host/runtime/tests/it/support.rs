@@ -43,13 +43,23 @@ impl Bench {
     }
 
     pub fn with(worker: WorkerOptions) -> Self {
-        Self::of(env!("CARGO_BIN_EXE_adit-worker").into(), worker)
-    }
-
-    /// One whose workers are another program.
-    pub fn of(program: PathBuf, worker: WorkerOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let blobs = BlobStore::open(dir.path().join("blobs")).unwrap();
+        let program = env!("CARGO_BIN_EXE_adit-worker").into();
+        Self::made(dir, program, &blobs, worker)
+    }
+
+    /// One whose worker is another program, over blobs of another.
+    pub fn of(program: PathBuf, blobs: &BlobStore, worker: WorkerOptions) -> Self {
+        Self::made(tempfile::tempdir().unwrap(), program, blobs, worker)
+    }
+
+    fn made(
+        dir: tempfile::TempDir,
+        program: PathBuf,
+        blobs: &BlobStore,
+        worker: WorkerOptions,
+    ) -> Self {
         let options = SupervisorOptions {
             program,
             worker,
@@ -59,7 +69,7 @@ impl Bench {
         let supervisor = Supervisor::new(options, blobs.clone());
         Self {
             dir,
-            blobs,
+            blobs: blobs.clone(),
             supervisor,
         }
     }
