@@ -88,6 +88,7 @@ pub fn engine_document() -> EngineDocument {
         ("hostcall", "one call moves at most max(output, emit, tensor held, model bytes) of the spec's limits, clamped to the bounds above, else limit-exceeded".into()),
         ("fuel", "a trap costs the whole limit; a host call is charged before its effect, except for the bytes it returns".into()),
         ("nn", "names, order, types and dimensions from the manifest; [1] stands for rank 0; error.data is the code's name; what the manifest refuses is invalid-argument at compute; a failing backend is a host fault".into()),
+        ("nn inputs", "an input is found by its name, else by its position in the manifest as a decimal number from 0 without sign or leading zeros; one input under two names is invalid-argument; the transcript has the manifest's name".into()),
         ("nn load", "ONNX in one part for the CPU; the manifest is derived from the file; other encodings are invalid-encoding, other targets unsupported-operation".into()),
     ];
     EngineDocument {
@@ -112,7 +113,7 @@ mod tests {
     /// The engine id is part of what others compare with. When this fails, a guest-visible rule
     /// has changed: make sure that it was meant, then pin the new id here.
     const ENGINE_ID: &str =
-        "blake3:49f9207229e57e5d7f67a9b4fcd8d877feea0f99e140859057f02f1b91587c62";
+        "blake3:61eed470a949038f0a8343910538083439e0f568906fff88e230975cd6c06e1b";
 
     #[test]
     fn the_engine_id_changes_only_on_purpose() {

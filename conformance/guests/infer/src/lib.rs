@@ -48,6 +48,7 @@ impl Guest for Infer {
                 let x = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0.0);
                 own_model(rest.get(1..).unwrap_or_default(), [x(1), x(2)])
             }
+            "floats" => between_inferences(rest.get(1..).unwrap_or_default(), number(1)),
             "errors" => Ok(errors().into_bytes()),
             "emit-and-fail" => {
                 emit(b"first ");
@@ -118,6 +119,31 @@ fn own_model(bytes: &[u8], x: [f32; 2]) -> Result<Vec<u8>, TaskError> {
     let x = Tensor::new(&[2], TensorType::Fp32, &floats(x));
     let outputs = context.compute(vec![("x".to_owned(), x)]).map_err(failed)?;
     Ok(outputs[0].1.data())
+}
+
+/// Load the model `bytes`, which doubles `x` f32[n], and use it between steps of arithmetic whose
+/// bits show the state of the floating-point unit: subnormal results, and ones that are rounded.
+fn between_inferences(bytes: &[u8], steps: usize) -> Result<Vec<u8>, TaskError> {
+    let graph =
+        load(&[bytes.to_vec()], GraphEncoding::Onnx, ExecutionTarget::Cpu).map_err(failed)?;
+    let context = graph.init_execution_context().map_err(failed)?;
+    let mut out = Vec::new();
+    for step in 0..steps {
+        let by = std::hint::black_box(step as f32 + 3.0);
+        let small = std::hint::black_box(f32::MIN_POSITIVE) / by;
+        let smaller = std::hint::black_box(f64::MIN_POSITIVE) / f64::from(by);
+        // What is read is subnormal already.
+        let larger = std::hint::black_box(smaller) * f64::from(1u32 << 30);
+        let (third, minus) = (1.0 / f64::from(by), -1.0 / f64::from(by));
+        out.extend_from_slice(&small.to_le_bytes());
+        for value in [smaller, larger, third, minus, third.sqrt()] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        let x = Tensor::new(&[2], TensorType::Fp32, &floats([by, -by]));
+        let outputs = context.compute(vec![("x".to_owned(), x)]).map_err(failed)?;
+        out.extend_from_slice(&outputs[0].1.data());
+    }
+    Ok(out)
 }
 
 /// Every mistake that a guest can make with a good model, and what it is told.
@@ -230,6 +256,20 @@ fn errors() -> String {
     compute(
         "good",
         vec![("input", input()), ("state", state()), ("sr", sr())],
+    );
+    // Positions stand for names, and may be mixed with them.
+    let mut three = |what: &str, names: [&'static str; 3]| {
+        let tensors = [input(), state(), sr()];
+        compute(what, names.into_iter().zip(tensors).collect());
+    };
+    three("positions", ["0", "1", "2"]);
+    three("mixed", ["input", "1", "sr"]);
+    three("leading zero", ["0", "01", "2"]);
+    three("sign", ["0", "+1", "2"]);
+    three("too far", ["0", "1", "3"]);
+    compute(
+        "position and name",
+        vec![("0", input()), ("input", input()), ("2", sr())],
     );
     told
 }

@@ -15,6 +15,7 @@ use adit_protocol::manifest::ModelManifest;
 
 use super::backend::{Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained};
 use super::tensor::Tensor;
+use crate::engine::reset_float_environment;
 
 /// Jobs that may wait; callers beyond that wait for room. Each caller has at most one job.
 const QUEUE: usize = 256;
@@ -200,6 +201,9 @@ impl Shared {
     /// Runs jobs until the pool is closed.
     fn serve(&self) {
         while let Some(job) = self.next() {
+            // A library may have changed the state on this thread for good, and what a model
+            // computes must not depend on which one was here before.
+            reset_float_environment();
             job();
         }
     }

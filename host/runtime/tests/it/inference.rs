@@ -221,8 +221,23 @@ type: 0 invalid-argument
 rank: 0 invalid-argument
 huge: 0 invalid-argument
 good: ok
+positions: ok
+mixed: ok
+leading zero: 0 invalid-argument
+sign: 0 invalid-argument
+too far: 0 invalid-argument
+position and name: 0 invalid-argument
 ";
     assert_eq!(text(&ran), expected);
+    // Whatever a guest calls its inputs, the record has the manifest's names.
+    let calls = transcript(&ran).calls;
+    let computed: Vec<_> = calls.iter().filter(|c| !c.outputs.is_empty()).collect();
+    assert_eq!(computed.len(), 3);
+    for call in &computed {
+        let names: Vec<_> = call.inputs.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["input", "state", "sr"]);
+        assert_eq!(call.inputs, computed[0].inputs);
+    }
     let again = bench.run(&replaying(&bench, &task, &ran.transcript, 0));
     assert_eq!(text(&again), expected);
     assert_eq!(again.transcript, ran.transcript);

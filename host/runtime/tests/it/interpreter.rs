@@ -116,7 +116,7 @@ fn tasks_and_inference_are_the_same_in_the_interpreter() {
     assert_eq!(ran.status, Status::Ok, "{:?}", ran.detail);
     assert_eq!(transcript(&ran).calls.len(), 10);
     let errors = both(&pair, &speech(&pair.0, "errors").0);
-    assert!(text(&errors).ends_with("good: ok\n"), "{}", text(&errors));
+    assert!(text(&errors).contains("good: ok\n"), "{}", text(&errors));
 
     // Level 3, then level 2 without the model.
     let level3 = replaying(&pair.1, &task, &ran.transcript, 1);

@@ -1,5 +1,6 @@
 //! Integration tests of the runtime, in one program: linking wasmtime once is long enough.
 
+mod floats;
 mod hostile_worker;
 mod inference;
 mod interpreter;

@@ -245,6 +245,7 @@ fn check(
 ) -> Option<Vec<(String, Tensor)>> {
     let mut inputs = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
+        let name = resolve(manifest, &name)?.to_owned();
         inputs.push((name, tensor.whole()?));
     }
     let shapes: Vec<(&str, DType, &[u32], usize)> = inputs
@@ -256,4 +257,52 @@ fn check(
     // The order in which a guest lists its inputs means nothing to the model.
     inputs.sort_by_key(|(name, _)| manifest.inputs.iter().position(|spec| spec.name == *name));
     Some(inputs)
+}
+
+/// The name of the input that a guest means: an input of that name, else, for a decimal number
+/// without sign or leading zeros, the input at that position of the manifest.
+///
+/// Positions are for programs written for the older `wasi_ephemeral_nn`, which knows inputs by
+/// number only. Two names for one input are found as an input that was given twice.
+fn resolve<'m>(manifest: &'m ModelManifest, given: &str) -> Option<&'m str> {
+    let named = manifest.inputs.iter().find(|spec| spec.name == given);
+    let spec = named.or_else(|| {
+        let position: usize = given.parse().ok()?;
+        let canonical = position.to_string() == given;
+        manifest.inputs.get(position).filter(|_| canonical)
+    })?;
+    Some(&spec.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_found_by_name_and_then_by_position() {
+        let file = include_bytes!("../../../tests/fixtures/double.onnx");
+        let limits = onnx::OnnxLimits::default();
+        let mut manifest = onnx::manifest_from_onnx(file, "model.onnx", &limits).unwrap();
+        let x = manifest.inputs[0].clone();
+        manifest.inputs = ["x", "y", "0"]
+            .map(|name| adit_protocol::manifest::TensorSpec {
+                name: name.to_owned(),
+                ..x.clone()
+            })
+            .into();
+        let found = |given: &str| resolve(&manifest, given);
+        assert_eq!(found("y"), Some("y"));
+        assert_eq!(found("1"), Some("y"));
+        assert_eq!(found("2"), Some("0"));
+        // A name that is there is that input, whatever its position.
+        assert_eq!(found("0"), Some("0"));
+        let none = [
+            "", "z", "3", "01", "00", "+1", "-0", " 1", "1 ", "1.0", "\u{661}",
+        ];
+        for given in none {
+            assert_eq!(found(given), None, "{given:?}");
+        }
+        let huge = "99999999999999999999999";
+        assert_eq!(found(huge), None);
+    }
 }
