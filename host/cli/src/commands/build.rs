@@ -16,6 +16,8 @@ use crate::ui::Ui;
 
 mod adapt;
 mod cargo;
+mod graph;
+mod wasi_nn;
 
 pub use cargo::last_build;
 

@@ -5,14 +5,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use adit_protocol::codes::Code;
+use adit_runtime::admission::COMPONENT_BYTES_MAX;
 use anyhow::Context as _;
 use serde::Deserialize;
 
+use super::adapt::adapt;
+use super::graph::{self, Resolve};
 use crate::error::Failure;
+use crate::input::read_file;
+use crate::state::write_file;
 use crate::ui::Ui;
 
 /// The target that tasks are compiled to.
 const TARGET: &str = "wasm32-wasip2";
+
+/// The crate with bindings to the wasi-nn of WASI preview 1; all versions are for that one. A
+/// program that is taken for a user of it, and is none, is built just as well.
+const LEGACY_BINDINGS: &str = "wasi-nn";
 
 /// The component that the project in `folder` was built into last.
 ///
@@ -26,7 +35,7 @@ pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
             .hint("give a .wasm file, or make a project with `adit new NAME`")
             .into_err();
     }
-    let metadata = metadata(folder)?;
+    let metadata = metadata(folder, &["--no-deps"], Stdio::piped())?;
     let own = folder.join("Cargo.toml").canonicalize()?;
     let package = metadata
         .packages
@@ -57,10 +66,14 @@ pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
 struct Metadata {
     packages: Vec<Package>,
     target_directory: PathBuf,
+    /// Absent where dependencies were not asked for.
+    resolve: Option<Resolve>,
 }
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
+    name: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
 }
@@ -80,6 +93,15 @@ impl Target {
             Some(format!("{}.wasm", self.name.replace('-', "_")))
         } else {
             kind("bin").then(|| format!("{}.wasm", self.name))
+        }
+    }
+
+    /// The options of `cargo rustc` that choose it, if cargo makes a file of it.
+    fn choice(&self) -> Option<Vec<&str>> {
+        self.file_name()?;
+        match self.kind.iter().any(|kind| kind == "bin") {
+            true => Some(vec!["--bin", &self.name]),
+            false => Some(vec!["--lib"]),
         }
     }
 }
@@ -106,13 +128,32 @@ pub fn build(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
     }
     add_target(ui, folder)?;
     let own = manifest.canonicalize()?;
+    let target = legacy_target(ui, folder, &own)?;
+    let mut args = match target {
+        None => vec!["build"],
+        Some(_) => vec!["rustc"],
+    };
+    args.extend(["--release", "--target", TARGET]);
+    // Cargo takes options for the linker for one target of a package only.
+    args.extend(target.iter().filter_map(Target::choice).flatten());
+    let linker: &[&str] = match target {
+        None => &[],
+        // The toolchain's linker makes components, and knows no adapter but its own: it is left
+        // to link the core module. The option is the same everywhere, unlike the path of an
+        // adapter, which cargo would hash into the program's symbols.
+        Some(_) => &["--", "-C", "link-arg=--skip-wit-component"],
+    };
+    ui.note(format!(
+        "$ cargo {}",
+        [&args[..], linker].concat().join(" ")
+    ));
     let mut cargo = cargo(folder);
-    cargo.args(["build", "--release", "--target", TARGET]);
+    cargo.args(args);
     cargo.arg("--message-format=json-render-diagnostics");
     if ui.quiet {
         cargo.arg("--quiet");
     }
-    ui.note(format!("$ cargo build --release --target {TARGET}"));
+    cargo.args(linker);
     let mut child = cargo
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -140,15 +181,57 @@ pub fn build(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
             .into_err();
     }
     match built.len() {
-        1 => built.pop().context("one is there"),
+        1 => {
+            let built = built.pop().context("one is there")?;
+            if target.is_some() {
+                let module = read_file(&built, COMPONENT_BYTES_MAX, "the module")?;
+                write_file(&built, &adapt(&built, module)?, 0o644)?;
+            }
+            Ok(built)
+        }
         0 => Failure::new(Code::MissingExport, "the project made no component")
             .why("it has neither a program nor a library of the type cdylib")
             .hint("add to its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]")
             .into_err(),
-        count => Failure::argument("the project made more than one component")
-            .why(format!("it has {count} programs and cdylibs"))
-            .hint("keep one task in a package")
-            .into_err(),
+        count => too_many(count).into_err(),
+    }
+}
+
+fn too_many(count: usize) -> Failure {
+    Failure::argument("the project made more than one component")
+        .why(format!("it has {count} programs and cdylibs"))
+        .hint("keep one task in a package")
+}
+
+/// What cargo makes a file of in the package with this manifest, if that package is linked with
+/// bindings to the wasi-nn of WASI preview 1.
+fn legacy_target(ui: &Ui, folder: &Path, manifest: &Path) -> anyhow::Result<Option<Target>> {
+    let mut args = vec!["--filter-platform", TARGET];
+    if ui.quiet {
+        args.push("--quiet");
+    }
+    // This may be what downloads the dependencies, which is not to happen unseen.
+    let mut metadata = metadata(folder, &args, Stdio::inherit())?;
+    let named = |id: &str, name: &str| {
+        let mut packages = metadata.packages.iter();
+        packages.any(|package| package.id == id && package.name == name)
+    };
+    let own = metadata
+        .packages
+        .iter()
+        .position(|package| package.manifest_path == manifest);
+    let (Some(own), Some(resolve)) = (own, &metadata.resolve) else {
+        return Ok(None);
+    };
+    let linked = graph::linked(resolve, &metadata.packages[own].id);
+    if !linked.iter().any(|id| named(id, LEGACY_BINDINGS)) {
+        return Ok(None);
+    }
+    let mut targets = metadata.packages.swap_remove(own).targets;
+    targets.retain(|target| target.file_name().is_some());
+    match targets.len() {
+        0 | 1 => Ok(targets.pop()),
+        count => Err(too_many(count).into()),
     }
 }
 
@@ -181,16 +264,21 @@ fn add_target(ui: &Ui, folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn metadata(folder: &Path) -> anyhow::Result<Metadata> {
+fn metadata(folder: &Path, args: &[&str], stderr: Stdio) -> anyhow::Result<Metadata> {
     let output = cargo(folder)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .args(["metadata", "--format-version", "1"])
+        .args(args)
         .stdin(Stdio::null())
+        .stderr(stderr)
         .output()
         .map_err(no_cargo)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Failure::argument("the project cannot be read")
-            .why(said)
+            .why(match said.is_empty() {
+                true => format!("cargo ended with {}; its messages are above", output.status),
+                false => said,
+            })
             .hint("fix its Cargo.toml")
             .into_err();
     }
