@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
@@ -19,6 +19,8 @@ const BROWSER_TARGET: &str = "wasm32-unknown-unknown";
 const GUESTS: &[&str] = &["examples", "conformance/guests"];
 /// The guests that the demo needs.
 const DEMO_GUESTS: &[&str] = &["word-count", "file-type"];
+/// The guests that cargo alone cannot link: they use an interface that `adit build` adapts.
+const ADAPTED_GUESTS: &[&str] = &["speech-meter"];
 
 /// `cargo xtask setup [--demo]`.
 pub fn command(demo: bool) -> Result<()> {
@@ -43,6 +45,9 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
     let skipped = step("models", || fetch_models(project, demo))?;
     step("guests", || build_guests(project, demo, &skipped))?;
     step("adit", || build_adit(project))?;
+    if !demo {
+        step("adapted guests", || build_adapted_guests(project))?;
+    }
     Ok(skipped)
 }
 
@@ -58,12 +63,25 @@ fn build_guests(project: &Project, demo: bool, skipped: &BTreeSet<&str>) -> Resu
         let mut guests = GUESTS.iter().map(|folder| project.root.join(folder));
         let wanted = guests.any(|folder| manifest_path.starts_with(folder))
             && (!demo || DEMO_GUESTS.contains(&name.as_str()))
-            && !skipped.contains(name.as_str());
+            && !skipped.contains(name.as_str())
+            && !ADAPTED_GUESTS.contains(&name.as_str());
         if wanted {
             let mut build = project.cargo();
             build.args(["build", "--release", "--target", GUEST_TARGET, "-p", name]);
             project::run(&mut build)?;
         }
+    }
+    Ok(())
+}
+
+/// As their users do it, with the `adit` that was built just now.
+fn build_adapted_guests(project: &Project) -> Result<()> {
+    let packages = project.packages.iter();
+    for package in packages.filter(|package| ADAPTED_GUESTS.contains(&package.name.as_str())) {
+        let mut build = Command::new(project.adit());
+        build.arg("build").args(package.manifest_path.parent());
+        build.stdin(Stdio::null()).current_dir(&project.root);
+        project::run(&mut build)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod faults;
 mod keys;
+mod legacy;
 mod project;
 mod receipts;
 mod run;
