@@ -113,13 +113,16 @@ fn rewrite(document: &mut DocumentMut, name: &str, outcome: &Outcome) -> bool {
 
 /// The output in the form that it has: what was written as text stays text if it can.
 fn output(expect: &dyn TableLike, outcome: &Outcome) -> Value {
-    let as_hash = expect
-        .get("output")
-        .and_then(Item::as_table_like)
-        .is_some_and(|output| output.contains_key("blake3"));
+    let old = expect.get("output").and_then(Item::as_table_like);
+    let as_hash = old.is_some_and(|output| output.contains_key("blake3"));
+    let varies = old.and_then(|output| output.get("varies")?.as_str());
     let mut table = toml_edit::InlineTable::new();
-    match &outcome.output.text {
-        Some(text) if !as_hash => {
+    match (&outcome.output.text, varies) {
+        (_, Some(varies)) => {
+            table.insert("bytes", number(outcome.output.bytes));
+            table.insert("varies", varies.into());
+        }
+        (Some(text), _) if !as_hash => {
             table.insert("text", text.as_str().into());
         }
         _ => {
@@ -209,13 +212,21 @@ output = { text = "old" }
     #[test]
     fn a_hash_stays_a_hash() {
         let outcome: Outcome = serde_json::from_str(OUTCOME).unwrap();
-        let before = BEFORE.replace(
-            "{ text = \"old\" }",
-            "{ blake3 = \"00\", bytes = 1 }",
-        );
+        let before = BEFORE.replace("{ text = \"old\" }", "{ blake3 = \"00\", bytes = 1 }");
         let mut document: DocumentMut = before.parse().unwrap();
         assert!(rewrite(&mut document, "one", &outcome));
         let text = document.to_string();
-        assert!(text.contains("output = { blake3 = \"ab\", bytes = 3 }"), "{text}");
+        assert!(
+            text.contains("output = { blake3 = \"ab\", bytes = 3 }"),
+            "{text}"
+        );
+        let varying = BEFORE.replace("text = \"old\"", "bytes = 1, varies = \"x\"");
+        let mut document: DocumentMut = varying.parse().unwrap();
+        assert!(rewrite(&mut document, "one", &outcome));
+        let text = document.to_string();
+        assert!(
+            text.contains("output = { bytes = 3, varies = \"x\" }"),
+            "{text}"
+        );
     }
 }

@@ -131,21 +131,35 @@ pub enum Output {
         /// Its length in bytes.
         bytes: u64,
     },
+    /// This many bytes, which are the same on one machine only.
+    Varies {
+        /// Length in bytes.
+        bytes: u64,
+        /// Why another machine may give others, as with a model's floating-point numbers.
+        varies: String,
+    },
 }
 
 impl Output {
-    /// Hash as `blake3:<hex>`, and length in bytes.
-    pub fn hash(&self) -> (String, u64) {
+    /// Hash as `blake3:<hex>` where it is fixed, and length in bytes.
+    pub fn hash(&self) -> (Option<String>, u64) {
         match self {
-            Output::Text { text } => (
-                format!("blake3:{}", blake3::hash(text.as_bytes())),
-                text.len() as u64,
-            ),
+            Output::Text { text } => {
+                let hash = format!("blake3:{}", blake3::hash(text.as_bytes()));
+                (Some(hash), text.len() as u64)
+            }
             Output::Hash { blake3, bytes } => {
                 let digits = blake3.strip_prefix("blake3:").unwrap_or(blake3);
-                (format!("blake3:{digits}"), *bytes)
+                (Some(format!("blake3:{digits}")), *bytes)
             }
+            Output::Varies { bytes, .. } => (None, *bytes),
         }
+    }
+
+    /// Whether an output with this hash and length is the expected one.
+    pub fn admits(&self, hash: &str, bytes: u64) -> bool {
+        let (wanted, len) = self.hash();
+        len == bytes && wanted.is_none_or(|wanted| wanted == hash)
     }
 }
 
@@ -230,7 +244,10 @@ impl Suite {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
             let path = entry.map_err(Error::io(folder))?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
                 files.push(path);
             }
         }

@@ -134,9 +134,11 @@ impl TryFrom<toml::Value> for Part {
                 read::<Repeat>(value).map(|repeat| Part::Repeat(repeat.repeat, repeat.times))
             }
             (_, Some("made")) => read(value).map(Part::Made),
-            _ => Err("an input is a text, { file = .. }, { model = .. }, { hex = .. }, \
+            _ => Err(
+                "an input is a text, { file = .. }, { model = .. }, { hex = .. }, \
                       { repeat = .., times = .. }, { made = .. }, or a list of these"
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 }

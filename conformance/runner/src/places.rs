@@ -48,7 +48,10 @@ impl Places {
     ///
     /// [`Error::Missing`] if it has not been fetched.
     pub fn model(&self, path: &str) -> Result<PathBuf, Error> {
-        present(self.models.join(path), "cargo xtask setup fetches the models")
+        present(
+            self.models.join(path),
+            "cargo xtask setup fetches the models",
+        )
     }
 
     /// A file by its path below `conformance`.
@@ -57,7 +60,10 @@ impl Places {
     ///
     /// [`Error::Missing`] if it is not there.
     pub fn suite_file(&self, path: &str) -> Result<PathBuf, Error> {
-        present(self.suite.join(path), "a data file names it: is the path right?")
+        present(
+            self.suite.join(path),
+            "a data file names it: is the path right?",
+        )
     }
 }
 
@@ -67,10 +73,13 @@ pub fn suite() -> PathBuf {
     // was built by cargo and is started by hand knows only where it was built.
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
     let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let found = run.iter().flat_map(|run| run.ancestors()).find_map(|above| {
-        let suite = above.join("conformance");
-        suite.join("runner/Cargo.toml").is_file().then_some(suite)
-    });
+    let found = run
+        .iter()
+        .flat_map(|run| run.ancestors())
+        .find_map(|above| {
+            let suite = above.join("conformance");
+            suite.join("runner/Cargo.toml").is_file().then_some(suite)
+        });
     found.unwrap_or_else(|| built.parent().unwrap_or(built).to_owned())
 }
 

@@ -36,7 +36,7 @@ fn a_case_has_the_defaults_that_the_readme_names() {
     assert!(case.replay.interpreter && !case.ends_worker && case.has_receipt());
     let empty = blake3::hash(b"").to_string();
     let output = case.expect.output.as_ref().unwrap();
-    assert_eq!(output.hash(), (format!("blake3:{empty}"), 0));
+    assert_eq!(output.hash(), (Some(format!("blake3:{empty}")), 0));
 }
 
 #[test]
@@ -59,13 +59,33 @@ fn each_mistake_is_refused_and_named() {
         ("\"out-of-fuel\"", "\"out-of-luck\"", "no status"),
         ("\"out-of-fuel\"", "\"deadline\"", "not-performed"),
         ("status = \"out-of-fuel\"", "", "either"),
-        ("status = \"out-of-fuel\"", "code = \"core-module\"", "no figures"),
+        (
+            "status = \"out-of-fuel\"",
+            "code = \"core-module\"",
+            "no figures",
+        ),
         ("status =", "code = \"core-module\"\nstatus =", "either"),
-        ("fuel = 50000000", "fuel = 50000000\ntask_error = 1", "task_error"),
-        ("output = { text = \"\" }", "output = { bytes = 1 }", "output"),
+        (
+            "fuel = 50000000",
+            "fuel = 50000000\ntask_error = 1",
+            "task_error",
+        ),
+        (
+            "output = { text = \"\" }",
+            "output = { bytes = 1 }",
+            "output",
+        ),
         ("\"behave\"", "{ made = \"nothing\" }", "huge-component"),
-        ("\"behave\"", "{ wat = \"x\", made = \"y\" }", "stands alone"),
-        ("[case.bound]", "[case.replay]\ninterpreter = false\n[case.bound]", "why_not"),
+        (
+            "\"behave\"",
+            "{ wat = \"x\", made = \"y\" }",
+            "stands alone",
+        ),
+        (
+            "[case.bound]",
+            "[case.replay]\ninterpreter = false\n[case.bound]",
+            "why_not",
+        ),
         (
             "[case.bound]",
             "[case.replay]\nexpect = \"not-performed\"\n[case.bound]",
@@ -103,5 +123,19 @@ fn a_name_is_used_once_over_all_files() {
     assert_eq!(suite.engine.as_deref(), Some("blake3:12"));
     write("b.toml", GOOD);
     let error = Suite::load(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("b.toml") && error.contains("used twice"), "{error}");
+    assert!(
+        error.contains("b.toml") && error.contains("used twice"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_output_that_varies_has_a_length_and_a_reason() {
+    let with = |output: &str| read(&GOOD.replace("{ text = \"\" }", output));
+    let cases = with("{ bytes = 4, varies = \"floats\" }").unwrap();
+    let output = cases[0].expect.output.as_ref().unwrap();
+    assert!(output.admits("blake3:00", 4) && !output.admits("blake3:00", 5));
+    let cases = with("{ bytes = 4, blake3 = \"00\" }").unwrap();
+    let output = cases[0].expect.output.as_ref().unwrap();
+    assert!(output.admits("blake3:00", 4) && !output.admits("blake3:01", 4));
 }

@@ -31,7 +31,10 @@ fn checks(exit: i32, level2: &str) -> Value {
 fn a_replay_must_be_what_the_case_says() {
     let count = |expect, exit, value: &Value| replayed(expect, &said(exit, value)).len();
     assert_eq!(count(Verdict::Identical, 0, &checks(0, "passed")), 0);
-    assert_eq!(count(Verdict::NotPerformed, 6, &checks(6, "not performed")), 0);
+    assert_eq!(
+        count(Verdict::NotPerformed, 6, &checks(6, "not performed")),
+        0
+    );
     // Neither verdict may stand for the other.
     assert_eq!(count(Verdict::Identical, 6, &checks(6, "not performed")), 2);
     assert_eq!(count(Verdict::NotPerformed, 0, &checks(0, "passed")), 2);
@@ -62,7 +65,9 @@ fn a_program_that_answers_wrongly_is_found_out() {
     let text = "[[case]]\nname = \"fake\"\nwhy = \"It is refused.\"\n\
         guest = { made = \"core-module\" }\nargs = [\"a b\"]\nexpect = { code = \"core-module\" }\n\
         bound = { rss = \"1GiB\", seconds = 50 }\n";
-    let case = crate::case::parse(Path::new("x.toml"), text).unwrap().remove(0);
+    let case = crate::case::parse(Path::new("x.toml"), text)
+        .unwrap()
+        .remove(0);
     let places = Places::of_target(folder.path());
     let findings = |script: &str| {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -83,9 +88,14 @@ fn a_program_that_answers_wrongly_is_found_out() {
     assert!(found[0].command.ends_with("-- 'a b'"), "{found:?}");
     assert_eq!(found[0].stderr, "out of order");
     // The guest arrived as a file, and the limits as plain numbers.
-    let seen = findings(&format!("[ \"$4\" = run ] && [ -s \"$5\" ] || exit 9; {refuse}"));
+    let seen = findings(&format!(
+        "[ \"$4\" = run ] && [ -s \"$5\" ] || exit 9; {refuse}"
+    ));
     assert!(seen.is_empty(), "{seen:?}");
     let line = findings("echo \"$@\" >&2").remove(0).command;
-    assert!(line.contains("--fuel 2000000000 --memory 268435456"), "{line}");
+    assert!(
+        line.contains("--fuel 2000000000 --memory 268435456"),
+        "{line}"
+    );
     assert!(line.contains("--deadline 60000ms --seed 0 --clock 1700000000"));
 }

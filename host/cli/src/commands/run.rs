@@ -87,6 +87,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         Some(path) => path.clone(),
         None => build::last_build(Path::new("."))?,
     };
+    check_size(&path)?;
     let wasm = input::read_file(&path, COMPONENT_BYTES_MAX, "the component")?;
     if let Some(path) = &args.receipt {
         check_place(path)?;
@@ -177,6 +178,26 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         write_file(path, &receipt.to_bytes(), 0o644)?;
     }
     ended(&ran, interrupt.happened())
+}
+
+/// Refuses a file that is too large to be a component, before it is read.
+fn check_size(path: &Path) -> anyhow::Result<()> {
+    // What cannot be looked at is reported by whoever reads it.
+    let len = std::fs::metadata(path).map_or(0, |about| about.len());
+    if len <= COMPONENT_BYTES_MAX {
+        return Ok(());
+    }
+    Failure::new(
+        Code::ComponentTooLarge,
+        format!("{} cannot be run", path.display()),
+    )
+    .why(format!(
+        "it has {}, and a component has at most {}",
+        size(len),
+        size(COMPONENT_BYTES_MAX)
+    ))
+    .hint("strip debug information, and keep data in the input or in models")
+    .into_err()
 }
 
 /// Refuses a place for the receipt that cannot be one, before an hour of work and not after it.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use adit_protocol::Hash;
@@ -30,6 +30,9 @@ const START: Duration = Duration::from_secs(30);
 /// Events of one job that may wait. A worker that sends faster than its events are dealt with has
 /// to wait as well, so that it cannot fill the memory of its supervisor.
 const EVENTS_WAITING: usize = 64;
+/// How long the end of a worker that was killed is waited for: the kernel may have gigabytes to
+/// take back first.
+const REAP: Duration = Duration::from_secs(5);
 /// How often the resident set of a worker is looked at.
 #[cfg(target_os = "linux")]
 const MEMORY_POLL: Duration = Duration::from_millis(50);
@@ -63,6 +66,8 @@ pub(super) struct Child {
 struct Shared {
     pid: u32,
     state: Mutex<State>,
+    /// Told when the process is dead and was waited for.
+    gone: Condvar,
     sender: Mutex<Sender>,
 }
 
@@ -188,8 +193,18 @@ impl Child {
 }
 
 impl Drop for Child {
+    /// Waits for the end too, so that no worker outlives its supervisor, and so that what it used
+    /// is accounted to this process.
     fn drop(&mut self) {
         self.shared.end("it is no longer needed", None);
+        let state = lock(&self.shared.state);
+        let alive = |state: &mut State| !state.dead;
+        drop(
+            self.shared
+                .gone
+                .wait_timeout_while(state, REAP, alive)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 
@@ -256,6 +271,7 @@ fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
     let shared = Arc::new(Shared {
         pid: process.id(),
         state: Mutex::default(),
+        gone: Condvar::new(),
         sender: Mutex::new(sender),
     });
     Ok((process, shared, receiver, hello))
@@ -379,6 +395,7 @@ fn ended_as(status: std::process::ExitStatus) -> String {
 fn bury(shared: &Shared, status: &str) {
     let mut state = lock(&shared.state);
     state.dead = true;
+    shared.gone.notify_all();
     let why = match &state.ended {
         Some(ended) => format!("the worker was ended: {ended}"),
         None => status.to_owned(),

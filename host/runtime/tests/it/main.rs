@@ -7,3 +7,4 @@ mod interpreter;
 mod outcomes;
 mod sandbox;
 mod support;
+mod unharmed;
