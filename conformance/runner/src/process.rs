@@ -217,6 +217,6 @@ mod tests {
             program: "a dir/adit".into(),
         };
         let args = ["run".into(), "it's".into(), "x=1".into()];
-        assert_eq!(adit.shown(&args), "'a dir/adit' run \"it's\" x=1");
+        assert_eq!(adit.shown(&args), "'a dir/adit' run \"it's\" 'x=1'");
     }
 }
