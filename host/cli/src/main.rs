@@ -6,6 +6,7 @@
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
@@ -17,6 +18,7 @@ mod error;
 mod input;
 mod journal;
 mod models;
+mod project;
 mod state;
 mod text;
 mod ui;
@@ -67,7 +69,7 @@ struct Globals {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a new project for a task written in Rust
+    /// Make a new project for a task, in Rust, Python, JavaScript or C
     New(new::Args),
     /// Build a project into a component, or adapt a core module
     Build(build::Args),

@@ -1,30 +1,16 @@
-//! `adit new`: a project for a task, with the SDK's sources beside it.
+//! `adit new`: a project for a task, with all that it needs to be built.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use adit_protocol::codes::Code;
-use anyhow::Context as _;
 use serde_json::json;
 
 use crate::error::{Exit, Failure};
-use crate::text::one_line;
+use crate::project::contract::{self, write};
+use crate::project::{Language, bad_name, check_name};
 use crate::ui::Ui;
 
-/// The SDK and the WIT packages of this build: names relative to the repository, and contents.
-const SDK_FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk_files.rs"));
-
-/// Where they go in a project.
-const SDK_FOLDER: &str = ".adit/sdk";
-
-/// The files of a new project; `{name}` stands for its name, `{crate}` for that of its library.
-const TEMPLATE: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("new/Cargo.toml.txt")),
-    ("src/lib.rs", include_str!("new/lib.rs.txt")),
-    ("README.md", include_str!("new/README.md.txt")),
-    (".gitignore", include_str!("new/gitignore.txt")),
-    ("numbers.txt", include_str!("new/numbers.txt")),
-];
+mod templates;
 
 /// Options of `adit new`.
 #[derive(clap::Args)]
@@ -36,21 +22,20 @@ pub struct Args {
     lang: Language,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Language {
-    /// Rust, with adit-sdk
-    Rust,
-}
-
 /// `adit new NAME`.
 pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
-    let Language::Rust = args.lang;
     let folder = &args.path;
     let name = folder
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    check_name(name)?;
+    let checked = check_name(name).and_then(|()| match args.lang {
+        Language::Rust => check_crate_name(name),
+        _ => Ok(()),
+    });
+    if let Err(why) = checked {
+        return bad_name(name, why).into_err();
+    }
     let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if occupied || folder.is_file() {
         return Failure::argument(format!("{} cannot be made", folder.display()))
@@ -58,31 +43,31 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
             .hint("choose another name; nothing is ever overwritten")
             .into_err();
     }
-    for (path, text) in TEMPLATE {
+    let template = templates::of(args.lang);
+    for (path, text) in template.files {
         let text = text
             .replace("{name}", name)
-            .replace("{crate}", &name.replace('-', "_"));
+            .replace("{crate}", &name.replace('-', "_"))
+            .replace("{lang}", &args.lang.to_string());
         write(&folder.join(path), &text)?;
     }
-    for (path, text) in SDK_FILES {
-        write(&folder.join(SDK_FOLDER).join(path), text)?;
-    }
+    contract::update(folder, args.lang)?;
     if ui.json {
-        ui.object(&json!({ "project": folder, "name": name }))?;
+        ui.object(&json!({ "project": folder, "name": name, "lang": args.lang.to_string() }))?;
     } else {
         let shown = folder.display();
         ui.line(format!("{shown}"))?;
-        ui.note(format!("a task in {shown}/src/lib.rs; now:"));
+        ui.note(format!("a task in {shown}/{}; now:", template.source));
         ui.note(format!("  cd {shown}"));
-        ui.note("  cargo test                       # its logic, natively");
-        ui.note("  adit build                       # a component");
-        ui.note("  adit run --input numbers.txt     # in the sandbox, with a receipt");
+        for (command, what) in template.steps {
+            ui.note(format!("  {command:<32} # {what}"));
+        }
     }
     Ok(Exit::Ok)
 }
 
-/// What cargo takes as the name of a package, and Rust as that of a crate.
-fn check_name(name: &str) -> anyhow::Result<()> {
+/// Checks what Rust takes as the name of a crate beyond [`check_name`].
+fn check_crate_name(name: &str) -> Result<(), &'static str> {
     const TAKEN: [&str; 9] = [
         "test",
         "core",
@@ -94,25 +79,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         "adit_sdk",
         "build",
     ];
-    let refuse = |why: &str| {
-        Failure::new(
-            Code::InvalidArgument,
-            format!("`{}` cannot be the name of a project", one_line(name)),
-        )
-        .why(why)
-        .hint("use letters, digits, - and _, and begin with a letter, as word-stats")
-        .into_err()
-    };
-    let mut chars = name.chars();
-    let begins = chars.next().is_some_and(|c| c.is_ascii_alphabetic());
-    if !begins || !chars.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-        return refuse("a package of Rust cannot have it");
-    }
-    if name.len() > 64 {
-        return refuse("it is longer than 64 characters");
-    }
     if TAKEN.contains(&name) || is_keyword(name) {
-        return refuse("Rust or the SDK use it themselves");
+        return Err("Rust or the SDK use it themselves");
     }
     Ok(())
 }
@@ -125,41 +93,15 @@ fn is_keyword(name: &str) -> bool {
     KEYWORDS.contains(&format!(" {name} "))
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let failed = || format!("{} could not be written", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(failed)?;
-    }
-    fs::write(path, text).with_context(failed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_sdk_is_complete() {
-        let has = |name: &str| SDK_FILES.iter().any(|(path, _)| *path == name);
-        for name in [
-            "guest-sdk/Cargo.toml",
-            "guest-sdk/src/lib.rs",
-            "guest-sdk/macros/Cargo.toml",
-            "guest-sdk/macros/src/lib.rs",
-            "wit/task.wit",
-            "wit/deps/wasi-nn.wit",
-        ] {
-            assert!(has(name), "{name}");
+    fn names_of_crates() {
+        check_crate_name("word-stats").unwrap();
+        for bad in ["fn", "std", "proc-macro"] {
+            assert!(check_crate_name(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn names() {
-        for good in ["a", "word-stats", "x_1"] {
-            check_name(good).unwrap();
-        }
-        for bad in ["", "1a", "-a", "a b", "é", "..", "fn", "std", "a/b"] {
-            assert!(check_name(bad).is_err(), "{bad}");
-        }
-        assert!(check_name(&"a".repeat(65)).is_err());
     }
 }

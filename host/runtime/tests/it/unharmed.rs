@@ -8,8 +8,8 @@ use adit_conformance::places::{self, Places};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::World;
+use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_protocol::status::Status;
-use adit_runtime::nn::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Task};
 

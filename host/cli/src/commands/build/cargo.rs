@@ -23,25 +23,19 @@ const TARGET: &str = "wasm32-wasip2";
 /// program that is taken for a user of it, and is none, is built just as well.
 const LEGACY_BINDINGS: &str = "wasi-nn";
 
-/// The component that the project in `folder` was built into last.
+/// The component that cargo made last of the project in `folder`, if it is there.
 ///
 /// # Errors
 ///
-/// When there is no project, or it was not built yet.
-pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
-    if !folder.join("Cargo.toml").is_file() {
-        return Failure::argument("no component was given")
-            .why("and this is no project folder, whose last build could be meant")
-            .hint("give a .wasm file, or make a project with `adit new NAME`")
-            .into_err();
-    }
+/// When cargo cannot read the project.
+pub fn last_build(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
     let metadata = metadata(folder, &["--no-deps"], Stdio::piped())?;
     let own = folder.join("Cargo.toml").canonicalize()?;
     let package = metadata
         .packages
         .iter()
         .find(|package| package.manifest_path == own);
-    let built = package
+    Ok(package
         .into_iter()
         .flat_map(|package| &package.targets)
         .filter_map(|target| target.file_name())
@@ -52,13 +46,7 @@ pub fn last_build(folder: &Path) -> anyhow::Result<PathBuf> {
                 .join("release")
                 .join(name)
         })
-        .find(|path| path.is_file());
-    built.ok_or_else(|| {
-        Failure::argument("the project has no component yet")
-            .why("it was not built, or not for the target of tasks")
-            .hint("run `adit build` first")
-            .into()
-    })
+        .find(|path| path.is_file()))
 }
 
 /// What cargo says of a project.
@@ -120,12 +108,6 @@ struct Message {
 /// Builds with cargo and returns the component's path.
 pub fn build(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
     let manifest = folder.join("Cargo.toml");
-    if !manifest.is_file() {
-        return Failure::argument(format!("{} is not a project", folder.display()))
-            .why("it has no Cargo.toml")
-            .hint("make a project with `adit new NAME`, or give another folder")
-            .into_err();
-    }
     add_target(ui, folder)?;
     let own = manifest.canonicalize()?;
     let target = legacy_target(ui, folder, &own)?;
