@@ -49,6 +49,8 @@ pub enum Error {
     },
     #[error("python3 with pip was not found, and some models come from Python packages")]
     NoPip,
+    #[error("tasks in {0} cannot be built here, and tests need them")]
+    NoToolchain(&'static str),
     #[error("the demo did not go as it should: {0}")]
     Demo(String),
     #[error("{failed} of {total} tests failed")]
@@ -73,6 +75,7 @@ impl Error {
                  change the version, size and hash in host/xtask/src/models.rs together",
             ),
             Error::NoPip => Some(PIP_HINT),
+            Error::NoToolchain(_) => Some("do what the last message of `adit` says"),
             _ => None,
         }
     }

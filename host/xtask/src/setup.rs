@@ -9,6 +9,7 @@ use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
 use crate::models::{self, MODELS, Model};
 use crate::project::{self, Package, Project, step};
+use crate::toolchains;
 
 /// The target that tasks are compiled to.
 pub const GUEST_TARGET: &str = "wasm32-wasip2";
@@ -47,6 +48,7 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
     step("adit", || build_adit(project))?;
     if !demo {
         step("adapted guests", || build_adapted_guests(project))?;
+        step("other languages", || toolchains::install(project))?;
     }
     Ok(skipped)
 }

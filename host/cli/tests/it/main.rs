@@ -4,6 +4,7 @@
 mod faults;
 mod keys;
 mod legacy;
+mod languages;
 mod project;
 mod receipts;
 mod run;

@@ -69,9 +69,5 @@ fn install(ui: &Ui, folder: &Path) -> anyhow::Result<()> {
 }
 
 fn missing() -> Failure {
-    tool::missing(
-        "Node.js",
-        "neither node nor npm may be missing in PATH",
-        HINT,
-    )
+    tool::missing("Node.js", "node and npm are looked for in PATH", HINT)
 }

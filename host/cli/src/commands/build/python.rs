@@ -59,7 +59,7 @@ fn own_venv(folder: &Path) -> PathBuf {
 fn find_or_install(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
     let program = |venv: PathBuf| venv.join("bin/componentize-py");
     let own = program(own_venv(folder));
-    // Of the one in PATH, the shell's rules say where it is; it may be there and not work.
+    // Whether the one in PATH works is known only by trying it: it may be a stand-in that does not.
     for candidate in [
         program(folder.join(".venv")),
         "componentize-py".into(),
@@ -69,6 +69,10 @@ fn find_or_install(ui: &Ui, folder: &Path) -> anyhow::Result<PathBuf> {
             continue;
         };
         if said != format!("componentize-py {VERSION}") {
+            // What is installed here is replaced; what the user has installed is the user's choice.
+            if candidate == own {
+                continue;
+            }
             let said = one_line(&said);
             ui.note(format!(
                 "note: using {said}; tasks were tested with {VERSION}"
