@@ -11,7 +11,7 @@ const ALICE: [u8; 32] = [
 ];
 
 /// Made by @polkadot/keyring from `//Alice//keystore/fixture`; the password is `correct horse`.
-const FIXTURE: &str = include_str!("polkadot-js.json");
+pub const FIXTURE: &str = include_str!("polkadot-js.json");
 
 #[test]
 fn alice_is_alice() {

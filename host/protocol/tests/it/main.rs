@@ -5,3 +5,4 @@ mod fixtures;
 mod golden;
 mod keys;
 mod receipts;
+mod vectors;
