@@ -16,7 +16,7 @@ use super::compile::COMPILE_SECONDS;
 use super::grant::{self, Grant, NotGranted};
 use super::limits;
 use super::messages::{
-    BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
+    self, BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
 };
 use super::process::{WorkerOptions, target_name};
 use super::{WORKER_ARGUMENT, lock};
@@ -254,7 +254,7 @@ fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
         .set_timeout(Some(START))
         .and_then(|()| receiver.recv())
         .map_err(|e| e.to_string())
-        .and_then(|frame| match minicbor::decode(&frame.payload) {
+        .and_then(|frame| match messages::read(&frame.payload) {
             Ok(FromWorker::Ready(hello)) => Ok(hello),
             Ok(_) => Err("it did not say that it is ready".to_owned()),
             Err(e) => Err(e.to_string()),
@@ -280,8 +280,12 @@ fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
 /// Route what the worker says until it ends or breaks the rules.
 fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &CodeCache) {
     while let Ok(frame) = receiver.recv() {
-        let Ok(message) = minicbor::decode::<FromWorker>(&frame.payload) else {
-            return;
+        let message = match messages::read::<FromWorker>(&frame.payload) {
+            Ok(message) => message,
+            Err(e) => {
+                shared.end(&e.to_string(), None);
+                return;
+            }
         };
         let (job, event) = match message {
             FromWorker::Need {
@@ -331,7 +335,10 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
                 }
                 continue;
             }
-            FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => return,
+            FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => {
+                shared.end("it sent a message that is not its to send", None);
+                return;
+            }
         };
         // Sending may wait for the receiver, who may want the lock.
         let route = lock(&shared.state)
@@ -498,7 +505,7 @@ fn converse(channel: Channel, wasm: Vec<u8>) -> Result<Result<Vec<u8>, Refusal>,
             .set_timeout(Some(left))
             .map_err(|e| e.to_string())?;
         let frame = receiver.recv().map_err(|e| e.to_string())?;
-        match minicbor::decode(&frame.payload) {
+        match messages::read(&frame.payload) {
             Ok(FromWorker::Code(part)) if part.is_empty() => return Ok(Ok(code)),
             Ok(FromWorker::Code(part)) => {
                 code.extend_from_slice(&part);

@@ -5,7 +5,7 @@
 
 use super::WorkerError;
 use super::limits::Limits;
-use super::messages::{FromWorker, PART_BYTES, ToWorker};
+use super::messages::{self, FromWorker, PART_BYTES, ToWorker};
 use super::process::{prepare, target_named};
 use super::sandbox::{SandboxKind, lock_down};
 use crate::admission::{self, COMPONENT_BYTES_MAX};
@@ -38,7 +38,7 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
 
     let (mut sender, mut receiver) = channel.with_max_frame(FRAME_BYTES).split();
     let frame = receiver.recv()?;
-    let wasm = match minicbor::decode(&frame.payload) {
+    let wasm = match messages::read(&frame.payload) {
         Ok(ToWorker::Compile { wasm }) => wasm,
         Ok(_) => return Err(WorkerError::Message("not a component".to_owned())),
         Err(e) => return Err(WorkerError::Message(e.to_string())),

@@ -65,7 +65,7 @@ impl Grant {
             let manifests = task.manifests.values();
             let manifests = manifests.filter_map(|bytes| ModelManifest::from_cbor(bytes).ok());
             for manifest in manifests {
-                blobs.extend(manifest.files.iter().map(|(_, file)| file.hash));
+                blobs.extend(manifest.files.values().map(|file| file.hash));
             }
         }
         Self {

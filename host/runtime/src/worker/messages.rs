@@ -1,13 +1,15 @@
 //! What supervisor and worker say to each other: CBOR frames over one Unix socket pair.
 //!
 //! The worker is not trusted: everything it sends is bounded and checked by the supervisor, and
-//! a worker that breaks these rules is ended.
+//! a worker that breaks these rules is ended. Both sides read messages with [`read`] only.
 
-use minicbor::{Decode, Encode};
+use minicbor::data::Type;
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::admission::Refusal;
 use crate::record::Divergence;
 use crate::replay::Recheck;
+use crate::wasi::cli::PROGRESS_NOTE_BYTES;
 
 /// Blobs up to this many bytes travel in a frame; larger ones as a file descriptor.
 pub const INLINE_BYTES: u64 = 256 << 10;
@@ -268,3 +270,114 @@ pub struct Done {
     #[n(11)]
     pub refusal: Option<Refusal>,
 }
+
+/// Why the payload of a frame is no message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// It is not CBOR, or not the fields of a message.
+    #[error("the message is malformed: {0}; hint: the other end is faulty or hostile")]
+    Malformed(#[from] minicbor::decode::Error),
+    /// Something in it has no length given in advance.
+    #[error(
+        "the message has an item of unknown length at byte {offset}; hint: the other end is faulty or hostile"
+    )]
+    Indefinite {
+        /// Where in the payload.
+        offset: usize,
+    },
+    /// There is more in the frame than one message.
+    #[error("{bytes} bytes follow the message; hint: the other end is faulty or hostile")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// A part of it is longer than either side makes it.
+    #[error(
+        "the {what} in the message has {bytes} bytes, {max} are the most; hint: the other end is faulty or hostile"
+    )]
+    TooLong {
+        /// Which part.
+        what: &'static str,
+        /// Its length in bytes.
+        bytes: usize,
+        /// The most that is accepted.
+        max: usize,
+    },
+}
+
+/// A message: [`ToWorker`] or [`FromWorker`].
+pub trait Message: for<'b> Decode<'b, ()> {
+    /// The bounds that a message keeps beyond that of its frame.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::TooLong`].
+    fn check(&self) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+impl Message for ToWorker {}
+
+impl Message for FromWorker {
+    /// Events of a run may have to wait in memory, so each one is bounded more tightly than frames
+    /// are.
+    fn check(&self) -> Result<(), MessageError> {
+        let (what, bytes, max) = match self {
+            FromWorker::Part { bytes, .. } => ("part", bytes.len(), PART_BYTES),
+            FromWorker::Code(bytes) => ("code", bytes.len(), PART_BYTES),
+            FromWorker::Progress { note, .. } => ("note", note.len(), PROGRESS_NOTE_BYTES),
+            _ => return Ok(()),
+        };
+        if bytes > max {
+            return Err(MessageError::TooLong { what, bytes, max });
+        }
+        Ok(())
+    }
+}
+
+/// Read the payload of a frame. What this allocates is bounded by a small multiple of the
+/// payload's length, whatever it says of itself.
+///
+/// # Errors
+///
+/// [`MessageError`]; the other end has broken the rules then.
+pub fn read<M: Message>(payload: &[u8]) -> Result<M, MessageError> {
+    all_definite(payload)?;
+    let mut decoder = Decoder::new(payload);
+    let message: M = decoder.decode()?;
+    let bytes = payload.len().saturating_sub(decoder.position());
+    if bytes > 0 {
+        return Err(MessageError::Trailing { bytes });
+    }
+    message.check()?;
+    Ok(message)
+}
+
+/// Neither side makes items of indefinite length. Skipping nested ones in an unknown field takes
+/// the decoder 16 bytes of memory for each byte of the frame, so they are refused before it runs.
+fn all_definite(payload: &[u8]) -> Result<(), MessageError> {
+    let mut decoder = Decoder::new(payload);
+    while decoder.position() < payload.len() {
+        match decoder.datatype()? {
+            // Only the head of what holds others: they come next.
+            Type::Array => drop(decoder.array()?),
+            Type::Map => drop(decoder.map()?),
+            Type::Tag => drop(decoder.tag()?),
+            Type::ArrayIndef
+            | Type::MapIndef
+            | Type::BytesIndef
+            | Type::StringIndef
+            | Type::Break => {
+                let offset = decoder.position();
+                return Err(MessageError::Indefinite { offset });
+            }
+            _ => decoder.skip()?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

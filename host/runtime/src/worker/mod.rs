@@ -20,6 +20,8 @@
 pub mod channel;
 mod child;
 pub mod compile;
+#[cfg(test)]
+mod counting;
 mod follower;
 mod grant;
 pub mod limits;

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use super::channel::{Channel, Receiver};
 use super::limits::{self, Limits};
 use super::link::Link;
-use super::messages::{FromWorker, Hello, Job, Kind, ToWorker};
+use super::messages::{self, FromWorker, Hello, Job, Kind, ToWorker};
 use super::sandbox::{SandboxKind, lock_down};
 use super::slot::Worker;
 use super::{WorkerError, lock};
@@ -194,7 +194,7 @@ fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(),
     loop {
         let frame = receiver.recv()?;
         let message: ToWorker =
-            minicbor::decode(&frame.payload).map_err(|e| WorkerError::Message(e.to_string()))?;
+            messages::read(&frame.payload).map_err(|e| WorkerError::Message(e.to_string()))?;
         match message {
             ToWorker::Run(job) => {
                 let cancel = Arc::new(AtomicBool::new(false));

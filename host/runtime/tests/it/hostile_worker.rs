@@ -13,7 +13,7 @@ use adit_protocol::status::Status;
 use adit_runtime::engine_document::engine_document;
 use adit_runtime::worker::channel::{Channel, Receiver, Sender};
 use adit_runtime::worker::messages::{
-    BlobReply, Done, FromWorker, Hello, Job, Kind, Stream, ToWorker,
+    BlobReply, Done, FromWorker, Hello, Job, Kind, PART_BYTES, Stream, ToWorker,
 };
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Task};
@@ -41,6 +41,12 @@ fn hostile_worker_entry() {
     say(&mut sender, &ready);
     while let Some(ToWorker::Run(job)) = hear(&mut receiver) {
         let (kind, hash) = ask.split_once(' ').unwrap();
+        if kind == "say" {
+            break_the_rules(&mut sender, hash, job.job);
+            // The supervisor is to end this process, not the other way round.
+            while hear(&mut receiver).is_some() {}
+            break;
+        }
         let kind = match kind {
             "blob" => Kind::Blob,
             "code" => Kind::Code,
@@ -103,6 +109,27 @@ fn leak(sender: &mut Sender, receiver: &mut Receiver, job: &Job, kind: Kind, has
     say(sender, &done);
 }
 
+/// Send what no worker may.
+fn break_the_rules(sender: &mut Sender, how: &str, job: u64) {
+    let part = |length| FromWorker::Part {
+        job,
+        stream: Stream::Output,
+        bytes: vec![b'x'; length],
+        more: false,
+    };
+    let payload = match how {
+        "nothing" => Vec::new(),
+        "text" => b"let me out".to_vec(),
+        "overlong" => minicbor::to_vec(part(PART_BYTES + 1)).unwrap(),
+        "trailing" => [minicbor::to_vec(part(1)).unwrap(), vec![0]].concat(),
+        // A request with a field that there is not: lists in lists in lists, without an end.
+        "nested" => [vec![0x82, 1, 0x84, 0, 0], vec![0x9f; 30 << 20]].concat(),
+        "code" => minicbor::to_vec(FromWorker::Code(vec![1])).unwrap(),
+        other => panic!("no way {other:?}"),
+    };
+    let _ = sender.send(&payload, &[]);
+}
+
 /// A program for a supervisor: compiles as the real worker does, and runs this one with `ask`.
 fn script(folder: &Path, ask: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
@@ -128,9 +155,9 @@ fn script(folder: &Path, ask: &str) -> PathBuf {
 }
 
 /// What comes of `task` in a worker that asks for something and gives it away.
-fn asked(bench: &Bench, task: &Task, kind: &str, hash: &Hash) -> Ran {
+fn asked(bench: &Bench, task: &Task, kind: &str, what: &dyn std::fmt::Display) -> Ran {
     let folder = tempfile::tempdir().unwrap();
-    let program = script(folder.path(), &format!("{kind} {hash}"));
+    let program = script(folder.path(), &format!("{kind} {what}"));
     let hostile = Bench::of(program, &bench.blobs, WorkerOptions::default());
     hostile.run(task)
 }
@@ -190,4 +217,24 @@ fn a_replaying_worker_gets_its_transcript_and_the_outputs_recorded_there() {
     // In the run itself, its transcript and what it will produce are nobody's to read yet.
     refused(&asked(&bench, &task, "blob", &own), &own);
     refused(&asked(&bench, &task, "blob", &output), &output);
+}
+
+#[test]
+fn a_worker_that_breaks_the_rules_is_ended_with_the_reason() {
+    let bench = Bench::new();
+    let task = bench.behave(&["exit", "0"]);
+    for (how, why) in [
+        ("nothing", "malformed"),
+        ("text", "malformed"),
+        ("overlong", "1048576 are the most"),
+        ("trailing", "1 bytes follow the message"),
+        ("nested", "unknown length at byte 5"),
+        ("code", "not its to send"),
+    ] {
+        let ran = asked(&bench, &task, "say", &how);
+        assert_eq!(ran.status, Status::HostFault, "{how}");
+        let detail = ran.detail.unwrap();
+        assert!(detail.contains(why), "{how}: {detail}");
+        assert!(ran.output.is_empty(), "{how}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The channel between honest ends and against a raw, hostile one.
 
+use super::super::counting::peak_bytes;
 use super::*;
 use std::io::{Read, Seek, Write};
 use std::os::unix::net::UnixStream;
@@ -294,4 +295,63 @@ fn other_descriptors_are_refused() {
     assert!(refused(
         std::os::unix::net::UnixDatagram::unbound().unwrap().into()
     ));
+}
+
+/// Everything that a receiver gives of `bytes`, sent by a raw peer that then goes.
+fn received(bytes: &[u8], max_frame: usize) -> (Vec<Frame>, ChannelError) {
+    let (left, right) = Channel::pair().unwrap();
+    let socket = UnixStream::from(left.into_fd());
+    let mut receiver = right.with_max_frame(max_frame).split().1;
+    if !bytes.is_empty() {
+        raw_send(&socket, bytes, &[]);
+    }
+    drop(socket);
+    let mut frames = Vec::new();
+    loop {
+        match receiver.recv() {
+            Ok(frame) => frames.push(frame),
+            Err(error) => return (frames, error),
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn random_bytes_are_frames_or_an_error_within_the_bound(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000),
+    ) {
+        received(&bytes, MAX_FRAME_BYTES);
+    }
+
+    #[test]
+    fn damaged_frames_cost_no_more_than_the_bound(
+        payloads in proptest::collection::vec(0usize..300, 1..8),
+        flip in proptest::option::of((proptest::prelude::any::<proptest::sample::Index>(), 0u8..8)),
+        cut in proptest::prelude::any::<proptest::sample::Index>(),
+    ) {
+        const MAX_FRAME: usize = 512;
+        let mut bytes = Vec::new();
+        for length in &payloads {
+            bytes.extend_from_slice(&(*length as u32).to_le_bytes());
+            bytes.push(0);
+            bytes.resize(bytes.len() + length, 1);
+        }
+        if let Some((at, bit)) = flip {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+        }
+        let whole = flip.is_none();
+        bytes.truncate(if whole { bytes.len() } else { cut.index(bytes.len() + 1) });
+        let ((frames, error), peak) = peak_bytes(|| received(&bytes, MAX_FRAME));
+        let given: usize = frames.iter().map(|frame| frame.payload.len() + HEADER_BYTES).sum();
+        assert!(given <= bytes.len());
+        // What is kept are the frames; beside it there is the buffer and one announced frame.
+        let bound = READ_BUFFER_BYTES + MAX_FRAME + 2 * given + 4096;
+        assert!(peak <= bound, "{peak} over {bound}");
+        if whole {
+            assert_eq!(frames.len(), payloads.len());
+            let at_the_end = ChannelError::Closed { within_frame: false };
+            assert_eq!(error.to_string(), at_the_end.to_string());
+        }
+    }
 }
