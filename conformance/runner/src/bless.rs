@@ -7,7 +7,7 @@ use std::path::Path;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::case::{ENGINE_FILE, Suite};
-use crate::check;
+use crate::check::{Homes, check};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::trials::Options;
@@ -29,6 +29,7 @@ pub struct Blessed {
 /// [`Error`] if a file cannot be read or written, or the program cannot be started.
 pub fn bless(options: &Options, filter: &str) -> Result<Blessed, Error> {
     let suite = Suite::load(&options.cases)?;
+    let homes = Homes::default();
     let mut blessed = Blessed::default();
     let mut documents: BTreeMap<&Path, DocumentMut> = BTreeMap::new();
     let mut engine = None;
@@ -39,7 +40,7 @@ pub fn bless(options: &Options, filter: &str) -> Result<Blessed, Error> {
         if !format!("case/{}", case.name).contains(filter) {
             continue;
         }
-        let report = check::check(&options.adit, &options.places, case)?;
+        let report = check(&options.adit, &options.places, &homes, case)?;
         if let Some(folder) = &report.folder {
             // The figures are what is expected to differ; nobody looks into these folders.
             std::fs::remove_dir_all(folder).map_err(Error::io(folder))?;
@@ -69,7 +70,8 @@ pub fn bless(options: &Options, filter: &str) -> Result<Blessed, Error> {
     for (path, document) in documents {
         std::fs::write(path, document.to_string()).map_err(Error::io(path))?;
     }
-    if let Some(engine) = engine {
+    // The figures of a part may be of another engine than those of the rest.
+    if let Some(engine) = engine.filter(|_| filter.is_empty()) {
         let path = options.cases.join(ENGINE_FILE);
         std::fs::write(&path, format!("{engine}\n")).map_err(Error::io(&path))?;
     }

@@ -1,10 +1,12 @@
-//! One case: two runs in processes and state folders of their own, and the replays.
+//! One case: two runs, in two processes with two state folders, and the replays.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::case::{Case, Verdict};
 use crate::error::Error;
@@ -26,6 +28,32 @@ pub struct Report {
     pub folder: Option<PathBuf>,
 }
 
+/// Folders that cases use one after the other, each with two state folders: that of the first runs
+/// and that of the second. So an implementation may keep what it has compiled, and what a hostile
+/// guest does to a state folder would show in the cases that follow.
+#[derive(Debug, Default)]
+pub struct Homes(Mutex<Vec<TempDir>>);
+
+impl Homes {
+    fn take(&self) -> Result<TempDir, Error> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.map_or_else(
+            || {
+                tempfile::Builder::new()
+                    .prefix("conformance-")
+                    .tempdir()
+                    .map_err(Error::io("a temporary folder"))
+            },
+            Ok,
+        )
+    }
+
+    fn give_back(&self, home: TempDir) {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(home);
+    }
+}
+
 /// What one command showed.
 #[derive(Debug)]
 pub struct Finding {
@@ -41,7 +69,7 @@ pub struct Finding {
 struct Trial<'a> {
     adit: &'a Implementation,
     case: &'a Case,
-    folder: PathBuf,
+    home: PathBuf,
     findings: Vec<Finding>,
 }
 
@@ -51,16 +79,20 @@ struct Trial<'a> {
 ///
 /// [`Error`] if an input is not there or the program cannot be started. What the program does
 /// wrong is a finding, and not an error.
-pub fn check(adit: &Implementation, places: &Places, case: &Case) -> Result<Report, Error> {
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("conformance-{}-", case.name))
-        .tempdir()
-        .map_err(Error::io("a temporary folder"))?;
-    let options = options(case, places, folder.path())?;
+pub fn check(
+    adit: &Implementation,
+    places: &Places,
+    homes: &Homes,
+    case: &Case,
+) -> Result<Report, Error> {
+    let home = homes.take()?;
+    let files = home.path().join(&case.name);
+    std::fs::create_dir(&files).map_err(Error::io(&files))?;
+    let options = options(case, places, &files)?;
     let mut trial = Trial {
         adit,
         case,
-        folder: folder.path().to_owned(),
+        home: home.path().to_owned(),
         findings: Vec::new(),
     };
     let outcome = match &case.expect.code {
@@ -75,8 +107,15 @@ pub fn check(adit: &Implementation, places: &Places, case: &Case) -> Result<Repo
         None => trial.with_receipt(&options)?,
     };
     let findings = trial.findings;
-    // For whoever repeats the command; a suite that passes leaves nothing.
-    let folder = (!findings.is_empty()).then(|| folder.keep());
+    let folder = match findings.is_empty() {
+        true => {
+            std::fs::remove_dir_all(&files).map_err(Error::io(&files))?;
+            homes.give_back(home);
+            None
+        }
+        // For whoever repeats the command; a suite that passes leaves nothing.
+        false => Some(home.keep()),
+    };
     Ok(Report {
         findings,
         outcome,
@@ -220,12 +259,12 @@ impl Trial<'_> {
         command: &[OsString],
         measured: bool,
     ) -> Result<(Vec<OsString>, Finished), Error> {
-        let state = self.folder.join(state);
+        let state = self.home.join(state);
         let mut args: Vec<OsString> = vec!["--json".into(), "--state".into(), state.into()];
         args.extend(command.iter().cloned());
         let bound = &self.case.bound;
         let limit = Duration::from_secs(bound.seconds.saturating_mul(3)).max(HANGS);
-        let finished = self.adit.run(&self.folder, &args, limit)?;
+        let finished = self.adit.run(&self.home, &args, limit)?;
         let mut found = Vec::new();
         if let Some(wrong) = &finished.wrong {
             found.push(Mismatch::new("process", "an orderly end", wrong));

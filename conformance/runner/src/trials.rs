@@ -7,7 +7,7 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 
 use crate::case::{Case, Suite};
-use crate::check::{self, Report};
+use crate::check::{Homes, Report, check};
 use crate::error::Error;
 use crate::places::Places;
 use crate::process::Implementation;
@@ -50,10 +50,12 @@ pub fn trials(options: &Options) -> Result<Vec<Trial>, Error> {
     let engine: Option<Arc<str>> = suite.engine.map(Into::into);
     let cases: Vec<Arc<Case>> = suite.cases.into_iter().map(Arc::new).collect();
     let mut trials = Vec::new();
+    let homes = Arc::new(Homes::default());
     for case in &cases {
+        let homes = homes.clone();
         let (options, case, engine) = (options.clone(), case.clone(), engine.clone());
         trials.push(Trial::test(format!("case/{}", case.name), move || {
-            let report = check::check(&options.adit, &options.places, &case)?;
+            let report = check(&options.adit, &options.places, &homes, &case)?;
             verdict(&case, &report, engine.as_deref())
         }));
     }

@@ -75,7 +75,7 @@ fn a_program_that_answers_wrongly_is_found_out() {
         let adit = Implementation {
             program: program.clone(),
         };
-        let report = check(&adit, &places, &case).unwrap();
+        let report = check(&adit, &places, &Homes::default(), &case).unwrap();
         if let Some(folder) = report.folder {
             std::fs::remove_dir_all(folder).unwrap();
         }
