@@ -3,8 +3,8 @@
 
 mod faults;
 mod keys;
-mod legacy;
 mod languages;
+mod legacy;
 mod project;
 mod receipts;
 mod run;
