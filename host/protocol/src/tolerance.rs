@@ -178,7 +178,9 @@ fn cosine(pairs: impl Iterator<Item = Pair>, largest: (f64, f64)) -> f64 {
         square_a += a * a;
         square_b += b * b;
     }
-    (dot / (square_a.sqrt() * square_b.sqrt())).clamp(-1.0, 1.0)
+    // One root of the product and not a product of roots: the root of a number's square is that
+    // number again, so that a tensor has exactly 1 with itself.
+    (dot / (square_a * square_b).sqrt()).clamp(-1.0, 1.0)
 }
 
 /// Two elements as binary64, and how far they are apart.
@@ -346,6 +348,25 @@ mod tests {
             .compare(DType::Fp64, &[2], &huge, &[2], &huge)
             .unwrap();
         assert!(agreement.accepted && agreement.cosine.is_finite());
+    }
+
+    #[test]
+    fn a_tensor_has_the_direction_of_itself() {
+        // Found by fuzzing: a product of two roots came to 0.9999999999999998 for this one.
+        let data = [
+            [0xcb, 0xff, 0xff, 0xff, 0xff, 0x09, 0x7b, 0xc2],
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x09],
+        ]
+        .concat();
+        let strict = Tolerance::Cosine { min_ppm: 1_000_000 };
+        let found = strict.compare(DType::I64, &[2], &data, &[2], &data);
+        let found = found.unwrap();
+        assert!(found.accepted && found.cosine == 1.0, "{found:?}");
+        for n in 1..500u16 {
+            let values: Vec<f32> = (0..n).map(|i| f32::from(i) * f32::from(n) / 7.0).collect();
+            let found = compare(strict, &values, &values);
+            assert!(found.accepted && found.cosine == 1.0, "{n} {found:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub enum Error {
     Tests { failed: u64, total: u64 },
     #[error("no test ran")]
     NoTests,
+    #[error("there is no fuzz target `{name}`")]
+    NoTarget { name: String, known: String },
+    #[error("{failed} of {total} fuzz targets found something")]
+    Fuzz { failed: usize, total: usize },
 }
 
 impl Error {
@@ -76,6 +80,10 @@ impl Error {
             ),
             Error::NoPip => Some(PIP_HINT),
             Error::NoToolchain(_) => Some("do what the last message of `adit` says"),
+            Error::NoTarget { known, .. } => Some(known),
+            Error::Fuzz { .. } => Some(
+                "the commands above show it again; host/fuzz/README.md says how it becomes a test",
+            ),
             _ => None,
         }
     }

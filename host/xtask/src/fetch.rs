@@ -161,7 +161,8 @@ pub fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn host_triple() -> Result<String> {
+/// The triple of this machine, as the compiler names it.
+pub fn host_triple() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);
     let answer = project::output(command.arg("-vV"))?;

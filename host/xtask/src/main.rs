@@ -8,6 +8,7 @@ mod bench;
 mod demo;
 mod error;
 mod fetch;
+mod fuzz;
 mod models;
 mod project;
 mod samples;
@@ -33,16 +34,29 @@ usage: cargo xtask COMMAND
                      replay bit for bit, and a forged receipt be refused.
   test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.
   bench [-- ARGS]    Set up, then run every benchmark. ARGS go to the benchmarks.
+  fuzz [TARGET] [--seconds N]
+                     Fuzz every decoder, or one of them, for N seconds each (default 60). Fetches
+                     and builds cargo-fuzz the first time.
   help               Print this text.
 ";
 
 /// A parsed command line.
 #[derive(Debug, PartialEq)]
 enum Command {
-    Setup { demo: bool },
+    Setup {
+        demo: bool,
+    },
     Demo,
-    Test { args: Vec<String> },
-    Bench { args: Vec<String> },
+    Test {
+        args: Vec<String>,
+    },
+    Bench {
+        args: Vec<String>,
+    },
+    Fuzz {
+        target: Option<String>,
+        seconds: u64,
+    },
     Help,
 }
 
@@ -52,6 +66,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::command(),
         Command::Test { args } => test::command(&args),
         Command::Bench { args } => bench::command(&args),
+        Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
         Command::Help => {
             print!("{USAGE}");
             Ok(())
@@ -72,13 +87,20 @@ fn main() -> ExitCode {
 fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut name: Option<String> = None;
     let mut demo = false;
+    let mut seconds = 60;
     let mut rest = Vec::new();
     // `raw_args` would take options too; a lone `--` is what separates our options from theirs.
     while let Some(arg) = parser.next()? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("demo") if name.as_deref() == Some("setup") => demo = true,
+            Long("seconds") if name.as_deref() == Some("fuzz") => {
+                seconds = parser.value()?.parse()?;
+            }
             Value(value) if name.is_none() => name = Some(value.string()?),
+            Value(value) if name.as_deref() == Some("fuzz") && rest.is_empty() => {
+                rest.push(value.string()?);
+            }
             Value(value) if takes_args(name.as_deref()) => rest.push(value.string()?),
             other => return Err(other.unexpected().into()),
         }
@@ -88,6 +110,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
         Some("demo") => Ok(Command::Demo),
         Some("test") => Ok(Command::Test { args: rest }),
         Some("bench") => Ok(Command::Bench { args: rest }),
+        Some("fuzz") => Ok(Command::Fuzz {
+            target: rest.pop(),
+            seconds,
+        }),
         Some("help") | None => Ok(Command::Help),
         Some(other) => Err(Error::UnknownCommand(other.to_owned())),
     }
@@ -126,6 +152,22 @@ mod tests {
         assert!(parsed(&["test", "--demo"]).is_err());
         assert!(parsed(&["setup", "extra"]).is_err());
         assert!(parsed(&["frobnicate"]).is_err());
+    }
+
+    #[test]
+    fn fuzz_takes_one_target_and_a_time() {
+        let fuzz = |target: Option<&str>, seconds| Command::Fuzz {
+            target: target.map(str::to_owned),
+            seconds,
+        };
+        assert_eq!(parsed(&["fuzz"]).unwrap(), fuzz(None, 60));
+        assert_eq!(
+            parsed(&["fuzz", "uri", "--seconds", "5"]).unwrap(),
+            fuzz(Some("uri"), 5)
+        );
+        assert!(parsed(&["fuzz", "uri", "tensor"]).is_err());
+        assert!(parsed(&["fuzz", "--seconds", "soon"]).is_err());
+        assert!(parsed(&["test", "--seconds", "5"]).is_err());
     }
 
     #[test]

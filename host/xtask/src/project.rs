@@ -78,6 +78,15 @@ pub fn cargo() -> Command {
     command
 }
 
+/// Where the toolchain of the workspace has its libraries, a folder for each target.
+pub fn libraries(project: &Project) -> Result<PathBuf> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut sysroot = Command::new(rustc);
+    sysroot.current_dir(&project.root);
+    let answer = output(sysroot.args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&answer).trim()).join("lib/rustlib"))
+}
+
 /// Runs a `cargo metadata` command and reads its answer.
 pub fn metadata<T: serde::de::DeserializeOwned>(command: &mut Command) -> Result<T> {
     let answer = output(command.args(["--format-version", "1"]))?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, PIP_HINT, Result};
@@ -102,11 +101,7 @@ fn build_adit(project: &Project) -> Result<()> {
 
 /// Adds what is missing of `targets` to the toolchain that rust-toolchain.toml names.
 fn add_targets(project: &Project, targets: &[&str]) -> Result<()> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let mut sysroot = Command::new(rustc);
-    sysroot.current_dir(&project.root);
-    let answer = project::output(sysroot.args(["--print", "sysroot"]))?;
-    let libraries = PathBuf::from(String::from_utf8_lossy(&answer).trim()).join("lib/rustlib");
+    let libraries = project::libraries(project)?;
 
     // A toolchain from elsewhere than rustup is as good, if it has the targets.
     let missing: Vec<_> = targets

@@ -1,0 +1,58 @@
+//! Every decoder of the project that outside bytes reach, with what must hold of its answers.
+//!
+//! Each function takes any bytes at all and panics if one of its promises is broken. The binaries
+//! in `host/fuzz/fuzz_targets` hand them to libFuzzer; this crate's test hands them whatever the
+//! fuzzers found before (`host/fuzz/corpus`) and the vectors of `conformance/vectors`.
+//!
+//! | function | bytes are read as |
+//! |---|---|
+//! | [`documents`] | every CBOR document |
+//! | [`documents_built`] | a recipe for a valid document, and a change of its encoding |
+//! | [`receipt`], [`receipt_altered`] | receipts; a recipe for a signed one, and a change of it |
+//! | [`chain`] | two lists of tensors for a transcript's hash chain |
+//! | [`tensor`], [`tolerance`], [`model_inputs`] | a tensor blob; two tensors; a call of a model |
+//! | [`names`] | a hash, an error code, a status |
+//! | [`address`], [`phrase`], [`uri`], [`keystore`] | the forms of keys |
+//! | [`onnx`], [`onnx_built`] | an ONNX file; a recipe for one, and a change of it |
+//! | [`archive`], [`recording`] | what the examples read: a tar archive, a WAV file |
+//!
+//! Worker messages and compiled code need wasmtime, and are tested in `host/runtime`.
+
+mod built;
+mod documents;
+mod examples;
+mod keys;
+mod onnx;
+mod receipts;
+mod tensors;
+
+pub use documents::{documents, documents_built};
+pub use examples::{archive, recording};
+pub use keys::{address, keystore, names, phrase, uri};
+pub use onnx::{onnx, onnx_built};
+pub use receipts::{chain, receipt, receipt_altered};
+pub use tensors::{model_inputs, tensor, tolerance};
+
+/// A function that is fuzzed.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its binary.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("address", address),
+    ("archive", archive),
+    ("chain", chain),
+    ("documents", documents),
+    ("documents_built", documents_built),
+    ("keystore", keystore),
+    ("model_inputs", model_inputs),
+    ("names", names),
+    ("onnx", onnx),
+    ("onnx_built", onnx_built),
+    ("phrase", phrase),
+    ("receipt", receipt),
+    ("receipt_altered", receipt_altered),
+    ("recording", recording),
+    ("tensor", tensor),
+    ("tolerance", tolerance),
+    ("uri", uri),
+];
