@@ -30,8 +30,8 @@ pub enum Exit {
     Diverged,
     /// A check could not be made.
     Unchecked,
-    /// Ended by Ctrl-C.
-    Interrupted,
+    /// Ended by a signal of this number, as by Ctrl-C.
+    Interrupted(i32),
 }
 
 impl Exit {
@@ -45,8 +45,8 @@ impl Exit {
             // 4 is for proofs of a log, which no command checks yet.
             Exit::Diverged => 5,
             Exit::Unchecked => 6,
-            // As a shell reports a process that SIGINT has ended.
-            Exit::Interrupted => 130,
+            // As a shell reports a process that a signal has ended: 130 after Ctrl-C.
+            Exit::Interrupted(signal) => signal.saturating_add(128),
         }
     }
 }
@@ -172,6 +172,14 @@ impl Report {
             .unwrap_or((Exit::Unexpected, Code::Internal));
         // Errors of the libraries repeat their sources in their own text.
         let mut parts = Vec::<String>::new();
+        if error
+            .chain()
+            .next()
+            .is_some_and(|first| first.is::<StoreError>())
+        {
+            // It says why, and whoever met it had nothing more to say of what.
+            parts.push("the state folder could not be used".to_owned());
+        }
         for cause in error.chain() {
             let text = cause.to_string();
             if !parts.last().is_some_and(|last| last.contains(&text)) {
@@ -275,7 +283,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Code)> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return Some(match error {
             StoreError::Corrupt { .. } => (Exit::Signature, error.code()),
-            StoreError::Io { source, .. } => of_io(source),
+            StoreError::Io { source, .. } | StoreError::Write { source, .. } => of_io(source),
             _ => (Exit::Fixable, error.code()),
         });
     }

@@ -24,6 +24,7 @@ mod text;
 mod ui;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -96,6 +97,11 @@ fn main() {
     // A worker is this same program: it must become one before it does anything else.
     if let Some(code) = adit_runtime::worker::main_if_worker(std::env::args_os().skip(1)) {
         std::process::exit(code);
+    }
+    // A write over the limit on file sizes (ulimit -f) is an error like any other. A handler, not
+    // "ignore", which workers would inherit.
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        ui::to_stderr(&format!("warning: SIGXFSZ cannot be handled: {error}\n"));
     }
     std::process::exit(real_main());
 }

@@ -89,7 +89,8 @@ fn store_files(blobs: &BlobStore, path: &Path, manifest: &ModelManifest) -> anyh
                 .hint("write a manifest whose files lie beside it")
                 .into_err();
         }
-        if blobs.contains(&file.hash) {
+        // A damaged one is replaced.
+        if blobs.check(&file.hash).is_ok_and(|len| len == file.len) {
             continue;
         }
         let (hash, len) = blobs.put_file(&folder.join(name), file.len)?;

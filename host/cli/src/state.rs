@@ -3,7 +3,8 @@
 //! ```text
 //! blobs/             components, inputs, outputs, models, specs, transcripts, tensors, by hash
 //! code/              compiled components; a cache
-//! keys/local         seed of the key that signs local runs: 64 hexadecimal digits, mode 0600
+//! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
+//!                    after 0x, and on a second line, if there is one, the public key as a check
 //! receipts/          see `journal`
 //! ```
 //!
@@ -11,14 +12,15 @@
 //! be impossible, but cannot make a wrong one pass: all that is read is compared with hashes.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use adit_protocol::codes::Code;
 use adit_protocol::keys::Keypair;
 use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::store::{StoreError, UNFINISHED, open_file, sweep};
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Supervisor, SupervisorOptions};
 use anyhow::Context as _;
@@ -26,7 +28,6 @@ use rand_core::{OsRng, RngCore as _};
 use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure};
-use crate::input::read_file;
 use crate::journal::Journal;
 use crate::text::{hex, unhex};
 
@@ -116,31 +117,40 @@ impl State {
     pub fn local_key(&self) -> anyhow::Result<Keypair> {
         let folder = self.private("keys")?;
         let path = folder.join("local");
-        if !path.exists() {
-            make_key(&folder, &path)
-                .with_context(|| format!("the key {} could not be made", path.display()))?;
+        sweep(&folder);
+        // A link that leads nowhere is there, and is not replaced.
+        if fs::symlink_metadata(&path).is_err() {
+            make_key(&folder, &path)?;
         }
         let what = || format!("the key {} cannot be used", path.display());
-        let mode = fs::metadata(&path).with_context(what)?.permissions().mode();
+        let file = open_file(&path).with_context(what)?;
+        let about = file.metadata().with_context(what)?;
+        // In a folder of someone else's, their key is no surprise.
+        let folder_owner = fs::metadata(&folder).with_context(what)?.uid();
+        if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
+            return Failure::new(Code::PermissionDenied, what())
+                .why(format!("it belongs to another user (number {})", about.uid()))
+                .hint("if it is yours, chown it; else move it and the folder `receipts` away, and the next run makes a new key")
+                .into_err();
+        }
+        let mode = about.permissions().mode();
         if mode & 0o077 != 0 {
             return Failure::new(Code::PermissionDenied, what())
                 .why(format!(
                     "others may read it (its mode is {:o})",
                     mode & 0o777
                 ))
-                .hint("if nobody has, chmod 600 it; else delete it, and a new one is made")
+                .hint("if nobody has, chmod 600 it; else move it and the folder `receipts` away, and the next run makes a new key")
                 .into_err();
         }
-        let text = Zeroizing::new(read_file(&path, 128, "the key")?);
-        let seed = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| unhex::<32>(text.trim_end()))
-            .map(Zeroizing::new);
-        match seed {
-            Some(seed) => Ok(Keypair::from_seed(*seed)),
-            None => Failure::new(Code::StateCorrupt, what())
-                .why("the file does not hold 64 hexadecimal digits")
-                .hint("move it away, and the next run makes a new key")
+        // No longer than this, whole or not: what is cut off fails as what is too long.
+        let mut text = Zeroizing::new(Vec::with_capacity(256));
+        file.take(256).read_to_end(&mut text).with_context(what)?;
+        match parse_key(&text) {
+            Ok(key) => Ok(key),
+            Err(why) => Failure::new(Code::StateCorrupt, what())
+                .why(why)
+                .hint("restore it from a backup; or move it and the folder `receipts` away, and the next run makes a new key")
                 .into_err(),
         }
     }
@@ -175,17 +185,71 @@ fn unusable(root: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
 fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
     let mut seed = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *seed);
-    let text = Zeroizing::new(hex(&*seed));
+    let public = Keypair::from_seed(*seed).public().to_bytes();
+    let text = Zeroizing::new(format!("{}\n{}\n", hex(&*seed), hex(&public)));
+    let failed = |error: std::io::Error| StoreError::write(path, text.len() as u64)(error);
     // Temporary files have mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.as_file_mut()
+        .write_all(text.as_bytes())
+        .map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
     match file.persist_noclobber(path) {
-        Ok(_) => Ok(fs::File::open(folder)?.sync_all()?),
+        Ok(_) => sync_folder(folder).map_err(|error| failed(error).into()),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.error.into()),
+        Err(error) => Err(failed(error.error).into()),
     }
+}
+
+/// The key of a key file, or why there is none in it.
+fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+    let seed = lines
+        .next()
+        .and_then(unhex::<32>)
+        .map(Zeroizing::new)
+        .ok_or("the file does not begin with 64 hexadecimal digits")?;
+    let key = Keypair::from_seed(*seed);
+    match (lines.next().map(unhex::<32>), lines.next()) {
+        // As someone writes it who has a seed from elsewhere.
+        (None, _) => Ok(key),
+        (Some(Some(public)), None) if public == key.public().to_bytes() => Ok(key),
+        _ => Err(
+            "its second line is not the public key of the seed in the first: one of them is damaged",
+        ),
+    }
+}
+
+/// The whole of a file of the state folder, of at most `max` bytes.
+///
+/// # Errors
+///
+/// When it is longer, cannot be read, or is no file.
+pub fn read_own(path: &Path, max: u64, what: &str) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("{what} {} could not be read", path.display());
+    let mut bytes = Vec::new();
+    open_file(path)
+        .with_context(failed)?
+        .take(max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .with_context(failed)?;
+    if bytes.len() as u64 > max {
+        return Err(corrupt(path, format!("it has more than {max} bytes")).into());
+    }
+    Ok(bytes)
+}
+
+/// Has the names in a folder reach the disk.
+///
+/// # Errors
+///
+/// The system's.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 /// Writes a file of the user's own choosing: whole or not at all, replacing what was there.
@@ -225,4 +289,34 @@ pub fn corrupt(path: &Path, why: impl std::fmt::Display) -> Failure {
     .because(why)
     .hint("restore it from a backup, or start with another folder (--state)")
     .exit(Exit::Fixable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_with_any_bit_flipped_is_no_other_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("local");
+        make_key(folder.path(), &path).unwrap();
+        let good = fs::read(&path).unwrap();
+        let key = parse_key(&good).unwrap().public();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            // A digit may turn into the same digit as a capital.
+            if let Ok(read) = parse_key(&bad) {
+                assert_eq!(read.public(), key, "bit {bit}");
+            }
+        }
+        for length in 0..good.len() {
+            if let Ok(read) = parse_key(&good[..length]) {
+                assert_eq!(read.public(), key, "{length} bytes");
+            }
+        }
+        assert!(parse_key(&[&good[..], b"\n"].concat()).is_err());
+        // A seed alone.
+        assert_eq!(parse_key(&good[..64]).unwrap().public(), key);
+    }
 }

@@ -183,7 +183,7 @@ fn cold_start(c: &mut Criterion) {
     let engine = fixture.executor.engine();
     let cache = CodeCache::open(dir.path(), [1; 32], compatibility(engine)).expect("cache");
     let component = Hash::of(&fixture.wasm);
-    cache.put(&component, &fixture.code).expect("room");
+    cache.put(&component, fixture.code.clone()).expect("room");
     c.bench_function("cold cached start", |b| {
         b.iter(|| {
             let code = cache.get(&component).expect("readable").expect("there");

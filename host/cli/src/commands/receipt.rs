@@ -130,8 +130,25 @@ impl Subject {
 
     fn of(state: &State, named: &str, receipt: Receipt) -> anyhow::Result<Subject> {
         let blobs = state.blobs()?;
-        let opening = state.journal()?.opening(&receipt.id(), named)?;
         let task: Result<TaskSpec, String> = document(&blobs, &receipt.body.task);
+        let opening = match state.journal()?.opening(&receipt.id(), named)? {
+            Some((opening, path)) => {
+                if let Ok(task) = &task
+                    && !belongs(&opening, &receipt, task)
+                {
+                    return Failure::new(
+                        Code::StateCorrupt,
+                        format!("the opening {} cannot be used", path.display()),
+                    )
+                    .why("it is not the one of this receipt, or it is damaged")
+                    .hint("restore it, or move it away: without it, only its hashes are not known")
+                    .exit(Exit::Unchecked)
+                    .into_err();
+                }
+                Some(opening)
+            }
+            None => None,
+        };
         let exec = match &task {
             Ok(task) => document(&blobs, &task.exec),
             Err(why) => Err(why.clone()),
@@ -154,6 +171,18 @@ impl Subject {
         }
         document(&self.blobs, &opening.transcript)
     }
+}
+
+/// Whether the hashes of an opening are those that a receipt commits to.
+fn belongs(opening: &ReceiptOpening, receipt: &Receipt, task: &TaskSpec) -> bool {
+    let body = &receipt.body;
+    [
+        (opening.input, body.input),
+        (opening.output, body.output),
+        (opening.transcript, body.transcript),
+    ]
+    .iter()
+    .all(|(hash, commitment)| hash.commit(&task.salt) == *commitment)
 }
 
 /// A document of the blob store, or why it cannot be had.

@@ -15,11 +15,13 @@ use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::admission::COMPONENT_BYTES_MAX;
 use adit_runtime::attest;
 use adit_runtime::engine::Target;
+use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::supervisor::{Ran, Task};
 use anyhow::Context as _;
 use base64::Engine as _;
+use rustix::fs::{Access, access};
 use serde_json::json;
 
 use super::build;
@@ -97,6 +99,8 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let blobs = state.blobs()?;
     let key = state.local_key()?;
     let journal = state.journal()?;
+    // Before an hour of work, and not after it.
+    journal.ready(&key)?;
     let component = blobs.put(&wasm)?;
     let input = store_input(ui, &blobs, args.input.as_deref())?;
     let models = models::store(ui, &blobs, &args.model)?;
@@ -214,6 +218,13 @@ fn check_place(path: &Path) -> anyhow::Result<()> {
             })
             .hint("name a file in a folder that exists")
             .into_err();
+    }
+    // A file is replaced, which its folder must allow; what is no file is written to.
+    let replaced = std::fs::metadata(path).map_or(true, |about| about.is_file());
+    let target = if replaced { folder } else { path };
+    if let Err(error) = access(target, Access::WRITE_OK) {
+        let error = StoreError::io("write to", target)(error.into());
+        return Err(error).with_context(|| format!("the receipt cannot go to {}", path.display()));
     }
     Ok(())
 }
@@ -388,11 +399,11 @@ fn body_exec(exec: &ExecSpec) -> serde_json::Value {
 }
 
 /// How the process ends for the status of the run.
-fn ended(ran: &Ran, interrupted: bool) -> anyhow::Result<Exit> {
+fn ended(ran: &Ran, interrupted: Option<Exit>) -> anyhow::Result<Exit> {
     let exit = match ran.status {
         Status::Ok => return Ok(Exit::Ok),
         Status::HostFault => Exit::Unexpected,
-        Status::Cancelled if interrupted => Exit::Interrupted,
+        Status::Cancelled => interrupted.unwrap_or(Exit::Fixable),
         _ => Exit::Fixable,
     };
     let code = Code::from(ran.status);

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use adit_protocol::hash::{Hash, Hasher};
 
-use super::{StoreError, private_folder, write_atomically};
+use super::{StoreError, open_file, private_folder, sweep, unfinished, write_atomically};
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
 
 /// A folder of blobs. Any number of processes may use one at the same time: a blob is written
 /// under a temporary name and renamed, and two writers of one blob write the same bytes.
@@ -27,6 +30,7 @@ impl BlobStore {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         private_folder(&root)?;
+        sweep(&root);
         Ok(Self { root })
     }
 
@@ -43,7 +47,7 @@ impl BlobStore {
         self.path(hash).is_file()
     }
 
-    /// Store bytes, and return their hash.
+    /// Store bytes, and return their hash. A damaged file in their place is replaced.
     ///
     /// # Errors
     ///
@@ -66,13 +70,11 @@ impl BlobStore {
         }
         let hash = hasher.finalize();
         let path = self.path(&hash);
-        // A file of another length is a remnant of a damaged disk, and is replaced.
-        if std::fs::metadata(&path).is_ok_and(|m| m.len() == len) {
+        if holds(&path, len, parts) {
             return Ok(hash);
         }
-        let shelf = path.parent().unwrap_or(&self.root);
-        private_folder(shelf)?;
-        write_atomically(shelf, &hash.to_hex(), parts)?;
+        self.make_shelf(&path)?;
+        write_atomically(&self.root, &path, parts)?;
         Ok(hash)
     }
 
@@ -83,12 +85,9 @@ impl BlobStore {
     /// [`StoreError::TooLarge`] or [`StoreError::Io`].
     pub fn put_file(&self, path: &Path, max: u64) -> Result<(Hash, u64), StoreError> {
         let mut from = File::open(path).map_err(StoreError::io("open", path))?;
-        let mut to = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&self.root)
-            .map_err(StoreError::io("write into", &self.root))?;
+        let mut to = unfinished(&self.root)?;
         let mut hasher = Hasher::new();
-        let mut buf = vec![0; 1 << 20];
+        let mut buf = vec![0; CHUNK];
         let mut len = 0u64;
         loop {
             let n = from.read(&mut buf).map_err(StoreError::io("read", path))?;
@@ -105,15 +104,17 @@ impl BlobStore {
                 });
             }
             hasher.update(chunk);
-            to.write_all(chunk)
-                .map_err(StoreError::io("write into", &self.root))?;
+            to.as_file_mut().write_all(chunk).map_err(|e| {
+                let needed = from.metadata().map_or(len, |m| m.len());
+                StoreError::write(to.path(), needed)(e)
+            })?;
         }
         let hash = hasher.finalize();
         let target = self.path(&hash);
-        if !std::fs::metadata(&target).is_ok_and(|m| m.len() == len) {
-            private_folder(target.parent().unwrap_or(&self.root))?;
+        if !self.check(&hash).is_ok_and(|there| there == len) {
+            self.make_shelf(&target)?;
             to.persist(&target)
-                .map_err(|e| StoreError::io("write", &target)(e.error))?;
+                .map_err(|e| StoreError::write(&target, len)(e.error))?;
         }
         Ok((hash, len))
     }
@@ -123,7 +124,7 @@ impl BlobStore {
     /// # Errors
     ///
     /// [`StoreError::Missing`], [`StoreError::Corrupt`], [`StoreError::TooLarge`],
-    /// [`StoreError::Io`].
+    /// [`StoreError::NotAFile`], [`StoreError::Io`].
     pub fn get(&self, hash: &Hash, max: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.path(hash);
         let (file, len) = self.open_blob(hash)?;
@@ -145,20 +146,52 @@ impl BlobStore {
         Ok(bytes)
     }
 
+    /// Check the content of a blob without holding it in memory. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], [`StoreError::Corrupt`], [`StoreError::NotAFile`],
+    /// [`StoreError::Io`].
+    pub fn check(&self, hash: &Hash) -> Result<u64, StoreError> {
+        let path = self.path(hash);
+        let (mut file, _) = self.open_blob(hash)?;
+        let mut hasher = Hasher::new();
+        let mut buf = vec![0; CHUNK];
+        let mut len = 0u64;
+        loop {
+            let n = file.read(&mut buf).map_err(StoreError::io("read", &path))?;
+            let Some(chunk) = buf.get(..n).filter(|c| !c.is_empty()) else {
+                break;
+            };
+            hasher.update(chunk);
+            len = len.saturating_add(n as u64);
+        }
+        match hasher.finalize() {
+            actual if actual == *hash => Ok(len),
+            actual => Err(StoreError::Corrupt { path, actual }),
+        }
+    }
+
     /// Open a blob's file without checking its content: for handing it to a process that checks.
     /// Returns the file and its length.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Missing`] or [`StoreError::Io`].
+    /// [`StoreError::Missing`], [`StoreError::NotAFile`] or [`StoreError::Io`].
     pub fn open_blob(&self, hash: &Hash) -> Result<(File, u64), StoreError> {
         let path = self.path(hash);
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => StoreError::Missing { hash: *hash },
-            _ => StoreError::io("open", &path)(e),
+        let file = open_file(&path).map_err(|e| match e {
+            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                StoreError::Missing { hash: *hash }
+            }
+            other => other,
         })?;
         let metadata = file.metadata().map_err(StoreError::io("read", &path))?;
         Ok((file, metadata.len()))
+    }
+
+    fn make_shelf(&self, path: &Path) -> Result<(), StoreError> {
+        private_folder(path.parent().unwrap_or(&self.root))
     }
 
     /// Have everything that was stored so far reach the disk.
@@ -177,6 +210,27 @@ impl BlobStore {
             .map_err(StoreError::io("flush", &self.root))?;
         Ok(())
     }
+}
+
+/// Whether a file has exactly these bytes. It costs less than writing them would.
+fn holds(path: &Path, len: u64, parts: &[&[u8]]) -> bool {
+    let Ok(mut file) = open_file(path) else {
+        return false;
+    };
+    if !file.metadata().is_ok_and(|about| about.len() == len) {
+        return false;
+    }
+    let largest = parts.iter().map(|part| part.len()).max().unwrap_or(0);
+    let mut buf = vec![0; largest.min(CHUNK)];
+    parts
+        .iter()
+        .flat_map(|part| part.chunks(CHUNK))
+        .all(|chunk| {
+            let Some(buf) = buf.get_mut(..chunk.len()) else {
+                return false;
+            };
+            file.read_exact(buf).is_ok() && buf == chunk
+        })
 }
 
 #[cfg(test)]
@@ -200,9 +254,37 @@ mod tests {
             store.get(&hash, 100),
             Err(StoreError::Corrupt { .. })
         ));
-        std::fs::write(store.path(&hash), b"short").unwrap();
-        store.put(b"two parts").unwrap();
-        assert_eq!(store.get(&hash, 100).unwrap(), b"two parts");
+        for damaged in [&b"short"[..], b"", b"two pArts", b"two parts and more"] {
+            std::fs::write(store.path(&hash), damaged).unwrap();
+            assert!(matches!(
+                store.check(&hash),
+                Err(StoreError::Corrupt { .. })
+            ));
+            store.put(b"two parts").unwrap();
+            assert_eq!(store.get(&hash, 100).unwrap(), b"two parts");
+            assert_eq!(store.check(&hash).unwrap(), 9);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_blob_and_is_replaced_where_that_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        // A pipe has length 0, as this blob has.
+        let hash = store.put(b"").unwrap();
+        let path = store.path(&hash);
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert!(matches!(
+            store.get(&hash, 9),
+            Err(StoreError::NotAFile { .. })
+        ));
+        store.put(b"").unwrap();
+        assert_eq!(store.get(&hash, 9).unwrap(), b"");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let refused = store.put(b"").unwrap_err();
+        assert!(refused.to_string().contains(&hash.to_hex()), "{refused}");
     }
 
     #[test]
@@ -212,6 +294,10 @@ mod tests {
         let file = dir.path().join("model");
         std::fs::write(&file, vec![7; 3 << 20]).unwrap();
         let (hash, len) = store.put_file(&file, 3 << 20).unwrap();
+        std::fs::write(store.path(&hash), vec![8; 3 << 20]).unwrap();
+        assert!(store.check(&hash).is_err());
+        store.put_file(&file, 3 << 20).unwrap();
+        assert_eq!(store.check(&hash).unwrap(), 3 << 20);
         assert_eq!((hash, len), (Hash::of(&vec![7; 3 << 20]), 3 << 20));
         assert!(matches!(
             store.put_file(&file, 1000),

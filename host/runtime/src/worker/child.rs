@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use adit_protocol::Hash;
 
-use super::channel::{Channel, Receiver, Sender};
+use super::channel::{Channel, ChannelError, Receiver, Sender};
 use super::compile::COMPILE_SECONDS;
 use super::grant::{self, Grant, NotGranted};
 use super::limits;
@@ -19,6 +19,7 @@ use super::messages::{
     self, BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
 };
 use super::process::{WorkerOptions, target_name};
+use super::supervisor::CANCEL_POLL;
 use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
 use crate::engine::Target;
@@ -364,7 +365,7 @@ fn blob_reply(blobs: &BlobStore, hash: &Hash) -> (BlobReply, Option<OwnedFd>) {
 
 fn code_reply(code: &CodeCache, component: &Hash) -> (BlobReply, Option<OwnedFd>) {
     let missing = |why: String| (BlobReply::Missing(why), None);
-    match code.get(component) {
+    match code.take(component) {
         Ok(Some(bytes)) if bytes.len() as u64 <= INLINE_BYTES => (BlobReply::Inline(bytes), None),
         // What was authenticated is in memory; the file could change after that.
         Ok(Some(bytes)) => match memory_file(&bytes) {
@@ -462,13 +463,16 @@ pub(super) enum CompileFailure {
     Limit(String),
     /// The child could not be started.
     Start(String),
+    /// Nobody waits for it any more.
+    Cancelled,
 }
 
-/// Compile a component for a target in a child process.
+/// Compile a component for a target in a child process, which is ended when `cancelled` says so.
 pub(super) fn compile(
     program: &Path,
     target: Target,
     wasm: Vec<u8>,
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<Result<Vec<u8>, Refusal>, CompileFailure> {
     let start = |e: String| CompileFailure::Start(e);
     let (here, there) = Channel::pair().map_err(|e| start(e.to_string()))?;
@@ -479,10 +483,14 @@ pub(super) fn compile(
     let mut process = command(program, "compile", &args, there.into_fd())
         .spawn()
         .map_err(|e| start(format!("{}: {e}", program.display())))?;
-    let answer = converse(here.with_max_frame(super::compile::FRAME_BYTES), wasm);
+    let channel = here.with_max_frame(super::compile::FRAME_BYTES);
+    let answer = converse(channel, wasm, cancelled);
     let _ = process.kill();
     let status = process.wait();
     answer.map_err(|why| {
+        let Some(why) = why else {
+            return CompileFailure::Cancelled;
+        };
         let ended = status.map_or_else(|e| e.to_string(), ended_as);
         CompileFailure::Limit(format!(
             "compiling took more than {COMPILE_SECONDS} s or too much memory, or the compiler failed ({why}; {ended}); hint: make the component smaller"
@@ -490,32 +498,45 @@ pub(super) fn compile(
     })
 }
 
-fn converse(channel: Channel, wasm: Vec<u8>) -> Result<Result<Vec<u8>, Refusal>, String> {
+/// The child's answer, or why there is none: no reason if it was cancelled.
+fn converse(
+    channel: Channel,
+    wasm: Vec<u8>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Result<Vec<u8>, Refusal>, Option<String>> {
     let deadline = Instant::now() + Duration::from_secs(COMPILE_SECONDS);
     let (mut sender, mut receiver) = channel.split();
-    let message = minicbor::to_vec(ToWorker::Compile { wasm }).map_err(|e| e.to_string())?;
-    sender.send(&message, &[]).map_err(|e| e.to_string())?;
+    let message = minicbor::to_vec(ToWorker::Compile { wasm }).map_err(because)?;
+    sender.send(&message, &[]).map_err(because)?;
+    receiver.set_timeout(Some(CANCEL_POLL)).map_err(because)?;
     let mut code = Vec::new();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err("time is up".to_owned());
+        if cancelled() {
+            return Err(None);
         }
-        receiver
-            .set_timeout(Some(left))
-            .map_err(|e| e.to_string())?;
-        let frame = receiver.recv().map_err(|e| e.to_string())?;
+        if Instant::now() >= deadline {
+            return Err(because("time is up"));
+        }
+        let frame = match receiver.recv() {
+            Ok(frame) => frame,
+            Err(ChannelError::TimedOut) => continue,
+            Err(e) => return Err(because(e)),
+        };
         match messages::read(&frame.payload) {
             Ok(FromWorker::Code(part)) if part.is_empty() => return Ok(Ok(code)),
             Ok(FromWorker::Code(part)) => {
                 code.extend_from_slice(&part);
                 if code.len() as u64 > CODE_BYTES_MAX {
-                    return Err("the code is too large".to_owned());
+                    return Err(because("the code is too large"));
                 }
             }
             Ok(FromWorker::Refused(refusal)) => return Ok(Err(refusal)),
-            Ok(_) => return Err("it did not answer as it should".to_owned()),
-            Err(e) => return Err(e.to_string()),
+            Ok(_) => return Err(because("it did not answer as it should")),
+            Err(e) => return Err(because(e)),
         }
     }
+}
+
+fn because(why: impl std::fmt::Display) -> Option<String> {
+    Some(why.to_string())
 }

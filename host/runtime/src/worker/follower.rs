@@ -9,6 +9,7 @@ use adit_protocol::transcript::Transcript;
 use super::messages::{Done, Stream};
 use super::supervisor::{Ran, Task};
 use crate::state::Events;
+use crate::store::StoreError;
 use crate::store::blobs::BlobStore;
 
 /// Bytes that a run may send beyond what its limits allow for: framing, dimensions, environments.
@@ -26,7 +27,7 @@ pub(super) struct Follower<'a> {
     received_max: u64,
     shown_output: usize,
     shown_log: usize,
-    keep_failed: Option<String>,
+    keep_failed: Option<StoreError>,
 }
 
 impl<'a> Follower<'a> {
@@ -98,7 +99,7 @@ impl<'a> Follower<'a> {
                 if !more {
                     let blob = std::mem::take(&mut self.blob);
                     if let Err(e) = self.blobs.put(&blob) {
-                        self.keep_failed = Some(e.to_string());
+                        self.keep_failed = Some(e);
                     }
                 }
             }
@@ -106,7 +107,13 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, done: Done) -> Ran {
+    /// What the run left.
+    ///
+    /// # Errors
+    ///
+    /// The store's, if a recorded tensor could not be kept: a result whose replay would lack
+    /// tensors must not be attested.
+    pub(super) fn finish(&mut self, done: Done) -> Result<Ran, StoreError> {
         let status = Status::try_from(done.status).unwrap_or(Status::HostFault);
         let ran = Ran {
             status,
@@ -123,23 +130,18 @@ impl<'a> Follower<'a> {
             divergence: done.divergence,
             rechecks: done.rechecks,
         };
-        if let Some(why) = self.keep_failed.take() {
-            // A result whose replay would lack tensors must not be attested.
-            return Ran {
-                status: Status::HostFault,
-                detail: Some(format!("a recorded tensor could not be kept: {why}")),
-                ..ran
-            };
+        if let Some(error) = self.keep_failed.take() {
+            return Err(error);
         }
         if ran.transcript.is_empty() {
             // The worker ended before there was a guest.
             let nothing = Ran::without_guest(status, String::new());
-            return Ran {
+            return Ok(Ran {
                 transcript: nothing.transcript,
                 ..ran
-            };
+            });
         }
-        ran
+        Ok(ran)
     }
 
     pub(super) fn cut_short(&mut self, status: Status, after: Duration) -> Ran {

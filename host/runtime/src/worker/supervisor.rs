@@ -35,7 +35,7 @@ use crate::store::code::CodeCache;
 /// epoch to stop a guest that is computing, so that only a stuck inference costs a process.
 pub const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// How often a waiting supervisor looks whether a run was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(50);
+pub(super) const CANCEL_POLL: Duration = Duration::from_millis(50);
 
 /// Components that a supervisor remembers as compiled.
 const COMPILED_MAX: usize = 10_000;
@@ -203,8 +203,9 @@ impl Supervisor {
                 own,
             });
         }
-        if let Some(refused) = self.ensure_code(&running, &task.spec.component)? {
-            return Ok(refused);
+        let component = &task.spec.component;
+        if let Some(ended) = self.ensure_code(&running, component, &|| events.cancelled())? {
+            return Ok(ended);
         }
         let grant = Arc::new(Grant::of(task, &self.blobs));
         let mut follower = Follower::new(&self.blobs, task, events);
@@ -271,26 +272,30 @@ impl Supervisor {
         &self,
         running: &Running,
         component: &Hash,
+        cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<Ran>, SupervisorError> {
         // Authenticating code takes as long as reading it, so once in a process is enough here:
         // it is done again whenever the code is handed to a worker.
         if lock(&self.compiled).contains(component) && running.code.contains(component) {
             return Ok(None);
         }
-        if running.code.get(component)?.is_some() {
+        if running.code.prepare(component)? {
             self.remember(component);
             return Ok(None);
         }
         let wasm = match self.blobs.get(component, COMPONENT_BYTES_MAX) {
             Ok(wasm) => wasm,
             Err(StoreError::TooLarge { bytes, .. }) => {
+                // Every machine refuses it, if it is the component and not a damaged file.
+                self.blobs.check(component)?;
                 return Ok(Some(refused(Refusal::TooLarge { bytes })));
             }
             Err(e) => return Err(e.into()),
         };
-        match super::child::compile(&self.options.program, self.options.worker.target, wasm) {
+        let target = self.options.worker.target;
+        match super::child::compile(&self.options.program, target, wasm, cancelled) {
             Ok(Ok(code)) => {
-                running.code.put(component, &code)?;
+                running.code.put(component, code)?;
                 self.remember(component);
                 Ok(None)
             }
@@ -298,6 +303,10 @@ impl Supervisor {
             Err(super::child::CompileFailure::Limit(why)) => {
                 Ok(Some(Ran::without_guest(Status::CompileLimit, why)))
             }
+            Err(super::child::CompileFailure::Cancelled) => Ok(Some(Ran::without_guest(
+                Status::Cancelled,
+                "the run was cancelled while its component was compiled".to_owned(),
+            ))),
             Err(super::child::CompileFailure::Start(why)) => Err(SupervisorError::Start(why)),
         }
     }
@@ -346,7 +355,7 @@ impl Supervisor {
             let wait = deadline.saturating_duration_since(now).min(CANCEL_POLL);
             match events.recv_timeout(wait) {
                 Ok(Event::Done(done)) => {
-                    return Ok(Attempt::Ended(Box::new(follower.finish(*done))));
+                    return Ok(Attempt::Ended(Box::new(follower.finish(*done)?)));
                 }
                 Ok(Event::Died { why, guilty }) => {
                     return Ok(Attempt::WorkerDied { why, guilty });

@@ -3,6 +3,7 @@
 use adit_protocol::Hash;
 use adit_protocol::keys::{PublicKey, ss58};
 use adit_protocol::receipt::Receipt;
+use adit_runtime::store::StoreError;
 use serde_json::json;
 
 use super::Subject;
@@ -121,11 +122,12 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A hash, and whether the blob is in the store.
+/// A hash, and whether the blob is in the store, whole.
 fn at_hand(subject: &Subject, hash: &Hash) -> String {
-    match subject.blobs.contains(hash) {
-        true => format!("{hash} (at hand)"),
-        false => format!("{hash} (not at hand)"),
+    match subject.blobs.check(hash) {
+        Ok(_) => format!("{hash} (at hand)"),
+        Err(StoreError::Missing { .. }) => format!("{hash} (not at hand)"),
+        Err(error) => format!("{hash} (not usable: {error})"),
     }
 }
 
@@ -174,7 +176,7 @@ fn as_json(subject: &Subject) -> serde_json::Value {
         all.get(at).and_then(|(_, _, hash)| hash.clone().ok())
     };
     let blob = |hash: Option<Hash>| {
-        hash.map(|hash| json!({ "hash": hash, "at_hand": subject.blobs.contains(&hash) }))
+        hash.map(|hash| json!({ "hash": hash, "at_hand": subject.blobs.check(&hash).is_ok() }))
     };
     json!({
         "id": subject.receipt.id(),

@@ -2,40 +2,48 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use adit_runtime::state::Events;
 use anyhow::Context as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::error::Exit;
 use crate::ui::{ProgressLine, TerminalFilter, Ui};
 
-/// Whether Ctrl-C was pressed.
-#[derive(Clone, Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
+/// Whether this process was asked to end: by Ctrl-C, or by SIGTERM.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    happened: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
 
 impl Interrupt {
-    /// From now on the first Ctrl-C is only noted, so that the run can end in order; the second
-    /// one ends this process at once, and with it the worker.
+    /// From now on the first such signal is only noted, so that the run can end in order; the
+    /// second one ends this process at once, and with it the worker.
     ///
     /// # Errors
     ///
     /// When the system refuses the handler.
     pub fn install() -> anyhow::Result<Interrupt> {
-        let happened = Arc::new(AtomicBool::new(false));
-        let handler = happened.clone();
-        ctrlc::set_handler(move || {
-            if handler.swap(true, Ordering::Relaxed) {
-                std::process::exit(Exit::Interrupted.code());
-            }
-        })
-        .context("Ctrl-C cannot be listened for")?;
-        Ok(Interrupt(happened))
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            let number = usize::try_from(signal).unwrap_or_default();
+            let exit = Exit::Interrupted(signal).code();
+            // In this order: the first of them acts on what an earlier signal has left.
+            flag::register_conditional_shutdown(signal, exit, interrupt.happened.clone())
+                .and_then(|_| flag::register_usize(signal, interrupt.signal.clone(), number))
+                .and_then(|_| flag::register(signal, interrupt.happened.clone()))
+                .context("Ctrl-C cannot be listened for")?;
+        }
+        Ok(interrupt)
     }
 
-    /// Whether it was pressed.
-    pub fn happened(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The exit of a process that such a signal has ended, if there was one.
+    pub fn happened(&self) -> Option<Exit> {
+        let signal = i32::try_from(self.signal.load(Ordering::Relaxed)).unwrap_or_default();
+        (self.happened.load(Ordering::Relaxed)).then_some(Exit::Interrupted(signal))
     }
 }
 
@@ -113,6 +121,6 @@ impl Events for Watch {
     }
 
     fn cancelled(&self) -> bool {
-        self.interrupt.happened()
+        self.interrupt.happened().is_some()
     }
 }
