@@ -1,7 +1,11 @@
 //! The program as its users meet it: started as a process, judged by what it prints, how it ends
 //! and what it leaves on disk.
 
+mod concurrency;
+mod damage;
+mod disk;
 mod faults;
+mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
@@ -9,3 +13,4 @@ mod project;
 mod receipts;
 mod run;
 mod support;
+mod tamper;

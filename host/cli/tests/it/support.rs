@@ -1,7 +1,9 @@
 //! What the tests share: a state folder of one's own, guests, and a way to start the program.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -91,7 +93,7 @@ impl Home {
     }
 
     pub fn adit(&self, args: &[&str]) -> Said {
-        said(&mut self.command(args))
+        ended(self.command(args))
     }
 
     /// `adit run` of the guest `behave`, which does what its first argument says.
@@ -136,6 +138,72 @@ impl Home {
             .exits(0)
             .json()
     }
+}
+
+/// How long any command of the tests may take. One that waits for ever is a failure, not a test
+/// run without an end.
+const COMMAND: Duration = Duration::from_secs(120);
+
+/// Starts a command and waits for its end.
+pub fn ended(mut command: Command) -> Said {
+    let shown = format!("{command:?}");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let pid = child.id();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let read = |from: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let stdout = scope.spawn(move || read(&mut stdout));
+        let stderr = scope.spawn(move || read(&mut stderr));
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if begun.elapsed() > COMMAND {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("process {pid} did not end: {shown}");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        Said {
+            code: status.code(),
+            stdout: stdout.join().unwrap(),
+            stderr: String::from_utf8_lossy(&stderr.join().unwrap()).into_owned(),
+        }
+    })
+}
+
+/// Copies the program, so that what is executed can be told from all else on the machine. Another
+/// process does it: a file that this one holds open for writing, even for a moment, could be held
+/// by the child that another test starts just then, and would not be executed.
+pub fn copy_program(to: &Path) {
+    let mut copy = Command::new("cp");
+    copy.arg(env!("CARGO_BIN_EXE_adit")).arg(to);
+    assert!(copy.status().unwrap().success());
+}
+
+/// All files below a folder, in the order of their names.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.symlink_metadata().unwrap().is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }
 
 pub fn said(command: &mut Command) -> Said {
