@@ -57,10 +57,11 @@ pub struct Call {
     /// Number of the execution context, counted from 0 over the run.
     #[n(3)]
     pub context: Option<u32>,
-    /// Hash chain of the context *after* this call: [`chain_start`], then [`chain_next`].
+    /// Hash chain of the context *after* this call: [`chain_start`], then [`chain_next`]. Only
+    /// computations whose inputs were accepted have one.
     #[n(4)]
     pub chain: Option<Hash>,
-    /// Input tensors, in the guest's order.
+    /// Input tensors, in the manifest's order; empty if they were refused for not fitting it.
     #[n(5)]
     pub inputs: Vec<TensorRef>,
     /// Output tensors, in the manifest's order.
@@ -112,13 +113,13 @@ impl Document for Transcript {
             }
             fields::count("calls.inputs", call.inputs.len(), 1024)?;
             fields::count("calls.outputs", call.outputs.len(), 1024)?;
-            if call
-                .inputs
-                .iter()
-                .chain(&call.outputs)
-                .any(|tensor| tensor.name.len() > 1024)
-            {
-                return Invalid::new("calls.inputs", "a tensor's name is longer than 1024 bytes");
+            for (field, tensors) in [
+                ("calls.inputs", &call.inputs),
+                ("calls.outputs", &call.outputs),
+            ] {
+                if tensors.iter().any(|tensor| tensor.name.len() > 1024) {
+                    return Invalid::new(field, "a tensor's name is longer than 1024 bytes");
+                }
             }
             if let Some(index) = call.environment
                 && self.environments.len() as u64 <= u64::from(index)

@@ -15,6 +15,7 @@ mod samples;
 mod setup;
 mod test;
 mod toolchains;
+mod verifiers;
 
 use std::process::ExitCode;
 
@@ -28,8 +29,8 @@ usage: cargo xtask COMMAND
 
   setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the guests (the
                      example tasks, and those of tests), `adit`, and what it builds tasks in Python,
-                     JavaScript and C with. Quick when there is nothing to do. --demo: only what
-                     the demo needs, by cargo alone.
+                     JavaScript and C with; install what checks the vectors. Quick when there is
+                     nothing to do. --demo: only what the demo needs, by cargo alone.
   demo               Watch a machine-learning task run in the sandbox, leave a signed receipt,
                      replay bit for bit, and a forged receipt be refused.
   test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.

@@ -9,6 +9,7 @@ use crate::fetch;
 use crate::models::{self, MODELS, Model};
 use crate::project::{self, Package, Project, step};
 use crate::toolchains;
+use crate::verifiers;
 
 /// The target that tasks are compiled to.
 pub const GUEST_TARGET: &str = "wasm32-wasip2";
@@ -48,6 +49,7 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
     if !demo {
         step("adapted guests", || build_adapted_guests(project))?;
         step("other languages", || toolchains::install(project))?;
+        step("verifiers", || verifiers::install(project))?;
     }
     Ok(skipped)
 }

@@ -2,6 +2,7 @@
 
 mod edges;
 mod style;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

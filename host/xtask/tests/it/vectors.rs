@@ -1,0 +1,134 @@
+//! The vectors, as programs see them that share no code with ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A program beside the vectors, and where its packages are.
+struct Program {
+    interpreter: &'static str,
+    file: &'static str,
+    /// A folder of `target/tools`, which `cargo xtask setup` fills.
+    tools: &'static str,
+    /// Where in there the packages are, and the variable that tells the interpreter.
+    packages: &'static str,
+    variable: &'static str,
+}
+
+const PYTHON: Program = Program {
+    interpreter: "python3",
+    file: "verify.py",
+    tools: "vectors-python",
+    packages: "",
+    variable: "PYTHONPATH",
+};
+
+const NODE: Program = Program {
+    interpreter: "node",
+    file: "polkadot.mjs",
+    tools: "vectors-node",
+    packages: "node_modules",
+    variable: "NODE_PATH",
+};
+
+fn vectors() -> PathBuf {
+    super::root().join("conformance/vectors")
+}
+
+impl Program {
+    /// Runs it over `folder`: whether it was content, and what it printed. `None` where its
+    /// packages are not installed, which under `CI` is a failure.
+    fn run(&self, folder: &Path) -> Option<(bool, String)> {
+        let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools");
+        let tools = tools.join(self.tools);
+        if !tools.join("installed.txt").exists() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{} is missing: run `cargo xtask setup`",
+                tools.display()
+            );
+            eprintln!(
+                "skipped: {} is missing; hint: run `cargo xtask setup`",
+                tools.display()
+            );
+            return None;
+        }
+        let mut command = Command::new(self.interpreter);
+        command.arg(vectors().join(self.file)).arg(folder);
+        command.env(self.variable, tools.join(self.packages));
+        // The repository is not to be written to.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        let answer = command
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.interpreter));
+        let said =
+            String::from_utf8_lossy(&answer.stdout) + String::from_utf8_lossy(&answer.stderr);
+        Some((answer.status.success(), said.into_owned()))
+    }
+
+    fn is_content(&self, at_least: usize) {
+        let Some((content, said)) = self.run(&vectors().join("v1")) else {
+            return;
+        };
+        assert!(content, "{said}");
+        // Guards against looking at nothing and finding nothing wrong with it.
+        let looked_at = said.lines().filter(|line| line.contains(": ")).count();
+        assert!(looked_at >= at_least, "only {looked_at} files");
+    }
+
+    /// Replaces `file` in a copy of the vectors, and expects that this one is named as wrong.
+    fn notices(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(&vectors().join("v1"), copy.path());
+        let path = copy.path().join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let Some((content, said)) = self.run(copy.path()) else {
+            return;
+        };
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains(": WRONG"))
+            .collect();
+        assert!(!content && wrong.len() == 1, "{said}");
+        assert!(wrong[0].starts_with(file), "{}", wrong[0]);
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_all(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn python_agrees_with_every_vector() {
+    PYTHON.is_content(350);
+}
+
+#[test]
+fn polkadot_js_agrees_with_keys_and_keystores() {
+    NODE.is_content(100);
+}
+
+#[test]
+fn python_notices_a_flipped_byte_and_a_bad_vector_that_is_good() {
+    PYTHON.notices("receipts/good/local.bin", |bytes| bytes[200] ^= 1);
+    let good = fs::read(vectors().join("v1/receipts/good/local.bin")).unwrap();
+    PYTHON.notices("receipts/bad/local-other-key.bin", |bytes| *bytes = good);
+}
+
+#[test]
+fn polkadot_js_notices_another_key_and_a_bad_vector_that_is_good() {
+    let good = fs::read(vectors().join("v1/keys/good/uri-alice.json")).unwrap();
+    NODE.notices("keys/good/uri-number.json", |bytes| bytes.clone_from(&good));
+    NODE.notices("keys/bad/uri-no-name.json", |bytes| *bytes = good);
+}
