@@ -77,24 +77,28 @@ impl Program {
         assert!(looked_at >= at_least, "only {looked_at} files");
     }
 
-    /// Replaces `file` in a copy of the vectors, and expects that this one is named as wrong.
-    fn notices(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    /// Replaces files in a copy of the vectors, and expects that these and no others are named as
+    /// wrong.
+    fn notices(&self, changes: &[(&str, &[u8])]) {
         let copy = tempfile::tempdir().unwrap();
         copy_all(&vectors().join("v1"), copy.path());
-        let path = copy.path().join(file);
-        let mut bytes = fs::read(&path).unwrap();
-        change(&mut bytes);
-        fs::write(&path, bytes).unwrap();
+        for (file, bytes) in changes {
+            assert_ne!(vector(file), *bytes, "{file}");
+            fs::write(copy.path().join(file), bytes).unwrap();
+        }
         let Some((content, said)) = self.run(copy.path()) else {
             return;
         };
-        let wrong: Vec<&str> = said
-            .lines()
-            .filter(|line| line.contains(": WRONG"))
-            .collect();
-        assert!(!content && wrong.len() == 1, "{said}");
-        assert!(wrong[0].starts_with(file), "{}", wrong[0]);
+        let wrong = said.lines().filter_map(|line| line.split_once(": WRONG"));
+        let wrong: Vec<&str> = wrong.map(|(file, _)| file).collect();
+        let expected: Vec<&str> = changes.iter().map(|(file, _)| *file).collect();
+        assert_eq!(wrong, expected, "{said}");
+        assert!(!content, "{said}");
     }
+}
+
+fn vector(file: &str) -> Vec<u8> {
+    fs::read(vectors().join("v1").join(file)).unwrap()
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -121,14 +125,20 @@ fn polkadot_js_agrees_with_keys_and_keystores() {
 
 #[test]
 fn python_notices_a_flipped_byte_and_a_bad_vector_that_is_good() {
-    PYTHON.notices("receipts/good/local.bin", |bytes| bytes[200] ^= 1);
-    let good = fs::read(vectors().join("v1/receipts/good/local.bin")).unwrap();
-    PYTHON.notices("receipts/bad/local-other-key.bin", |bytes| *bytes = good);
+    let good = vector("receipts/good/local.bin");
+    let mut flipped = good.clone();
+    flipped[200] ^= 1;
+    PYTHON.notices(&[
+        ("receipts/good/local.bin", &flipped),
+        ("receipts/bad/local-other-key.bin", &good),
+    ]);
 }
 
 #[test]
 fn polkadot_js_notices_another_key_and_a_bad_vector_that_is_good() {
-    let good = fs::read(vectors().join("v1/keys/good/uri-alice.json")).unwrap();
-    NODE.notices("keys/good/uri-number.json", |bytes| bytes.clone_from(&good));
-    NODE.notices("keys/bad/uri-no-name.json", |bytes| *bytes = good);
+    let alice = vector("keys/good/uri-alice.json");
+    NODE.notices(&[
+        ("keys/good/uri-number.json", &alice),
+        ("keys/bad/uri-no-name.json", &alice),
+    ]);
 }

@@ -1,5 +1,6 @@
 //! Every CBOR document, and the ways in which bytes fail to be one.
 
+mod inference;
 mod samples;
 
 use adit_protocol::cbor::{DecodeError, Document, Reason};
@@ -29,8 +30,8 @@ impl From<DecodeError> for Refusal {
 }
 
 pub fn kinds() -> Vec<Kind> {
-    let mut bad_environments = samples::bad_environments();
-    bad_environments.extend(scanner_failures(&samples::environments()[0].1));
+    let mut bad_environments = inference::bad_environments();
+    bad_environments.extend(scanner_failures(&inference::environments()[0].1));
     vec![
         kind(
             "engine-documents",
@@ -53,20 +54,20 @@ pub fn kinds() -> Vec<Kind> {
         kind(
             "model-manifests",
             "Model manifests: what guests and auditors may rely on about a model.",
-            samples::manifests(),
-            samples::bad_manifests(),
+            inference::manifests(),
+            inference::bad_manifests(),
         ),
         kind(
             "environment-documents",
             "Environment documents: where inference ran. Bad ones show the rules of CBOR too.",
-            samples::environments(),
+            inference::environments(),
             bad_environments,
         ),
         kind(
             "transcripts",
             "Transcripts: every inference call of a run. Whether their chains hold is another kind.",
-            samples::transcripts(),
-            samples::bad_transcripts(),
+            inference::transcripts(),
+            inference::bad_transcripts(),
         ),
         kind(
             "receipt-openings",
