@@ -6,11 +6,14 @@ use minicbor::data::Type;
 /// An encoded item. Heads of maps and arrays are written anew, everything else is kept as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    Map(Vec<(Node, Node)>),
+    Map(Entries),
     Array(Vec<Node>),
     /// Bytes that are taken as they are, whatever they say.
     Raw(Vec<u8>),
 }
+
+/// Keys and values of a map, in the order of the encoding.
+pub type Entries = Vec<(Node, Node)>;
 
 impl Node {
     /// Takes an encoded document apart.
@@ -42,7 +45,7 @@ impl Node {
     }
 
     /// The entries of a map.
-    pub fn entries(&mut self) -> &mut Vec<(Node, Node)> {
+    pub fn entries(&mut self) -> &mut Entries {
         match self {
             Node::Map(entries) => entries,
             other => panic!("{other:?} is no map"),

@@ -7,7 +7,7 @@ use adit_protocol::cbor::{DecodeError, Document, Reason};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::cbor::Node;
+use super::cbor::{Entries, Node};
 use super::kind::{Bad, Good, Kind, Refusal, names};
 
 names! { Reason, REASONS:
@@ -143,7 +143,7 @@ fn replaced<D: Document>(good: &D, path: &[usize], raw: &[u8]) -> Vec<u8> {
 /// The failures that every document must be guarded against.
 fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
     let bytes = good.to_cbor();
-    let changed = |change: &dyn Fn(&mut Vec<(Node, Node)>)| {
+    let changed = |change: &dyn Fn(&mut Entries)| {
         let mut node = Node::parse(&bytes);
         change(node.entries());
         node.encode()
