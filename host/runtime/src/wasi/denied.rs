@@ -44,7 +44,10 @@ pub fn link(
                 }
                 ComponentItem::ComponentFunc(_) => {
                     let gives_network = item_name == "instance-network";
-                    instance.func_new(item_name, move |store, ty, _, results| {
+                    instance.func_new(item_name, move |mut store, ty, args, results| {
+                        for arg in args {
+                            give_back(&mut store, arg)?;
+                        }
                         refuse(store, &ty, results, gives_network)
                     })?;
                 }
@@ -63,6 +66,20 @@ fn resource_type(name: &str) -> ResourceType {
         "pollable" => ResourceType::host::<Pollable>(),
         "error" => ResourceType::host::<IoError>(),
         _ => ResourceType::host::<Denied>(),
+    }
+}
+
+/// Drop the handles that a guest passed: one that was lent and is not given back would end the
+/// guest in a trap when the call returns.
+fn give_back(store: &mut StoreContextMut<'_, State>, arg: &Val) -> wasmtime::Result<()> {
+    match arg {
+        Val::Resource(handle) => handle.resource_drop(&mut *store),
+        Val::Option(Some(inner)) => give_back(store, inner),
+        Val::List(items) | Val::Tuple(items) => {
+            items.iter().try_for_each(|item| give_back(store, item))
+        }
+        // Nothing else in the denied interfaces holds handles.
+        _ => Ok(()),
     }
 }
 
