@@ -159,7 +159,19 @@ pub(crate) fn entry(engine: &Engine, component: &Component) -> Result<Entry, Ref
                     })?;
                 entry.task = index(component, None, "run");
             }
-            ComponentItem::ComponentInstance(_) if name.starts_with("wasi:cli/run@0.2.") => {
+            ComponentItem::ComponentInstance(interface)
+                if name.starts_with("wasi:cli/run@0.2.") =>
+            {
+                let run = interface.exports(engine).find(|(item, _)| *item == "run");
+                let Some(ComponentItem::ComponentFunc(func)) = run.map(|(_, item)| item.ty) else {
+                    continue;
+                };
+                func.typecheck::<(), (Result<(), ()>,)>(&ty.instance_type())
+                    .map_err(|e| {
+                        Refusal::Invalid(format!(
+                            "`run` of its export `{name}` has another type than in WASI: {e:#}"
+                        ))
+                    })?;
                 let instance = index(component, None, name);
                 entry.command = index(component, instance.as_ref(), "run");
             }

@@ -16,7 +16,7 @@ use crate::executor::{GUEST_HANDLES_MAX, HOSTCALL_BYTES};
 use crate::meter::TABLE_ELEMENT_BYTES;
 use crate::nn::host::{LOAD_PARTS_RECORDED, UNKNOWN_NAME_BYTES, WASI_NN_VERSION};
 use crate::record::{CALL_BYTES, CALLS_MAX, TENSOR_REF_BYTES, TRANSCRIPT_BYTES_MAX};
-use crate::state::{HOST_BYTE_FUEL, HOST_CALL_FUEL};
+use crate::state::{HOST_BYTE_FUEL, HOST_CALL_FUEL, NESTED_LIST_BYTES};
 use crate::wasi::WASI_VERSION;
 use crate::wasi::cli::{PROGRAM_NAME, PROGRESS_NOTE_BYTES};
 use crate::wasi::clocks::CLOCK_STEP_NS;
@@ -32,6 +32,10 @@ pub fn engine_document() -> EngineDocument {
         ("memory.grow per page", u64::from(MEMORY_GROW_FUEL_PER_PAGE)),
         ("host call", HOST_CALL_FUEL),
         ("host call per byte", HOST_BYTE_FUEL),
+        (
+            "host call per list or string in a list",
+            HOST_BYTE_FUEL * NESTED_LIST_BYTES,
+        ),
     ];
     let limits = [
         ("component bytes", COMPONENT_BYTES_MAX),
@@ -84,7 +88,7 @@ pub fn engine_document() -> EngineDocument {
         ("filesystem", "no preopened directories; every function that returns an error code returns `access`".into()),
         ("sockets", "every function that returns an error code returns `access-denied`".into()),
         ("memory", "peak memory = all linear memories as asked for + table elements; growth over the limit returns -1; a component that cannot start within it is limit-exceeded".into()),
-        ("handles", "host resources over the spec's handles end the run as limit-exceeded; more handles of the guest's own resources trap".into()),
+        ("handles", "host resources over the spec's handles end the run as limit-exceeded; more handles of the guest's own resources, and of host resources lent in one call, trap".into()),
         ("hostcall", "one call moves at most max(output, emit, tensor held, model bytes) of the spec's limits, clamped to the bounds above, else limit-exceeded".into()),
         ("fuel", "a trap costs the whole limit; a host call is charged before its effect, except for the bytes it returns".into()),
         ("nn", "names, order, types and dimensions from the manifest; [1] stands for rank 0; error.data is the code's name; what the manifest refuses is invalid-argument at compute; a failing backend is a host fault".into()),

@@ -17,6 +17,10 @@ use crate::wasi::random::RandomStream;
 pub const HOST_CALL_FUEL: u64 = 500;
 /// Fuel for each byte that a host call moves in either direction.
 pub const HOST_BYTE_FUEL: u64 = 1;
+/// Bytes that each list or string inside a list counts for beside its contents: its address and
+/// its length. Without it a list of millions of empty lists, which can lie in memory that was
+/// never written, would keep the host busy for nothing.
+pub const NESTED_LIST_BYTES: u64 = 8;
 
 /// Watches a run as it happens. None of it influences the guest.
 pub trait Events: Send {

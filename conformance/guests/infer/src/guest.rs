@@ -40,6 +40,7 @@ const BEHAVIOURS: &[(&str, Behaviour)] = &[
     ("errors", mistakes::errors),
     ("fail-at-length", bombs::fail_at_length),
     ("flipped", mistakes::flipped),
+    ("floats", models::between_inferences),
     ("graph-gone", models::graph_gone),
     ("hold", bombs::hold),
     ("hold-errors", bombs::hold_errors),

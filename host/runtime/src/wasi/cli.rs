@@ -6,7 +6,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 
 use super::interface;
 use super::streams::{InputStream, OutputStream};
-use crate::state::{State, charge};
+use crate::state::{NESTED_LIST_BYTES, State, charge};
 use crate::stop::Stop;
 
 /// The program name that every guest sees as its first argument.
@@ -29,7 +29,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         let args: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
             .chain(s.data().args.iter().cloned())
             .collect();
-        charge(&mut s, args.iter().map(|a| a.len() as u64).sum())?;
+        let bytes = args.iter().map(|a| NESTED_LIST_BYTES + a.len() as u64);
+        charge(&mut s, bytes.sum())?;
         Ok((args,))
     })?;
     environment.func_wrap("initial-cwd", |mut s: Store<'_>, (): ()| {

@@ -134,3 +134,26 @@ pub fn denormals(order: &Order<'_>) -> Outcome {
     }
     Ok(told.into_bytes())
 }
+
+/// `floats STEPS`: use the rest of the input, a model that doubles `x` f32[n], between steps of
+/// arithmetic whose bits show the state of the floating-point unit: subnormal results, and ones
+/// that are rounded.
+pub fn between_inferences(order: &Order<'_>) -> Outcome {
+    let graph = load_own(order.rest).map_err(failed)?;
+    let context = graph.init_execution_context().map_err(failed)?;
+    let mut out = Vec::new();
+    for step in 0..order.number(1) {
+        let by = std::hint::black_box(step as f32 + 3.0);
+        let small = std::hint::black_box(f32::MIN_POSITIVE) / by;
+        let smaller = std::hint::black_box(f64::MIN_POSITIVE) / f64::from(by);
+        // What is read is subnormal already.
+        let larger = std::hint::black_box(smaller) * f64::from(1u32 << 30);
+        let (third, minus) = (1.0 / f64::from(by), -1.0 / f64::from(by));
+        out.extend_from_slice(&small.to_le_bytes());
+        for value in [smaller, larger, third, minus, third.sqrt()] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend(compute_one(&context, &[by, -by]).map_err(failed)?);
+    }
+    Ok(out)
+}

@@ -18,7 +18,7 @@ use super::{
 use crate::bindings::{ErrorCode, ExecutionTarget, GraphEncoding};
 use crate::nn::tensor::Tensor;
 use crate::record::Request;
-use crate::state::charge;
+use crate::state::{NESTED_LIST_BYTES, charge};
 use crate::stop::Stop;
 
 /// Parts of a model that a guest loads of which the transcript keeps the hashes.
@@ -80,7 +80,8 @@ pub(super) fn load(
     (builder, encoding, target): (Vec<Vec<u8>>, GraphEncoding, ExecutionTarget),
 ) -> Fallible<Resource<HostGraph>> {
     let len: u64 = builder.iter().map(|part| part.len() as u64).sum();
-    charge(&mut s, len)?;
+    let lists = NESTED_LIST_BYTES.saturating_mul(builder.len() as u64);
+    charge(&mut s, len.saturating_add(lists))?;
     let state = s.data_mut();
     state.nn.loaded = state.nn.loaded.saturating_add(len);
     if state.nn.loaded > state.nn.loaded_max {
@@ -176,7 +177,8 @@ pub(super) fn compute(
         bytes = bytes.saturating_add(tensor.held_bytes() + name.len() as u64);
         tensors.push((name, tensor));
     }
-    charge(&mut s.as_context_mut(), bytes)?;
+    let names = NESTED_LIST_BYTES.saturating_mul(tensors.len() as u64);
+    charge(&mut s.as_context_mut(), bytes.saturating_add(names))?;
     let state = s.data_mut();
     state.nn.moved(bytes)?;
 

@@ -1,0 +1,10 @@
+;; A shared memory and an atomic operation.
+(component
+  (core module $m
+    (memory 1 1 shared)
+    (func (result i32) (i32.atomic.load (i32.const 0)))
+    (func (export "run") (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run (result (result)) (canon lift (core func $i "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.6" (instance $cli)))

@@ -1,0 +1,15 @@
+;; Nine memories, one more than a component may define.
+(component
+  (core module $m (memory 1) (func (export "run") (result i32) (i32.const 0)))
+  (core instance $a (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (core instance (instantiate $m))
+  (func $run (result (result)) (canon lift (core func $a "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.6" (instance $cli)))

@@ -1,0 +1,25 @@
+;; What runs after the result was taken. The length of the input chooses: 1 traps, 2 never ends,
+;; 3 calls the host, which may not be left through at that point.
+(component
+  (import "wasi:clocks/monotonic-clock@0.2.6" (instance $clock (export "now" (func (result u64)))))
+  (core func $now (canon lower (func $clock "now")))
+  (core module $m
+    (import "" "now" (func $now (result i64)))
+    (memory (export "memory") 1)
+    (global $len (mut i32) (i32.const 0))
+    (data (i32.const 0x100) "\00\00\00\00\00\02\00\00\05\00\00\00")
+    (data (i32.const 0x200) "hello")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0x1000))
+    (func (export "run") (param i32 i32) (result i32)
+      (global.set $len (local.get 1))
+      (i32.const 0x100))
+    (func (export "after") (param i32)
+      (if (i32.eq (global.get $len) (i32.const 1)) (then (unreachable)))
+      (if (i32.eq (global.get $len) (i32.const 2)) (then (loop $on (br $on))))
+      (if (i32.eq (global.get $len) (i32.const 3)) (then (drop (call $now))))))
+  (core instance $i (instantiate $m (with "" (instance (export "now" (func $now))))))
+  (type $error (record (field "code" u32) (field "message" string)))
+  (export $task-error "task-error" (type $error))
+  (func (export "run") (param "input" (list u8)) (result (result (list u8) (error $task-error)))
+    (canon lift (core func $i "run") (memory (core memory $i "memory"))
+      (realloc (core func $i "realloc")) (post-return (core func $i "after")))))
