@@ -9,7 +9,7 @@ const PLAYER: &str = include_str!("player.wat");
 /// Where the player has its input, the calls in it, and what they point to.
 pub const IMAGE: u32 = 0x1_0000;
 pub const CALLS: u32 = IMAGE + 4;
-pub const DATA: u32 = 0x2_0000;
+pub const DATA: u32 = 0x4_0000;
 /// The number of a function, or its errno, and five arguments.
 pub const CALL_BYTES: u32 = 24;
 
