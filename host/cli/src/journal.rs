@@ -473,14 +473,14 @@ mod tests {
         let newest = add(&journal, &key);
         let head = journal.head_path(None);
         let good = fs::read(&head).unwrap();
-        for bit in 0..good.len() * 8 {
+        for byte in 0..good.len() {
             let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
+            bad[byte] ^= 1 << (byte % 8);
             fs::write(&head, bad).unwrap();
             let refused = journal.ready(&key).unwrap_err().to_string();
             assert!(
                 refused.contains("head of the state folder is damaged"),
-                "{bit}: {refused}"
+                "{byte}: {refused}"
             );
             journal.find("last").unwrap_err();
         }

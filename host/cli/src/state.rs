@@ -316,7 +316,7 @@ mod tests {
             }
         }
         assert!(parse_key(&[&good[..], b"\n"].concat()).is_err());
-        // A seed alone.
-        assert_eq!(parse_key(&good[..64]).unwrap().public(), key);
+        // 0x and a seed alone.
+        assert_eq!(parse_key(&good[..66]).unwrap().public(), key);
     }
 }
