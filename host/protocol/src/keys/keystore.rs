@@ -218,7 +218,7 @@ impl Keystore {
             return Err(KeystoreError::TooLong(json.len()));
         }
         let keystore: Keystore =
-            serde_json::from_slice(json).map_err(|error| KeystoreError::Json(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| KeystoreError::Json(place(&error)))?;
         let EncodingInfo {
             content,
             kind,
@@ -226,13 +226,13 @@ impl Keystore {
         } = &keystore.encoding;
         let unsupported = |what: String| Err(KeystoreError::Unsupported { what });
         if version != "3" {
-            return unsupported(format!("version {version:?}"));
+            return unsupported(format!("version {:?}", beginning(version)));
         }
         if content != &["pkcs8", "sr25519"] {
-            return unsupported(format!("content {content:?}"));
+            return unsupported(format!("content {:?}", beginnings(content)));
         }
         if kind != &["scrypt", "xsalsa20-poly1305"] {
-            return unsupported(format!("encryption {kind:?}"));
+            return unsupported(format!("encryption {:?}", beginnings(kind)));
         }
         Ok(keystore)
     }
@@ -290,6 +290,27 @@ impl Keystore {
     }
 }
 
+/// What is wrong with a file's JSON, and where. The parser's own message may repeat any length of
+/// the file, and the file may hold what is secret.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of another type",
+        serde_json::error::Category::Eof => "it is cut off",
+        _ => "it is not JSON",
+    };
+    let (line, column) = (error.line(), error.column());
+    format!("{what}, at line {line}, column {column}")
+}
+
+/// As much of a text as belongs into a message.
+fn beginning(text: &str) -> String {
+    text.chars().take(24).collect()
+}
+
+fn beginnings(texts: &[String]) -> Vec<String> {
+    texts.iter().take(4).map(|text| beginning(text)).collect()
+}
+
 fn parse_plain(plain: &[u8]) -> Result<Keypair, KeystoreError> {
     let malformed = || KeystoreError::Malformed;
     let (header, rest) = plain.split_first_chunk::<16>().ok_or_else(malformed)?;
@@ -321,6 +342,36 @@ mod tests {
             ScryptCost::STANDARD.to_bytes(),
             [0, 0, 2, 0, 1, 0, 0, 0, 8, 0, 0, 0]
         );
+    }
+
+    #[test]
+    fn a_message_repeats_little_of_the_file() {
+        let long = "x\u{1b}".repeat(2_000);
+        let file = |encoded: serde_json::Value, version: &str, content: serde_json::Value| {
+            let encoding = serde_json::json!({
+                "content": content,
+                "type": ["scrypt", "xsalsa20-poly1305"],
+                "version": version,
+            });
+            let file = serde_json::json!({
+                "encoded": encoded, "encoding": encoding, "address": "", "meta": {},
+            });
+            Keystore::from_json(file.to_string().as_bytes()).unwrap_err()
+        };
+        let good = serde_json::json!(["pkcs8", "sr25519"]);
+        for (error, says) in [
+            (file("".into(), &long, good.clone()), "has version"),
+            (
+                file("".into(), "3", vec![long.as_str(); 2].into()),
+                "has content",
+            ),
+            (file("".into(), "3", long.as_str().into()), "another type"),
+            (file(vec![long.as_str()].into(), "3", good), "another type"),
+        ] {
+            let message = error.to_string();
+            assert!(message.contains(says), "{message}");
+            assert!(message.len() < 512 && !message.contains('\u{1b}'));
+        }
     }
 
     #[test]
