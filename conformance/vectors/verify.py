@@ -255,7 +255,7 @@ def cosine_of(pairs):
     for x, y in pairs:
         x, y = x / large_x, y / large_y
         dot, square_x, square_y = dot + x * y, square_x + x * x, square_y + y * y
-    return min(1.0, max(-1.0, dot / (math.sqrt(square_x) * math.sqrt(square_y))))
+    return min(1.0, max(-1.0, dot / math.sqrt(square_x * square_y)))
 
 
 # --- Chains: each computation's link is derived from the one before in its context and the inputs:

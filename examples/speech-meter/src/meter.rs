@@ -56,7 +56,11 @@ impl Meter {
             // Writing to a `String` does not fail.
             let _ = writeln!(report, "{}", line.trim_end());
         }
-        let sum: f32 = self.seconds.iter().map(|second| second.sum).sum();
+        // Not `sum`, which gives -0 for nothing.
+        let sum = self
+            .seconds
+            .iter()
+            .fold(0.0, |sum, second| sum + second.sum);
         let share = sum / self.windows.max(1) as f32;
         let seconds = self.samples as f32 / SAMPLE_RATE as f32;
         let _ = writeln!(report, "speech {share:.2} of {seconds:.1} s");

@@ -67,6 +67,21 @@ pub fn errors(_: &Order<'_>) -> Outcome {
     let huge = [u32::MAX, u32::MAX, u32::MAX];
     wrong("huge", Tensor::new(&huge, TensorType::Fp32, &[]));
     compute("good", with(input()));
+
+    // Positions stand for names, and may be mixed with them.
+    let mut three = |what: &str, names: [&'static str; 3]| {
+        let tensors = [input(), state(), sr()];
+        compute(what, names.into_iter().zip(tensors).collect());
+    };
+    three("positions", ["0", "1", "2"]);
+    three("mixed", ["input", "1", "sr"]);
+    three("leading zero", ["0", "01", "2"]);
+    three("sign", ["0", "+1", "2"]);
+    three("too far", ["0", "1", "3"]);
+    compute(
+        "position and name",
+        vec![("0", input()), ("input", input()), ("2", sr())],
+    );
     Ok(told.into_bytes())
 }
 
