@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use adit_protocol::Hash;
 
 use super::channel::{Channel, ChannelError, Receiver, Sender};
-use super::compile::COMPILE_SECONDS;
+use super::compile::{COMPILE_CLOCK_SECONDS, COMPILE_CPU_SECONDS};
 use super::grant::{self, Grant, NotGranted};
 use super::limits;
 use super::messages::{
@@ -493,7 +493,7 @@ pub(super) fn compile(
         };
         let ended = status.map_or_else(|e| e.to_string(), ended_as);
         CompileFailure::Limit(format!(
-            "compiling took more than {COMPILE_SECONDS} s or too much memory, or the compiler failed ({why}; {ended}); hint: make the component smaller"
+            "compiling took more than {COMPILE_CPU_SECONDS} s of CPU time or {COMPILE_CLOCK_SECONDS} s on the clock or too much memory, or the compiler failed ({why}; {ended}); hint: make the component smaller"
         ))
     })
 }
@@ -504,7 +504,7 @@ fn converse(
     wasm: Vec<u8>,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Result<Vec<u8>, Refusal>, Option<String>> {
-    let deadline = Instant::now() + Duration::from_secs(COMPILE_SECONDS);
+    let deadline = Instant::now() + Duration::from_secs(COMPILE_CLOCK_SECONDS);
     let (mut sender, mut receiver) = channel.split();
     let message = minicbor::to_vec(ToWorker::Compile { wasm }).map_err(because)?;
     sender.send(&message, &[]).map_err(because)?;

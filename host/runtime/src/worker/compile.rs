@@ -14,8 +14,11 @@ use rustix::process::Pid;
 
 /// Bytes of private memory that compiling may take.
 pub const COMPILE_MEMORY_BYTES: u64 = 1 << 30;
-/// Seconds that compiling may take, on the clock and, times the number of processors, of CPU time.
-pub const COMPILE_SECONDS: u64 = 60;
+/// Seconds of CPU time that compiling may take, over all threads: what a component costs should
+/// not depend on how busy the machine is, or on how many processors it has.
+pub const COMPILE_CPU_SECONDS: u64 = 120;
+/// Seconds on the clock after which compiling is ended all the same.
+pub const COMPILE_CLOCK_SECONDS: u64 = 300;
 
 /// Largest frame to and from the child: a whole component.
 pub(super) const FRAME_BYTES: usize = (COMPONENT_BYTES_MAX as usize) + (1 << 20);
@@ -26,12 +29,7 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
     };
     let pid: i32 = supervisor.parse().map_err(|_| WorkerError::Arguments)?;
     let target = target_named(target)?;
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let limits = Limits::compile(
-        COMPILE_MEMORY_BYTES,
-        COMPILE_SECONDS.saturating_mul(processors),
-        0,
-    );
+    let limits = Limits::compile(COMPILE_MEMORY_BYTES, COMPILE_CPU_SECONDS, 0);
     let channel = prepare(&limits, Pid::from_raw(pid))?;
     let compiler = compiler(target).map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
     lock_down(SandboxKind::Compile)?;
