@@ -59,7 +59,7 @@ pub enum Error {
     Tests { failed: u64, total: u64 },
     #[error("no test ran")]
     NoTests,
-    #[error("there is no fuzz target `{name}`")]
+    #[error("there is no fuzz target `{name}`; there are {known}")]
     NoTarget { name: String, known: String },
     #[error("{failed} of {total} fuzz targets found something")]
     Fuzz { failed: usize, total: usize },
@@ -82,7 +82,6 @@ impl Error {
             ),
             Error::NoPip => Some(PIP_HINT),
             Error::NoToolchain(_) => Some("do what the last message of `adit` says"),
-            Error::NoTarget { known, .. } => Some(known),
             Error::Fuzz { .. } => Some(
                 "the commands above show it again; host/fuzz/README.md says how it becomes a test",
             ),
