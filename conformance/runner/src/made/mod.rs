@@ -12,7 +12,7 @@ use crate::input::beginning;
 use crate::places::Places;
 
 mod onnx;
-mod wasm;
+pub mod wasm;
 
 /// Longest guest or model that something is made from, in bytes.
 const SOURCE_BYTES_MAX: u64 = 64 << 20;

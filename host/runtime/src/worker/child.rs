@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use adit_protocol::Hash;
 
 use super::channel::{Channel, ChannelError, Receiver, Sender};
-use super::compile::{COMPILE_CLOCK_SECONDS, COMPILE_CPU_SECONDS};
+use super::compile::{self, CompileLimits};
 use super::grant::{self, Grant, NotGranted};
 use super::limits;
 use super::messages::{
     self, BlobReply, Done, FromWorker, Hello, INLINE_BYTES, Job, Kind, Stream, ToWorker,
 };
-use super::process::{WorkerOptions, target_name};
+use super::process::{self, Environment, WorkerOptions, target_name};
 use super::supervisor::CANCEL_POLL;
 use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
@@ -89,7 +89,13 @@ struct State {
     culprit: Option<u64>,
 }
 
-fn command(program: &Path, kind: &str, args: &[String], stdin: OwnedFd) -> Command {
+fn command(
+    program: &Path,
+    kind: &str,
+    args: &[String],
+    environment: &Environment,
+    stdin: OwnedFd,
+) -> Command {
     let mut command = Command::new(program);
     limits::prepare(&mut command)
         .arg(WORKER_ARGUMENT)
@@ -97,9 +103,7 @@ fn command(program: &Path, kind: &str, args: &[String], stdin: OwnedFd) -> Comma
         .args(args)
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null());
-    for (name, value) in super::process::ENVIRONMENT {
-        command.env(name, value);
-    }
+    command.envs(*environment);
     command
 }
 
@@ -247,9 +251,15 @@ type Begun = (std::process::Child, Arc<Shared>, Receiver, Hello);
 fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
     let (here, there) = Channel::pair().map_err(|e| e.to_string())?;
     let args = options.to_args(std::process::id());
-    let mut process = command(program, "run", &args, there.into_fd())
-        .spawn()
-        .map_err(|e| format!("{}: {e}", program.display()))?;
+    let mut process = command(
+        program,
+        "run",
+        &args,
+        &process::ENVIRONMENT,
+        there.into_fd(),
+    )
+    .spawn()
+    .map_err(|e| format!("{}: {e}", program.display()))?;
     let (sender, mut receiver) = here.split();
     let hello = receiver
         .set_timeout(Some(START))
@@ -467,10 +477,12 @@ pub(super) enum CompileFailure {
     Cancelled,
 }
 
-/// Compile a component for a target in a child process, which is ended when `cancelled` says so.
+/// Compile a component for a target in a child process within limits; it is ended when `cancelled`
+/// says so.
 pub(super) fn compile(
     program: &Path,
     target: Target,
+    limits: &CompileLimits,
     wasm: Vec<u8>,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Result<Vec<u8>, Refusal>, CompileFailure> {
@@ -479,12 +491,21 @@ pub(super) fn compile(
     let args = [
         std::process::id().to_string(),
         target_name(target).to_owned(),
+        limits.memory_bytes.to_string(),
+        limits.cpu_seconds.to_string(),
     ];
-    let mut process = command(program, "compile", &args, there.into_fd())
-        .spawn()
-        .map_err(|e| start(format!("{}: {e}", program.display())))?;
+    let mut process = command(
+        program,
+        "compile",
+        &args,
+        &compile::ENVIRONMENT,
+        there.into_fd(),
+    )
+    .spawn()
+    .map_err(|e| start(format!("{}: {e}", program.display())))?;
     let channel = here.with_max_frame(super::compile::FRAME_BYTES);
-    let answer = converse(channel, wasm, cancelled);
+    let clock = Duration::from_secs(limits.clock_seconds);
+    let answer = converse(channel, wasm, clock, cancelled);
     let _ = process.kill();
     let status = process.wait();
     answer.map_err(|why| {
@@ -493,7 +514,8 @@ pub(super) fn compile(
         };
         let ended = status.map_or_else(|e| e.to_string(), ended_as);
         CompileFailure::Limit(format!(
-            "compiling took more than {COMPILE_CPU_SECONDS} s of CPU time or {COMPILE_CLOCK_SECONDS} s on the clock or too much memory, or the compiler failed ({why}; {ended}); hint: make the component smaller"
+            "compiling took more than {} s of CPU time, {} s on the clock or {} bytes of memory, or the compiler failed ({why}; {ended}); hint: make the component smaller",
+            limits.cpu_seconds, limits.clock_seconds, limits.memory_bytes
         ))
     })
 }
@@ -502,9 +524,10 @@ pub(super) fn compile(
 fn converse(
     channel: Channel,
     wasm: Vec<u8>,
+    clock: Duration,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Result<Vec<u8>, Refusal>, Option<String>> {
-    let deadline = Instant::now() + Duration::from_secs(COMPILE_CLOCK_SECONDS);
+    let begun = Instant::now();
     let (mut sender, mut receiver) = channel.split();
     let message = minicbor::to_vec(ToWorker::Compile { wasm }).map_err(because)?;
     sender.send(&message, &[]).map_err(because)?;
@@ -514,7 +537,7 @@ fn converse(
         if cancelled() {
             return Err(None);
         }
-        if Instant::now() >= deadline {
+        if begun.elapsed() >= clock {
             return Err(because("time is up"));
         }
         let frame = match receiver.recv() {

@@ -9,6 +9,7 @@ use adit_protocol::cbor::Document as _;
 use rustix::process::Pid;
 
 use super::channel::{Channel, Receiver};
+use super::compile::CompileLimits;
 use super::limits::{self, Limits};
 use super::link::Link;
 use super::messages::{self, FromWorker, Hello, Job, Kind, ToWorker};
@@ -24,9 +25,12 @@ use crate::nn::pool::InferencePool;
 use crate::nn::rten::RtenBackend;
 use crate::store::code::compatibility;
 
-/// All of a child's environment. rten folds constants on a global pool whose size would otherwise
+/// All of the environment of one sort of child.
+pub(super) type Environment = [(&'static str, &'static str); 2];
+
+/// Of a worker. rten folds constants on a global pool whose size would otherwise
 /// be the machine's; and it recurses into nested graphs on threads with the default stack.
-pub(super) const ENVIRONMENT: [(&str, &str); 2] =
+pub(super) const ENVIRONMENT: Environment =
     [("RTEN_NUM_THREADS", "1"), ("RUST_MIN_STACK", "67108864")];
 
 /// How a worker is sized; travels as command-line arguments.
@@ -42,6 +46,8 @@ pub struct WorkerOptions {
     pub memory_bytes: u64,
     /// What guests are compiled for and run on.
     pub target: Target,
+    /// What compiling a component for it may take.
+    pub compile: CompileLimits,
 }
 
 impl Default for WorkerOptions {
@@ -52,6 +58,7 @@ impl Default for WorkerOptions {
             model_cache_bytes: 4 << 30,
             memory_bytes: 8 << 30,
             target: Target::Processor,
+            compile: CompileLimits::default(),
         }
     }
 }
@@ -85,6 +92,8 @@ impl WorkerOptions {
             model_cache_bytes,
             memory_bytes,
             target: target_named(target)?,
+            // Compiling happens elsewhere.
+            compile: CompileLimits::default(),
         };
         let pid = i32::try_from(supervisor).map_err(|_| WorkerError::Arguments)?;
         Ok((options, Pid::from_raw(pid)))
@@ -107,18 +116,26 @@ pub(super) fn target_named(name: &str) -> Result<Target, WorkerError> {
 }
 
 /// Hygiene and limits that come before the engine, and the channel to the supervisor on fd 0.
-pub(super) fn prepare(limits: &Limits, supervisor: Option<Pid>) -> Result<Channel, WorkerError> {
+pub(super) fn prepare(
+    limits: &Limits,
+    environment: &Environment,
+    supervisor: Option<Pid>,
+) -> Result<Channel, WorkerError> {
     // SAFETY: this is the first thing a worker does; nothing but the three standard descriptors is
     // in use, and there is no other thread.
     unsafe { limits::close_inherited(&[0, 1, 2]) }?;
-    limits::check_environment(&ENVIRONMENT.map(|(name, _)| name))?;
+    limits::check_environment(&environment.map(|(name, _)| name))?;
     limits::harden(limits, supervisor)?;
     Ok(Channel::from_stdin()?)
 }
 
 pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
     let (options, supervisor) = WorkerOptions::from_args(args)?;
-    let channel = prepare(&Limits::worker(options.memory_bytes), supervisor)?;
+    let channel = prepare(
+        &Limits::worker(options.memory_bytes),
+        &ENVIRONMENT,
+        supervisor,
+    )?;
     let engine_options = EngineOptions {
         slots: options.slots,
         target: options.target,

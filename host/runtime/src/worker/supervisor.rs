@@ -292,8 +292,10 @@ impl Supervisor {
             }
             Err(e) => return Err(e.into()),
         };
-        let target = self.options.worker.target;
-        match super::child::compile(&self.options.program, target, wasm, cancelled) {
+        let SupervisorOptions {
+            program, worker, ..
+        } = &self.options;
+        match super::child::compile(program, worker.target, &worker.compile, wasm, cancelled) {
             Ok(Ok(code)) => {
                 running.code.put(component, code)?;
                 self.remember(component);

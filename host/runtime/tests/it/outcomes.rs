@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use adit_conformance::made::wasm::slow_to_compile;
 use adit_protocol::exec::World;
 use adit_protocol::status::Status;
 use adit_runtime::admission::Refusal;
+use adit_runtime::worker::compile::CompileLimits;
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Task};
 
@@ -209,6 +211,52 @@ fn what_is_no_component_is_refused_with_a_reason() {
     let whole = guest("guest-behave.wasm");
     for cut in [whole.len() / 2, whole.len() - 1] {
         assert!(matches!(refuse(&whole[..cut]), Refusal::Invalid(_)));
+    }
+}
+
+/// Each limit on the compiler by itself; without them the same component compiles and runs.
+#[test]
+fn compiling_is_bounded_in_cpu_time_on_the_clock_and_in_memory() {
+    let slow = slow_to_compile(2000, 100);
+    let run = |compile: CompileLimits| {
+        let bench = Bench::with(WorkerOptions {
+            compile,
+            ..WorkerOptions::default()
+        });
+        let ran = bench.run(&bench.task(&slow, World::Command, b"", &[]));
+        (ran.status, ran.detail.unwrap_or_default(), ran.refusal)
+    };
+    let limits = CompileLimits::default();
+    let (status, detail, refusal) = run(limits);
+    // It compiles; that it exports nothing is found out afterwards.
+    assert_eq!(status, Status::InvalidComponent, "{detail}");
+    assert_eq!(refusal, Some(Refusal::MissingExport));
+    for (how, limits) in [
+        (
+            "signal 24",
+            CompileLimits {
+                cpu_seconds: 1,
+                ..limits
+            },
+        ),
+        (
+            "time is up",
+            CompileLimits {
+                clock_seconds: 1,
+                ..limits
+            },
+        ),
+        (
+            "signal 6",
+            CompileLimits {
+                memory_bytes: 128 << 20,
+                ..limits
+            },
+        ),
+    ] {
+        let (status, detail, _) = run(limits);
+        assert_eq!(status, Status::CompileLimit, "{how}: {detail}");
+        assert!(detail.contains(how), "{how}: {detail}");
     }
 }
 
