@@ -73,7 +73,7 @@ fn is_text(path: &Path) -> bool {
 }
 
 /// Behaviours that no case makes a guest show, as `guest behaviour`. What a guest can do it says
-/// itself, when it is asked to [`LIST`] it.
+/// itself, when it is asked to `list` it.
 ///
 /// # Errors
 ///

@@ -92,7 +92,7 @@ made! {
 made! {
     /// A model file, or a file that is none.
     ///
-    /// The models take `x` f32[2] and give `y` f32.
+    /// The models take `x`, two of f32, and give `y`, f32.
     Model {
         /// A small model that counts to 2^63 - 1.
         OnnxEndless = "onnx-endless" {}
