@@ -105,6 +105,8 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let input = store_input(ui, &blobs, args.input.as_deref())?;
     let models = models::store(ui, &blobs, &args.model)?;
 
+    // Before the first thread of this process is started.
+    let interrupt = Interrupt::install()?;
     let supervisor = state.supervisor(&blobs, Target::Processor)?;
     let hello = supervisor.hello().context("the run could not begin")?;
     ui.detail(format!(
@@ -136,7 +138,6 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     blobs.put(&hello.environment)?;
 
     let start_ms = amounts::now_ns() / 1_000_000;
-    let interrupt = Interrupt::install()?;
     let mut watch = Watch::new(*ui, &interrupt);
     let run = Task {
         spec: exec.clone(),

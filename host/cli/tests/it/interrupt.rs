@@ -188,7 +188,7 @@ fn ends_in_order(with: Signal, code: i32) {
         }
         std::thread::sleep(Duration::from_millis(moment));
         signal(&child, with);
-        let output = end_of(child, Duration::from_secs(10));
+        let output = end_of(child, Duration::from_secs(30));
         let stderr = String::from_utf8_lossy(&output.stderr);
         program.nobody_is_left();
         if !wait && output.status.signal() == Some(with.as_raw()) {
@@ -285,7 +285,7 @@ fn a_second_ctrl_c_ends_what_the_first_one_cannot() {
             .contains(&i32::try_from(child.id()).unwrap())
     );
     signal(&child, Signal::INT);
-    let output = end_of(child, Duration::from_secs(2));
+    let output = end_of(child, Duration::from_secs(20));
     assert_eq!(output.status.code(), Some(130));
     program.nobody_is_left();
     drop(lock);

@@ -233,21 +233,22 @@ fn compiling_is_bounded_in_cpu_time_on_the_clock_and_in_memory() {
     assert_eq!(refusal, Some(Refusal::MissingExport));
     for (how, limits) in [
         (
-            "signal 24",
+            ["signal 24"].as_slice(),
             CompileLimits {
                 cpu_seconds: 1,
                 ..limits
             },
         ),
         (
-            "time is up",
+            &["time is up"],
             CompileLimits {
                 clock_seconds: 1,
                 ..limits
             },
         ),
         (
-            "signal 6",
+            // Where stderr is a file, which the child must not write, saying why ends it first.
+            &["signal 6", "signal 25"],
             CompileLimits {
                 memory_bytes: 128 << 20,
                 ..limits
@@ -255,8 +256,11 @@ fn compiling_is_bounded_in_cpu_time_on_the_clock_and_in_memory() {
         ),
     ] {
         let (status, detail, _) = run(limits);
-        assert_eq!(status, Status::CompileLimit, "{how}: {detail}");
-        assert!(detail.contains(how), "{how}: {detail}");
+        assert_eq!(status, Status::CompileLimit, "{how:?}: {detail}");
+        assert!(
+            how.iter().any(|how| detail.contains(how)),
+            "{how:?}: {detail}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use adit_runtime::state::Events;
 use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::low_level;
 
 use crate::error::Exit;
 use crate::ui::{ProgressLine, TerminalFilter, Ui};
@@ -28,13 +28,25 @@ impl Interrupt {
     /// When the system refuses the handler.
     pub fn install() -> anyhow::Result<Interrupt> {
         let interrupt = Interrupt::default();
+        // The library changes what the system does before it knows what to do itself: a signal in
+        // between would be lost, and the run go on.
+        let _held = Held::new();
         for signal in [SIGINT, SIGTERM] {
             let number = usize::try_from(signal).unwrap_or_default();
             let exit = Exit::Interrupted(signal).code();
-            // In this order: the first of them acts on what an earlier signal has left.
-            flag::register_conditional_shutdown(signal, exit, interrupt.happened.clone())
-                .and_then(|_| flag::register_usize(signal, interrupt.signal.clone(), number))
-                .and_then(|_| flag::register(signal, interrupt.happened.clone()))
+            let Interrupt {
+                happened,
+                signal: which,
+            } = interrupt.clone();
+            let note = move || {
+                if happened.swap(true, Ordering::SeqCst) {
+                    low_level::exit(exit);
+                }
+                which.store(number, Ordering::SeqCst);
+            };
+            // SAFETY: the action may interrupt any code: it uses atomic variables and `_exit`, both
+            // allowed in a signal handler, and it does not panic or allocate.
+            unsafe { low_level::register(signal, note) }
                 .context("Ctrl-C cannot be listened for")?;
         }
         Ok(interrupt)
@@ -44,6 +56,36 @@ impl Interrupt {
     pub fn happened(&self) -> Option<Exit> {
         let signal = i32::try_from(self.signal.load(Ordering::Relaxed)).unwrap_or_default();
         (self.happened.load(Ordering::Relaxed)).then_some(Exit::Interrupted(signal))
+    }
+}
+
+/// While it lives, SIGINT and SIGTERM wait instead of being handled; for the whole process if this
+/// is its only thread.
+struct Held {
+    before: libc::sigset_t,
+}
+
+impl Held {
+    fn new() -> Self {
+        // SAFETY: the three functions only write to these two live sets, of which each is set up
+        // before it is read; a set of zeros is a valid value.
+        unsafe {
+            let mut held: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut held);
+            for signal in [SIGINT, SIGTERM] {
+                libc::sigaddset(&mut held, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &held, &mut before);
+            Self { before }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: sets the mask that this thread had, from a live set.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
     }
 }
 
