@@ -2,7 +2,6 @@
 
 mod documents;
 mod fixtures;
-mod golden;
 mod keys;
 mod receipts;
 mod vectors;
