@@ -1,7 +1,7 @@
 //! A run that is asked to end, told to end, or just ended, at any moment.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -39,6 +39,16 @@ impl Program {
             .arg("--state")
             .arg(self.home.state())
             .args(words);
+        // Where the tests run in the background of a shell, they and what they start ignore Ctrl-C.
+        let attend = || {
+            for signal in [libc::SIGINT, libc::SIGTERM] {
+                // SAFETY: gives the signal its default action, of which there is no state to harm.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec, `attend` calls nothing but signal(2), which is allowed there.
+        unsafe { command.pre_exec(attend) };
         command
     }
 
