@@ -217,20 +217,29 @@ def table(name, inner, most, least=0):
     return read
 
 
+def count(value, path):
+    """How many there are of something that is there."""
+    number = u(64)(value, path)
+    rule(value > 0, path)
+    return number
+
+
 def dim(value, path):
     return t(64)(value, path) if type(value) is str else u(32)(value, path)
 
 
 def tolerance(value, path):
-    need(type(value) is list and value and type(value[0]) is int and value[0] < 3)
-    kind, numbers = value[0], [u(64)(number, path) for number in value[1:]]
-    need(len(numbers) == (0, 2, 1)[kind])
-    rule(kind != 2 or int(numbers[0]) <= 1_000_000, path)
-    if kind == 0:
-        return "exact"
-    if kind == 1:
-        return {"max-abs-rel": {"abs_nano": numbers[0], "rel_ppm": numbers[1]}}
-    return {"cosine": {"min_ppm": numbers[0]}}
+    need(type(value) is list and value and type(value[0]) is int and value[0] < 5)
+    kind = ("exact", "max-abs-rel", "cosine", "top-k", "perceptual-hash")[value[0]]
+    fields = {"exact": {}, "max-abs-rel": {"abs_nano": 64, "rel_ppm": 64}, "cosine": {"min_ppm": 64},
+              "top-k": {"k": 32, "min_ppm": 64}, "perceptual-hash": {"max_bits": 32}}[kind]
+    need(len(value) == 1 + len(fields))
+    numbers = {name: u(bits)(number, path)
+               for (name, bits), number in zip(fields.items(), value[1:])}
+    rule(int(numbers.get("min_ppm", 0)) <= 1_000_000, path + ["min_ppm"])
+    rule(numbers.get("k") != 0, path + ["k"])
+    rule(numbers.get("max_bits", 0) <= 64, path + ["max_bits"])
+    return {kind: numbers} if numbers else kind
 
 
 class Record:
@@ -283,6 +292,26 @@ def environments_exist(transcript):
         return "calls.environment"
 
 
+def providers(environment):
+    """Where nodes fell back, all providers that ran are listed: the requested one first if it ran."""
+    requested, fallback = environment["requested"], environment["fallback"]
+    if requested is None and fallback is None:
+        return None
+    if requested is None or fallback is None:
+        return "requested" if fallback is None else "fallback"
+    if "+" in requested or "/" in requested:
+        return "requested"
+    others = set()
+    for key in fallback:
+        provider, _, operator = key.partition("/")
+        if not provider or not operator or "+" in provider or provider == requested:
+            return "fallback"
+        others.add(provider)
+    others = sorted(others, key=str.encode)
+    if environment["execution_provider"] not in ("+".join([requested] + others), "+".join(others)):
+        return "execution_provider"
+
+
 # Of each kind: its fields, the longest document, the most items of a list, the longest text.
 DOCUMENTS = {
     "engine-documents": (Record(
@@ -313,9 +342,11 @@ DOCUMENTS = {
         cost=Record(base=u(64), per_input_element=u(64)), tolerance=tolerance,
         memory_bytes=u(64)), 1 << 20, 4096, 1024),
     "environment-documents": (Record(
-        engine=h, **{name: t(256) for name in (
+        providers, engine=h, **{name: t(256) for name in (
             "triple", "cpu_baseline", "backend", "backend_version", "build", "execution_provider",
-            "device", "driver", "precision")}, threads=u(32)), 16 << 10, 4096, 1024),
+            "device", "driver", "precision")}, threads=u(32), requested=optional(t(64, 1)),
+        options=optional(table(t(128, 1), t(256), 64, 1)),
+        fallback=optional(table(t(128, 1), count, 256, 1))), 64 << 10, 4096, 1024),
     "transcripts": (Record(
         environments_exist, environments=array(h, 64), calls=array(CALL, 1_000_000)),
         256 << 20, 1_000_000, 1024),

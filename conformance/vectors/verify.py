@@ -199,8 +199,8 @@ def tolerances(data, given):
         check_shape(size, dims, len(raw))
     if a[0] != b[0]:
         raise Refused("shapes-differ", a=a[0], b=b[0])
-    tolerance = file["tolerance"]
-    bounds = tolerance.get("max-abs-rel", {}) if tolerance != "exact" else {}
+    tolerance = {} if file["tolerance"] == "exact" else file["tolerance"]
+    bounds = tolerance.get("max-abs-rel", {})
     bound_abs, bound_rel = int(bounds.get("abs_nano", 0)) / 1e9, int(bounds.get("rel_ppm", 0)) / 1e6
     within = comparable = True
     max_abs = max_rel = 0.0
@@ -225,14 +225,24 @@ def tolerances(data, given):
     cosine = cosine_of(finite)
     if not comparable:
         max_abs = max_rel = math.inf
-    if tolerance == "exact":
-        accepted = a[1] == b[1]
-    elif "cosine" in tolerance:
-        accepted = comparable and cosine >= int(tolerance["cosine"]["min_ppm"]) / 1e6
-    else:
-        accepted = comparable and within
     figures = {"max_abs": max_abs, "max_rel": max_rel, "cosine": cosine}
+    if "cosine" in tolerance:
+        accepted = comparable and cosine >= int(tolerance["cosine"]["min_ppm"]) / 1e6
+    elif "top-k" in tolerance:
+        k, least = (int(tolerance["top-k"][name]) for name in ("k", "min_ppm"))
+        common, total = overlap(a[0], k, *(elements_of(form, size, raw) for _, raw in (a, b)))
+        accepted = comparable and common * 1_000_000 >= least * total
+        figures["top_k"] = common / total if total else 1.0
+    elif "perceptual-hash" in tolerance:
+        bits = distance(a[0], *(elements_of(form, size, raw) for _, raw in (a, b)))
+        accepted = comparable and bits <= tolerance["perceptual-hash"]["max_bits"]
+    elif "max-abs-rel" in tolerance:
+        accepted = comparable and within
+    else:
+        accepted = a[1] == b[1]
     figures = {name: tohex(struct.pack(">d", figure)) for name, figure in figures.items()}
+    if "perceptual-hash" in tolerance:
+        figures["hash_bits"] = bits
     if not accepted:
         raise Refused("disagree", **figures)
     return figures
@@ -256,6 +266,49 @@ def cosine_of(pairs):
         x, y = x / large_x, y / large_y
         dot, square_x, square_y = dot + x * y, square_x + x * x, square_y + y * y
     return min(1.0, max(-1.0, dot / math.sqrt(square_x * square_y)))
+
+
+def overlap(dims, k, a, b):
+    """How many places of the k largest of each row are common, and of how many in all."""
+    length = dims[-1] if dims else 1
+    common = total = 0
+    for at in range(0, len(a), max(1, length)):
+        rows = []
+        for row in (a[at:at + length], b[at:at + length]):
+            # NaN below everything; of equal elements the first, as a sort keeps their order.
+            order = sorted(range(len(row)), reverse=True,
+                           key=lambda i: (row[i] == row[i], row[i] if row[i] == row[i] else 0, -i))
+            rows.append(set(order[:k]))
+        common, total = common + len(rows[0] & rows[1]), total + len(rows[0])
+    return common, total
+
+
+def distance(dims, a, b):
+    """The most bits in which the difference hashes of two planes differ."""
+    if len(dims) < 2:
+        raise Refused("no-planes", dims=dims)
+    height, width = dims[-2:]
+    if height < 8 or width < 9:
+        raise Refused("plane-too-small", height=height, width=width)
+    size = height * width
+    return max((sum(x != y for x, y in zip(bits_of(a[at:at + size], height, width),
+                                           bits_of(b[at:at + size], height, width)))
+                for at in range(0, len(a), size)), default=0)
+
+
+def bits_of(plane, height, width):
+    """8 x 8 bits: whether a cell of 9 columns and 8 rows is greater than its left neighbour."""
+    def average(row, column):
+        rows = range(row * height // 8, (row + 1) * height // 8)
+        columns = range(column * width // 9, (column + 1) * width // 9)
+        total = 0.0
+        for r in rows:
+            for c in columns:
+                number = float(plane[r * width + c])
+                total += number if math.isfinite(number) else 0.0
+        return total / (len(rows) * len(columns))
+    cells = [[average(row, column) for column in range(9)] for row in range(8)]
+    return [right > left for row in cells for left, right in zip(row, row[1:])]
 
 
 # --- Chains: each computation's link is derived from the one before in its context and the inputs:

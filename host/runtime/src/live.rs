@@ -61,6 +61,9 @@ pub fn environment_document(engine: Hash, backend: &BackendInfo) -> EnvironmentD
         driver: backend.driver.clone(),
         precision: backend.precision.clone(),
         threads: backend.threads,
+        requested: None,
+        options: None,
+        fallback: None,
     }
 }
 

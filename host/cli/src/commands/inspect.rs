@@ -214,6 +214,13 @@ fn agreement(tolerance: &Tolerance) -> String {
         Tolerance::Cosine { min_ppm } => {
             format!("cosine similarity from {} on", *min_ppm as f64 / 1e6)
         }
+        Tolerance::TopK { k, min_ppm } => format!(
+            "{} % of the {k} largest elements of each row the same",
+            *min_ppm as f64 / 1e4
+        ),
+        Tolerance::PerceptualHash { max_bits } => {
+            format!("images whose perceptual hashes differ in at most {max_bits} of 64 bits")
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use adit_protocol::cbor::SortedMap;
 use adit_protocol::engine::EngineDocument;
-use adit_protocol::environment::EnvironmentDocument;
+use adit_protocol::environment::{EnvironmentDocument, joined_providers};
 use adit_protocol::exec::{ExecSpec, Limits, World};
 use adit_protocol::hash::Hash;
 use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
@@ -101,7 +101,7 @@ pub fn engine(recipe: Recipe) -> EngineDocument {
 
 /// An environment document.
 pub fn environment(recipe: Recipe) -> EnvironmentDocument {
-    EnvironmentDocument {
+    let mut document = EnvironmentDocument {
         engine: hash(recipe),
         triple: text(recipe),
         cpu_baseline: text(recipe),
@@ -113,7 +113,23 @@ pub fn environment(recipe: Recipe) -> EnvironmentDocument {
         driver: text(recipe),
         precision: text(recipe),
         threads: any(recipe),
+        requested: None,
+        options: any::<bool>(recipe).then(|| map(recipe, text)),
+        fallback: None,
+    };
+    if any::<bool>(recipe) {
+        let requested = text(recipe);
+        let nodes = some(recipe, 3, |recipe| {
+            (format!("{}/{}", text(recipe), text(recipe)), number(recipe))
+        });
+        let fallback: SortedMap<u64> = nodes.into_iter().collect();
+        if any::<u8>(recipe) < 200 {
+            document.execution_provider = joined_providers(&requested, any(recipe), &fallback);
+        }
+        document.requested = (any::<u8>(recipe) < 230).then_some(requested);
+        document.fallback = (any::<u8>(recipe) < 230).then_some(fallback);
     }
+    document
 }
 
 /// An exec spec.
@@ -199,8 +215,18 @@ fn tensors(recipe: Recipe) -> Vec<TensorSpec> {
 
 /// A tolerance.
 pub fn tolerance(recipe: Recipe) -> Tolerance {
-    match any::<u8>(recipe) % 3 {
+    match any::<u8>(recipe) % 5 {
         0 => Tolerance::Exact,
+        3 => Tolerance::TopK {
+            k: match any::<u8>(recipe) {
+                byte @ 0..=199 => u32::from(byte) / 16,
+                _ => any(recipe),
+            },
+            min_ppm: number(recipe) >> 40,
+        },
+        4 => Tolerance::PerceptualHash {
+            max_bits: u32::from(any::<u8>(recipe) % 70),
+        },
         1 => Tolerance::MaxAbsRel {
             abs_nano: number(recipe),
             rel_ppm: number(recipe),

@@ -31,16 +31,28 @@ pub fn tensor(bytes: &[u8]) {
             (found.max_abs, found.max_rel, found.cosine),
             (0.0, 0.0, 1.0)
         );
+        assert_eq!(found.top_k.unwrap_or(1.0), 1.0);
+    }
+    // Not every tensor is images, and those that are hash to the same bits.
+    let looks = Tolerance::PerceptualHash { max_bits: 0 };
+    let large = matches!(dims[..], [.., height, width] if height >= 8 && width >= 9);
+    match looks.compare(dtype, &dims, data, &dims, data) {
+        Ok(found) => assert!(large && found.accepted && found.hash_bits == Some(0)),
+        Err(error) => assert!(!large, "{dims:?} {error}"),
     }
 }
 
-const TOLERANCES: [Tolerance; 3] = [
+const TOLERANCES: [Tolerance; 4] = [
     Tolerance::Exact,
     Tolerance::MaxAbsRel {
         abs_nano: 0,
         rel_ppm: 0,
     },
     Tolerance::Cosine { min_ppm: 1_000_000 },
+    Tolerance::TopK {
+        k: 3,
+        min_ppm: 1_000_000,
+    },
 ];
 
 /// The SDK takes every tensor that the format has, and gives the same bytes back.
@@ -82,14 +94,24 @@ pub fn tolerance(bytes: &[u8]) {
         Tolerance::Cosine { min_ppm } => Tolerance::Cosine {
             min_ppm: min_ppm.min(1_000_000),
         },
+        Tolerance::TopK { k, min_ppm } => Tolerance::TopK {
+            k: k.max(1),
+            min_ppm: min_ppm.min(1_000_000),
+        },
         other => other,
     };
     let left = recipe.len();
     let rest = recipe.bytes(left).unwrap_or_default();
     let count = rest.len() / dtype.size() / 2;
+    // As rows, and as planes that a perceptual hash takes; what is left over is not looked at.
+    let dims = match (&narrow, count) {
+        (Tolerance::PerceptualHash { .. }, count) => [count as u32 / 90, 9, 10],
+        (_, count @ ..3) => [1, 1, count as u32],
+        (_, count) => [1, count as u32 / 3, 3],
+    };
+    let count = dims.iter().product::<u32>() as usize;
     let (a, rest) = rest.split_at(count * dtype.size());
     let (b, _) = rest.split_at(count * dtype.size());
-    let dims = [count as u32];
 
     let compare = |tolerance: &Tolerance, a: &[u8], b: &[u8]| -> Agreement {
         let found = tolerance.compare(dtype, &dims, a, &dims, b);
@@ -101,6 +123,15 @@ pub fn tolerance(bytes: &[u8]) {
     let relative = found.max_rel == f64::INFINITY || (0.0..=2.0).contains(&found.max_rel);
     assert!(relative, "{found:?}");
     assert!((-1.0..=1.0).contains(&found.cosine), "{found:?}");
+    let top_k = matches!(narrow, Tolerance::TopK { .. });
+    assert_eq!(found.top_k.is_some(), top_k);
+    assert!(
+        (0.0..=1.0).contains(&found.top_k.unwrap_or(0.0)),
+        "{found:?}"
+    );
+    let hash = matches!(narrow, Tolerance::PerceptualHash { .. });
+    assert_eq!(found.hash_bits.is_some(), hash);
+    assert!(found.hash_bits.unwrap_or(0) <= 64, "{found:?}");
 
     if a == b {
         assert!(found.accepted, "{narrow:?} {found:?}");
@@ -109,7 +140,7 @@ pub fn tolerance(bytes: &[u8]) {
         let wide = compare(&wider, a, b);
         assert!(wide.accepted >= found.accepted, "{narrow:?} but {wider:?}");
     }
-    let other = [dims[0], 1];
+    let other = [dims[0], dims[1], dims[2], 1];
     assert!(narrow.compare(dtype, &dims, a, &other, b).is_err());
 }
 
@@ -128,6 +159,13 @@ fn widened(narrow: &Tolerance) -> Vec<Tolerance> {
         ],
         Tolerance::Cosine { min_ppm } => vec![Tolerance::Cosine {
             min_ppm: min_ppm / 2,
+        }],
+        Tolerance::TopK { k, min_ppm } => vec![Tolerance::TopK {
+            k,
+            min_ppm: min_ppm / 2,
+        }],
+        Tolerance::PerceptualHash { max_bits } => vec![Tolerance::PerceptualHash {
+            max_bits: max_bits.saturating_mul(2),
         }],
     }
 }

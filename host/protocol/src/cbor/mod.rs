@@ -36,8 +36,8 @@
 //! | — tensor | 0 name t, 1 dtype u, 2 dims \[u or t\] (a text is a symbol, the empty text an unknown dim) |
 //! | — dtype | 0 fp16, 1 fp32, 2 fp64, 3 bf16, 4 u8, 5 i32, 6 i64 |
 //! | — cost | 0 base u, 1 per_input_element u |
-//! | — tolerance | \[0\] exact, \[1, abs_nano u, rel_ppm u\], \[2, min_ppm u\] cosine |
-//! | environment document | 0 engine h, 1 triple t, 2 cpu_baseline t, 3 backend t, 4 backend_version t, 5 build t, 6 execution_provider t, 7 device t, 8 driver t, 9 precision t, 10 threads u |
+//! | — tolerance | \[0\] exact, \[1, abs_nano u, rel_ppm u\], \[2, min_ppm u\] cosine, \[3, k u, min_ppm u\] top-k, \[4, max_bits u\] perceptual-hash |
+//! | environment document | 0 engine h, 1 triple t, 2 cpu_baseline t, 3 backend t, 4 backend_version t, 5 build t, 6 execution_provider t, 7 device t, 8 driver t, 9 precision t, 10 threads u, 11 requested t?, 12 options {t: t}?, 13 fallback {t: u}? |
 //! | transcript | 0 environments \[h\], 1 calls \[call\] |
 //! | — call | 0 op u, 1 name t?, 2 manifest h?, 3 context u?, 4 chain h?, 5 inputs \[ref\], 6 outputs \[ref\], 7 nn_units u, 8 environment u?, 9 error u? |
 //! | — op | 0 load, 1 load-by-name, 2 init-context, 3 compute |

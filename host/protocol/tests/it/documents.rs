@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use adit_protocol::cbor::{DecodeError, Document, Reason, SortedMap};
 use adit_protocol::engine::EngineDocument;
-use adit_protocol::environment::EnvironmentDocument;
+use adit_protocol::environment::{EnvironmentDocument, joined_providers};
 use adit_protocol::exec::{ExecSpec, Limits, World};
 use adit_protocol::hash::Hash;
 use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
@@ -209,6 +209,8 @@ fn tolerance() -> impl Strategy<Value = Tolerance> {
         any::<(u64, u64)>()
             .prop_map(|(abs_nano, rel_ppm)| Tolerance::MaxAbsRel { abs_nano, rel_ppm }),
         (0..=1_000_000u64).prop_map(|min_ppm| Tolerance::Cosine { min_ppm }),
+        (1..=u32::MAX, 0..=1_000_000u64).prop_map(|(k, min_ppm)| Tolerance::TopK { k, min_ppm }),
+        (0..=64u32).prop_map(|max_bits| Tolerance::PerceptualHash { max_bits }),
     ]
 }
 
@@ -255,19 +257,32 @@ fn manifest() -> impl Strategy<Value = ModelManifest> {
 }
 
 fn environment() -> impl Strategy<Value = EnvironmentDocument> {
-    (hash(), proptest::array::uniform9(name()), any::<u32>()).prop_map(
-        |(engine, texts, threads)| {
+    let options = btree_map(name(), name(), 1..4).prop_map(SortedMap::from);
+    let nodes = btree_map("(cpu|dml)/[A-Z][a-z]{1,8}", 1..=u64::MAX, 1..4);
+    let fallback = (nodes.prop_map(SortedMap::from), any::<bool>());
+    (
+        hash(),
+        proptest::array::uniform9(name()),
+        any::<u32>(),
+        option::of(options),
+        option::of(fallback),
+    )
+        .prop_map(|(engine, texts, threads, options, fallback)| {
             let [
                 triple,
                 cpu_baseline,
                 backend,
                 backend_version,
                 build,
-                execution_provider,
+                mut execution_provider,
                 device,
                 driver,
                 precision,
             ] = texts;
+            let requested = fallback.as_ref().map(|_| "webgpu".to_owned());
+            if let Some((nodes, ran)) = &fallback {
+                execution_provider = joined_providers("webgpu", *ran, nodes);
+            }
             EnvironmentDocument {
                 engine,
                 triple,
@@ -280,9 +295,11 @@ fn environment() -> impl Strategy<Value = EnvironmentDocument> {
                 driver,
                 precision,
                 threads,
+                requested,
+                options,
+                fallback: fallback.map(|(nodes, _)| nodes),
             }
-        },
-    )
+        })
 }
 
 fn transcript() -> impl Strategy<Value = Transcript> {

@@ -1,5 +1,6 @@
 //! Every CBOR document, and the ways in which bytes fail to be one.
 
+mod environments;
 mod inference;
 mod samples;
 
@@ -30,8 +31,8 @@ impl From<DecodeError> for Refusal {
 }
 
 pub fn kinds() -> Vec<Kind> {
-    let mut bad_environments = inference::bad_environments();
-    bad_environments.extend(scanner_failures(&inference::environments()[0].1));
+    let mut bad_environments = environments::bad_environments();
+    bad_environments.extend(scanner_failures(&environments::environments()[0].1));
     vec![
         kind(
             "engine-documents",
@@ -60,7 +61,7 @@ pub fn kinds() -> Vec<Kind> {
         kind(
             "environment-documents",
             "Environment documents: where inference ran. Bad ones show the rules of CBOR too.",
-            inference::environments(),
+            environments::environments(),
             bad_environments,
         ),
         kind(

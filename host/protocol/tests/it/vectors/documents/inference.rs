@@ -1,7 +1,6 @@
-//! Documents about inference: manifests, environments and transcripts.
+//! Documents about inference: manifests and transcripts.
 
 use adit_protocol::cbor::{Document, Reason, SortedMap};
-use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::hash::Hash;
 use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
 use adit_protocol::tensor::DType;
@@ -82,6 +81,20 @@ pub fn manifests() -> Vec<(&'static str, ModelManifest)> {
         (
             "cosine",
             with(Encoding::Ggml, Tolerance::Cosine { min_ppm: 1_000_000 }),
+        ),
+        (
+            "top-k",
+            with(
+                Encoding::Onnx,
+                Tolerance::TopK {
+                    k: u32::MAX,
+                    min_ppm: 990_000,
+                },
+            ),
+        ),
+        (
+            "perceptual-hash",
+            with(Encoding::Onnx, Tolerance::PerceptualHash { max_bits: 64 }),
         ),
         (
             "two-files-no-tensors",
@@ -171,6 +184,29 @@ pub fn bad_manifests() -> Vec<Bad> {
             "tolerance.min_ppm",
             "no similarity is above 1",
         ),
+        broken(
+            "top-0",
+            |d| d.tolerance = Tolerance::TopK { k: 0, min_ppm: 0 },
+            "tolerance.k",
+            "the largest none of all elements are always the same",
+        ),
+        broken(
+            "top-k-above-one",
+            |d| {
+                d.tolerance = Tolerance::TopK {
+                    k: 5,
+                    min_ppm: 1_000_001,
+                }
+            },
+            "tolerance.min_ppm",
+            "no share is above 1",
+        ),
+        broken(
+            "hash-of-65-bits",
+            |d| d.tolerance = Tolerance::PerceptualHash { max_bits: 65 },
+            "tolerance.max_bits",
+            "a hash has 64 bits",
+        ),
         mistyped("unknown-encoding", &m, &[0], &[7], "there is no encoding 7"),
         mistyped(
             "unknown-type",
@@ -183,8 +219,8 @@ pub fn bad_manifests() -> Vec<Bad> {
             "unknown-tolerance",
             &m,
             &[6],
-            &[0x81, 3],
-            "there is no tolerance 3",
+            &[0x81, 5],
+            "there is no tolerance 5",
         ),
         mistyped(
             "tolerance-too-short",
@@ -201,6 +237,20 @@ pub fn bad_manifests() -> Vec<Bad> {
             "exactness has no number",
         ),
         mistyped(
+            "top-k-of-33-bits",
+            &m,
+            &[6],
+            &[0x83, 3, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0, 0],
+            "the number of elements has 32 bits",
+        ),
+        mistyped(
+            "hash-without-bits",
+            &m,
+            &[6],
+            &[0x81, 4],
+            "a tolerance of kind 4 has one number",
+        ),
+        mistyped(
             "dim-of-33-bits",
             &m,
             &[3, 0, 2, 1],
@@ -213,84 +263,6 @@ pub fn bad_manifests() -> Vec<Bad> {
             &[3, 0, 2, 1],
             &[0x41, 1],
             "a dimension is a byte string",
-        ),
-    ]
-}
-
-fn environment() -> EnvironmentDocument {
-    EnvironmentDocument {
-        engine: h("engine"),
-        triple: "x86_64-unknown-linux-gnu".into(),
-        cpu_baseline: "x86-64-v2".into(),
-        backend: "rten".into(),
-        backend_version: "0.27.0".into(),
-        build: String::new(),
-        execution_provider: "cpu".into(),
-        device: "cpu".into(),
-        driver: String::new(),
-        precision: "fp32".into(),
-        threads: 1,
-    }
-}
-
-pub fn environments() -> Vec<(&'static str, EnvironmentDocument)> {
-    let gpu = EnvironmentDocument {
-        execution_provider: "cuda".into(),
-        device: "GPU ™".into(),
-        driver: "d".repeat(256),
-        precision: "tf32".into(),
-        threads: u32::MAX,
-        ..environment()
-    };
-    vec![("plain", environment()), ("gpu", gpu)]
-}
-
-pub fn bad_environments() -> Vec<Bad> {
-    let e = environment();
-    let long = EnvironmentDocument {
-        driver: "d".repeat(257),
-        ..environment()
-    };
-    let forged = EnvironmentDocument {
-        device: "cpu\nverified".into(),
-        ..environment()
-    };
-    let delete = EnvironmentDocument {
-        build: "\u{85}".into(),
-        ..environment()
-    };
-    vec![
-        invalid(
-            "driver-257-bytes",
-            &long,
-            "driver",
-            "257 bytes are one too many",
-        ),
-        invalid(
-            "line-break",
-            &forged,
-            "device",
-            "a line break could forge a line of a report",
-        ),
-        invalid(
-            "control-character-above-ascii",
-            &delete,
-            "build",
-            "U+0085 is a control character too",
-        ),
-        mistyped(
-            "threads-of-33-bits",
-            &e,
-            &[10],
-            &[0x1b, 0, 0, 0, 1, 0, 0, 0, 0],
-            "the number of threads has 32 bits",
-        ),
-        mistyped(
-            "threads-is-text",
-            &e,
-            &[10],
-            &[0x61, b'1'],
-            "the number of threads is a text",
         ),
     ]
 }
