@@ -7,6 +7,7 @@
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
+//! | [`device`], [`config`] | where inference runs, and the configuration file |
 //! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
@@ -14,6 +15,8 @@
 mod amounts;
 mod commands;
 mod component;
+mod config;
+mod device;
 mod error;
 mod input;
 mod journal;

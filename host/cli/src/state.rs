@@ -1,6 +1,7 @@
 //! The state folder: what this program keeps between its runs.
 //!
 //! ```text
+//! config.toml        see `config`; only this program's user writes it
 //! blobs/             components, inputs, outputs, models, specs, transcripts, tensors, by hash
 //! code/              compiled components; a cache
 //! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
@@ -21,8 +22,10 @@ use adit_protocol::keys::Keypair;
 use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::{StoreError, UNFINISHED, open_file, sweep};
+use adit_runtime::worker::device::DeviceChoice;
+use adit_runtime::worker::messages::Hello;
 use adit_runtime::worker::process::WorkerOptions;
-use adit_runtime::worker::supervisor::{Supervisor, SupervisorOptions};
+use adit_runtime::worker::supervisor::{Supervisor, SupervisorError, SupervisorOptions};
 use anyhow::Context as _;
 use rand_core::{OsRng, RngCore as _};
 use zeroize::Zeroizing;
@@ -87,12 +90,19 @@ impl State {
         Ok(Journal::new(self.root()?.join("receipts")))
     }
 
-    /// A supervisor whose worker is this same program, and runs guests on `target`.
+    /// A supervisor whose worker is this same program, runs guests on `target`, and computes models
+    /// on `device` with `threads` threads.
     ///
     /// # Errors
     ///
     /// When this program's own file cannot be found.
-    pub fn supervisor(&self, blobs: &BlobStore, target: Target) -> anyhow::Result<Supervisor> {
+    pub fn supervisor(
+        &self,
+        blobs: &BlobStore,
+        target: Target,
+        device: &DeviceChoice,
+        threads: u32,
+    ) -> anyhow::Result<Supervisor> {
         let program = std::env::current_exe().context("this program cannot find its own file")?;
         let mut fresh_key = [0; 32];
         OsRng.fill_bytes(&mut fresh_key);
@@ -101,12 +111,30 @@ impl State {
             worker: WorkerOptions {
                 slots: 1,
                 target,
+                device: device.clone(),
+                inference_threads: threads,
                 ..WorkerOptions::default()
             },
             code: self.root()?.join("code"),
             fresh_key,
         };
         Ok(Supervisor::new(options, blobs.clone()))
+    }
+
+    /// Starts a worker on a device, to see whether it computes, and ends it.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says why it does not.
+    pub fn probe(&self, device: &DeviceChoice, threads: u32) -> Result<Hello, String> {
+        let blobs = self.blobs().map_err(|error| error.to_string())?;
+        let supervisor = self
+            .supervisor(&blobs, Target::Processor, device, threads)
+            .map_err(|error| error.to_string())?;
+        supervisor.hello().map_err(|error| match error {
+            SupervisorError::Start(why) => why,
+            other => other.to_string(),
+        })
     }
 
     /// The key that signs local runs, made when it is first needed.

@@ -213,6 +213,12 @@ codes! {
         "An inference backend allocates memory outside the sandbox, so the process as a whole has \
          a bound, and this run went over it. The worker was replaced. Use a smaller batch or a \
          smaller model, or give the worker more memory."
+    BackendUnavailable "backend-unavailable" true
+        "ONNX Runtime was asked for and cannot be used"
+        "Devices other than the built-in backend are reached by way of ONNX Runtime, a library that \
+         is installed apart. It was not found, or is too old, or cannot be loaded; the message says \
+         which. Install the Python package for your device (`onnxruntime-webgpu`, `onnxruntime-gpu`, \
+         `onnxruntime-openvino` or `onnxruntime`), or name the library with `--onnxruntime`."
     GpuUnavailable "gpu-unavailable" true
         "a GPU was asked for and none can be used"
         "The task requires a GPU, and this machine has none, its driver did not load, or the \

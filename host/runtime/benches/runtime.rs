@@ -20,7 +20,8 @@ use adit_protocol::transcript::{Call, Transcript};
 use adit_runtime::admission::compile;
 use adit_runtime::engine::{EngineOptions, Target, compiler};
 use adit_runtime::executor::{Executor, Prepared, Run};
-use adit_runtime::live::{Device, Live, TensorSink};
+use adit_runtime::live::{Device, Live, TensorSink, environment_document};
+use adit_runtime::nn::backend::Backend as _;
 use adit_runtime::nn::cache::ModelCache;
 use adit_runtime::nn::host::ModelEntry;
 use adit_runtime::nn::pool::InferencePool;
@@ -217,6 +218,10 @@ impl TensorSink for Kept {
             .insert(tensor.hash(), blob);
         Ok(())
     }
+
+    fn environment(&mut self, _: &[u8]) -> Result<(), Stop> {
+        Ok(())
+    }
 }
 
 impl TensorSource for Kept {
@@ -233,11 +238,15 @@ fn speech(file: &[u8]) -> (Arc<Device>, Models) {
         pool: InferencePool::new(Arc::new(RtenBackend::new(1).expect("backend")), 1).expect("pool"),
         cache: ModelCache::new(1 << 30),
         files: Box::new(move |_: &Hash, _: u64| Ok(bytes.clone())),
-        environment: Hash::of(b"benchmark"),
+        environment: environment_document(
+            Hash::ZERO,
+            &RtenBackend::new(1).expect("backend").describe(),
+        ),
     };
     let entry = ModelEntry {
         hash: manifest.hash(),
         manifest: Arc::new(manifest),
+        brought: false,
     };
     let models = BTreeMap::from([("silero".to_owned(), entry)]);
     (Arc::new(device), Arc::new(models))
@@ -287,7 +296,13 @@ fn inference(c: &mut Criterion) {
         .expect("model");
     let threads = Arc::new(ThreadPool::with_num_threads(1));
     let kept = Kept::default();
-    let live = || Box::new(Live::new(device.clone(), Box::new(kept.clone())));
+    let live = || {
+        Box::new(Live::new(
+            device.clone(),
+            device.clone(),
+            Box::new(kept.clone()),
+        ))
+    };
     let outcome = fixture.run(input.as_bytes(), &models, live());
     let ours: Vec<f32> = outcome
         .output

@@ -2,12 +2,14 @@
 
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
+use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::ReceiptBody;
 use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::Transcript;
 
+use crate::store::blobs::BlobStore;
 use crate::worker::supervisor::Ran;
 
 /// Everything a receipt is made of.
@@ -21,7 +23,7 @@ pub struct Facts<'a> {
     pub ran: &'a Ran,
     /// Hash of the environment document of the worker.
     pub environment: Hash,
-    /// Whether the worker's backend is a GPU.
+    /// Whether a GPU computed: the worker's backend is one, and it was used.
     pub gpu: bool,
     /// When the run began, in milliseconds since 1970.
     pub start_ms: u64,
@@ -70,6 +72,17 @@ pub fn body(facts: &Facts<'_>) -> ReceiptBody {
         environment: facts.environment,
         prev: facts.prev,
     }
+}
+
+/// The environment documents in which the inferences of a run were computed, as far as they are in
+/// the store: what each model ran on, and what of it fell back.
+pub fn environments(blobs: &BlobStore, transcript: &[u8]) -> Vec<EnvironmentDocument> {
+    let transcript = Transcript::from_cbor(transcript).unwrap_or_default();
+    let max = EnvironmentDocument::MAX_LEN as u64;
+    let hashes = transcript.environments.iter();
+    hashes
+        .filter_map(|hash| EnvironmentDocument::from_cbor(&blobs.get(hash, max).ok()?).ok())
+        .collect()
 }
 
 /// The hashes behind a receipt's commitments.

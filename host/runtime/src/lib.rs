@@ -8,6 +8,7 @@
 //! | [`wasi`] | clocks, randomness, streams, arguments: deterministic WASI 0.2 |
 //! | [`nn`] | `wasi:nn` and the inference backends behind it |
 //! | [`record`], [`live`], [`replay`] | the boundary at which inference is recorded and replayed |
+//! | [`devices`] | what is measured about devices: right, repeatable, how fast |
 //! | [`worker`] | the process that guests run in, and its supervisor |
 //! | [`store`] | blobs and compiled components on disk |
 //! | [`attest`], [`audit`] | making a receipt's body, and checking a receipt |
@@ -18,6 +19,7 @@ pub mod attest;
 pub mod audit;
 #[allow(missing_docs)]
 pub mod bindings;
+//pub mod devices;
 pub mod engine;
 pub mod engine_document;
 pub mod executor;

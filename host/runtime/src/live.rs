@@ -1,10 +1,11 @@
 //! Answers a guest's inference calls with a backend.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use adit_protocol::Hash;
+use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::transcript::Call;
@@ -24,6 +25,14 @@ pub trait TensorSink: Send {
     ///
     /// [`Stop::HostFault`] when it cannot be kept.
     fn tensor(&mut self, tensor: &Tensor) -> Result<(), Stop>;
+
+    /// Keep the environment document of a model, encoded. Called before the first tensor that was
+    /// computed there.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::HostFault`] when it cannot be kept.
+    fn environment(&mut self, document: &[u8]) -> Result<(), Stop>;
 }
 
 /// Keeps nothing: for runs that are not recorded, and for rechecks.
@@ -31,6 +40,10 @@ pub struct NoSink;
 
 impl TensorSink for NoSink {
     fn tensor(&mut self, _: &Tensor) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn environment(&mut self, _: &[u8]) -> Result<(), Stop> {
         Ok(())
     }
 }
@@ -43,8 +56,8 @@ pub struct Device {
     pub cache: ModelCache,
     /// Model files by hash.
     pub files: Box<dyn FileSource + Send + Sync>,
-    /// Hash of the environment document.
-    pub environment: Hash,
+    /// The environment document, of the device without a model.
+    pub environment: EnvironmentDocument,
 }
 
 /// The environment document of a backend under an engine.
@@ -62,39 +75,92 @@ pub fn environment_document(engine: Hash, backend: &BackendInfo) -> EnvironmentD
         precision: backend.precision.clone(),
         threads: backend.threads,
         requested: None,
-        options: None,
+        options: (!backend.options.is_empty()).then(|| backend.options.clone().into()),
         fallback: None,
+    }
+}
+
+/// The environment document of a model on a device: the device's own, unless operators of the model
+/// run elsewhere.
+pub fn model_environment(
+    device: &EnvironmentDocument,
+    fallback: BTreeMap<String, u64>,
+) -> EnvironmentDocument {
+    if fallback.is_empty() {
+        return device.clone();
+    }
+    let asked = &device.execution_provider;
+    let others: BTreeSet<&str> = fallback
+        .keys()
+        .map(|key| key.split('/').next().unwrap_or(key))
+        .filter(|provider| provider != asked)
+        .collect();
+    let ran: Vec<&str> = std::iter::once(asked.as_str()).chain(others).collect();
+    EnvironmentDocument {
+        execution_provider: ran.join("+"),
+        requested: Some(asked.clone()),
+        fallback: Some(fallback.into()),
+        ..device.clone()
     }
 }
 
 /// Answers one run's calls on a device.
 pub struct Live {
     device: Arc<Device>,
+    /// Where models run that the guest brought along: it can ask for the CPU only.
+    reference: Arc<Device>,
     sink: Box<dyn TensorSink>,
     // A run keeps the models it has loaded, so that none is unloaded and loaded again between
     // two of its calls.
-    models: HashMap<Hash, Arc<dyn LoadedModel>>,
+    models: HashMap<(bool, Hash), Ready>,
+    told: HashSet<Hash>,
+}
+
+/// A model that a run has loaded.
+#[derive(Clone)]
+struct Ready {
+    model: Arc<dyn LoadedModel>,
+    device: Arc<Device>,
+    environment: Arc<EnvironmentDocument>,
+    hash: Hash,
 }
 
 impl Live {
-    /// Answer on `device`, and give every output to `sink`.
-    pub fn new(device: Arc<Device>, sink: Box<dyn TensorSink>) -> Self {
+    /// Answer on `device`, and on `reference` for models that the guest brings along; give every
+    /// output to `sink`.
+    pub fn new(device: Arc<Device>, reference: Arc<Device>, sink: Box<dyn TensorSink>) -> Self {
         Self {
             device,
+            reference,
             sink,
             models: HashMap::new(),
+            told: HashSet::new(),
         }
     }
 
-    fn model(
+    fn keep(
         &mut self,
+        own: bool,
         hash: Hash,
-        manifest: &Arc<ModelManifest>,
-    ) -> Result<Arc<dyn LoadedModel>, Stop> {
-        if let Some(model) = self.models.get(&hash) {
-            return Ok(model.clone());
+        device: &Arc<Device>,
+        model: Arc<dyn LoadedModel>,
+    ) -> Ready {
+        let environment = model_environment(&device.environment, model.fallback());
+        let ready = Ready {
+            model,
+            device: device.clone(),
+            hash: environment.hash(),
+            environment: Arc::new(environment),
+        };
+        self.models.insert((own, hash), ready.clone());
+        ready
+    }
+
+    fn named(&mut self, hash: Hash, manifest: &Arc<ModelManifest>) -> Result<Ready, Stop> {
+        if let Some(ready) = self.models.get(&(false, hash)) {
+            return Ok(ready.clone());
         }
-        let device = &self.device;
+        let device = self.device.clone();
         let missing = RefCell::new(None);
         let files = |file: &Hash, len: u64| {
             device.files.read(file, len).inspect_err(|why| {
@@ -108,8 +174,25 @@ impl Live {
                 Some(why) => Stop::Unavailable(format!("a model file is not available: {why}")),
                 None => failed(e),
             })?;
-        self.models.insert(hash, model.clone());
-        Ok(model)
+        Ok(self.keep(false, hash, &device, model))
+    }
+
+    fn brought(
+        &mut self,
+        hash: Hash,
+        manifest: &Arc<ModelManifest>,
+        bytes: Vec<u8>,
+    ) -> Result<(), Stop> {
+        let device = self.reference.clone();
+        let len = bytes.len() as u64;
+        let name = manifest.files.keys().next().cloned().unwrap_or_default();
+        let files = ModelFiles::from_memory([(name, bytes)]);
+        let model = device
+            .cache
+            .fetch(&hash, len, || device.pool.load(manifest.clone(), files))
+            .map_err(failed)?;
+        self.keep(true, hash, &device, model);
+        Ok(())
     }
 }
 
@@ -123,7 +206,7 @@ impl Answerer for Live {
         match request {
             Request::Refused | Request::InitContext => Ok(Answer::default()),
             Request::LoadByName { hash, manifest } => {
-                self.model(hash, manifest)?;
+                self.named(hash, manifest)?;
                 Ok(Answer::default())
             }
             Request::Load {
@@ -131,34 +214,77 @@ impl Answerer for Live {
                 manifest,
                 bytes,
             } => {
-                let device = &self.device;
-                let len = bytes.len() as u64;
-                let name = manifest.files.keys().next().cloned().unwrap_or_default();
-                let files = ModelFiles::from_memory([(name, bytes)]);
-                let model = device
-                    .cache
-                    .fetch(&hash, len, || device.pool.load(manifest.clone(), files))
-                    .map_err(failed)?;
-                self.models.insert(hash, model);
+                self.brought(hash, manifest, bytes)?;
                 Ok(Answer::default())
             }
             Request::Compute {
                 hash,
                 manifest,
+                brought,
                 inputs,
             } => {
-                let model = self.model(hash, manifest)?;
-                let outputs = self.device.pool.compute(model, inputs).map_err(failed)?;
+                let ready = match self.models.get(&(brought, hash)) {
+                    Some(ready) => ready.clone(),
+                    None if brought => {
+                        return Err(Stop::host_fault("a model that was loaded is gone"));
+                    }
+                    None => self.named(hash, manifest)?,
+                };
+                let outputs = ready
+                    .device
+                    .pool
+                    .compute(ready.model, inputs)
+                    .map_err(failed)?;
                 outputs_fit(manifest, &outputs).map_err(Stop::HostFault)?;
+                // The device's own document is known before the first run.
+                if ready.hash != self.device.environment.hash() && self.told.insert(ready.hash) {
+                    self.sink.environment(&ready.environment.to_cbor())?;
+                }
                 for (_, tensor) in &outputs {
                     self.sink.tensor(tensor)?;
                 }
                 Ok(Answer {
                     outputs,
                     error: None,
-                    environment: Some(self.device.environment),
+                    environment: Some(ready.hash),
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fell_back_is_in_the_environment_of_the_model() {
+        let device = EnvironmentDocument {
+            engine: Hash::ZERO,
+            triple: "x86_64-unknown-linux-gnu".into(),
+            cpu_baseline: "x86-64-v3".into(),
+            backend: "onnxruntime".into(),
+            backend_version: "1.27.0".into(),
+            build: String::new(),
+            execution_provider: "tensorrt".into(),
+            device: "some GPU".into(),
+            driver: "1".into(),
+            precision: "fp32".into(),
+            threads: 1,
+            requested: None,
+            options: None,
+            fallback: None,
+        };
+        assert_eq!(model_environment(&device, BTreeMap::new()), device);
+        let fallback = BTreeMap::from([
+            ("cuda/Conv".to_owned(), 3),
+            ("cpu/Shape".to_owned(), 1),
+            ("cpu/Gather".to_owned(), 2),
+        ]);
+        let model = model_environment(&device, fallback);
+        assert_eq!(model.execution_provider, "tensorrt+cpu+cuda");
+        assert_eq!(model.requested.as_deref(), Some("tensorrt"));
+        model.validate().unwrap();
+        assert_eq!(EnvironmentDocument::from_cbor(&model.to_cbor()), Ok(model));
     }
 }

@@ -54,6 +54,8 @@ pub enum Request<'a> {
         hash: Hash,
         /// The manifest.
         manifest: &'a Arc<ModelManifest>,
+        /// Whether the guest brought the model along, instead of naming one of the spec.
+        brought: bool,
         /// The inputs; they satisfy the manifest.
         inputs: Vec<(String, Tensor)>,
     },

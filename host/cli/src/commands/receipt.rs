@@ -12,6 +12,7 @@ use adit_protocol::{Code, Hash};
 use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 
+use crate::device::DeviceArgs;
 use crate::error::{Exit, Failure};
 use crate::journal::read_receipt;
 use crate::state::State;
@@ -54,6 +55,8 @@ pub enum Command {
         /// A guest that computes takes about ten to twenty times as long.
         #[arg(long)]
         interpreter: bool,
+        #[command(flatten)]
+        device: DeviceArgs,
     },
     /// Compare two receipts field by field, and find the first inference call that differs
     Diff {
@@ -73,12 +76,13 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
             receipt,
             inference,
             interpreter,
+            device,
         } => {
             let target = match interpreter {
                 true => Target::Interpreter,
                 false => Target::Processor,
             };
-            check::replay(ui, state, receipt, inference.unwrap_or(0), target)
+            check::replay(ui, state, receipt, inference.unwrap_or(0), target, device)
         }
         Command::Diff { a, b } => diff::command(ui, state, a, b),
     }

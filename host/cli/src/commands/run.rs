@@ -17,6 +17,7 @@ use adit_runtime::attest;
 use adit_runtime::engine::Target;
 use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::worker::device::DeviceChoice;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::supervisor::{Ran, Task};
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use super::build;
 use crate::component::{self, Kind, world_name};
+use crate::device::{self, DeviceArgs};
 use crate::error::{Exit, Failure};
 use crate::state::{State, write_file};
 use crate::text::{count, grouped, micros, one_line, size};
@@ -67,6 +69,8 @@ pub struct Args {
     /// The world to run it in [default: the one that it exports, task before command]
     #[arg(long, value_enum)]
     world: Option<WorldArg>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Write the receipt, 520 bytes, to this file too
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -107,7 +111,8 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
 
     // Before the first thread of this process is started.
     let interrupt = Interrupt::install()?;
-    let supervisor = state.supervisor(&blobs, Target::Processor)?;
+    let chosen = args.device.choose(ui, state)?;
+    let supervisor = state.supervisor(&blobs, Target::Processor, &chosen.device, chosen.threads)?;
     let hello = supervisor.hello().context("the run could not begin")?;
     ui.detail(format!(
         "engine {}, worker: {}",
@@ -115,6 +120,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     ));
     let environment = EnvironmentDocument::from_cbor(&hello.environment)
         .context("the worker describes its environment wrongly")?;
+    if chosen.device != DeviceChoice::Embedded {
+        ui.note(format!("device: {}", device::in_words(&environment)));
+    }
     let exec = ExecSpec {
         engine: hello.engine,
         world,
@@ -154,6 +162,10 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     blobs.put(&ran.transcript)?;
     // A receipt must not be on disk before what it speaks of.
     blobs.flush()?;
+    let environments = attest::environments(&blobs, &ran.transcript);
+    // A model that the guest brought along runs on the processor, whatever the device is.
+    let on_device = |used: &EnvironmentDocument| used.backend == environment.backend;
+    let gpu = hello.gpu && environments.iter().any(on_device);
     let opening = attest::opening(&exec, &ran);
     let receipt = journal.add(&key, &opening, |seq, prev| {
         attest::body(&attest::Facts {
@@ -161,7 +173,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             exec: &exec,
             ran: &ran,
             environment: environment.hash(),
-            gpu: hello.gpu,
+            gpu,
             start_ms,
             miner: key.public().to_bytes(),
             epoch: 0,
@@ -172,10 +184,19 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         })
     })?;
     if ui.json {
-        ui.object(&as_json(&receipt, &ran, world, output, &exec, &environment))?;
+        let used = Environments {
+            device: &environment,
+            models: &environments,
+        };
+        ui.object(&as_json(&receipt, &ran, world, output, &exec, used))?;
     } else {
         ui.note(format!("receipt {}", receipt.id()));
         ui.note(summary(&receipt, &ran, &environment));
+        for used in &environments {
+            if let Some(fell_back) = device::fell_back(used) {
+                ui.note(fell_back);
+            }
+        }
     }
     // The run and its receipt are complete, but the user has not got the output.
     shown?;
@@ -347,7 +368,7 @@ fn as_json(
     world: World,
     output: Hash,
     exec: &ExecSpec,
-    environment: &EnvironmentDocument,
+    environments: Environments<'_>,
 ) -> serde_json::Value {
     let text = std::str::from_utf8(&ran.output).ok();
     let encoded = match text {
@@ -384,14 +405,24 @@ fn as_json(
             "computations": computations(ran),
             "units": ran.nn_units,
             "gpu": body.gpu,
+            "environments": environments.models,
         },
         "environment": {
             "hash": body.environment,
-            "document": environment,
+            "document": environments.device,
         },
         "start_ms": body.start_ms,
         "duration_us": ran.duration_us,
     })
+}
+
+/// Where a run computed.
+#[derive(Clone, Copy)]
+struct Environments<'a> {
+    /// The worker's device.
+    device: &'a EnvironmentDocument,
+    /// That of each model that was used.
+    models: &'a [EnvironmentDocument],
 }
 
 /// The exec spec with its hash.

@@ -61,6 +61,12 @@ pub trait LoadedModel: Send + Sync {
     /// Bytes of memory that the model holds while it is loaded, apart from running computations.
     /// An estimate that a cache can count with; constant.
     fn resident_bytes(&self) -> u64;
+
+    /// Operators of the model that run elsewhere than on the execution provider that the backend
+    /// describes, as `provider/operator`, with their number. Constant.
+    fn fallback(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// What a backend is, in the words of the environment document.
@@ -87,6 +93,8 @@ pub struct BackendInfo {
     pub cpu_baseline: String,
     /// Whether a GPU computes.
     pub gpu: bool,
+    /// Settings of the execution provider that can change results.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Why a model could not be loaded or a computation gave no result.

@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use adit_protocol::manifest::{Dim, TensorSpec};
+use adit_protocol::manifest::TensorSpec;
 use adit_protocol::tensor::DType;
 use half::{bf16, f16};
 use rten::{DataType, Value, ValueOrView, ValueView};
@@ -23,6 +23,7 @@ use rten_tensor::Layout;
 
 use super::backend::BackendError;
 use super::tensor::Tensor;
+use super::vet::output_dims;
 
 /// How the values of one input reach rten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,32 +214,4 @@ pub(crate) fn from_rten(value: Value, spec: &TensorSpec) -> Result<Tensor, Backe
         (_, wanted) => return Err(wrong(format!("is {kind} but the manifest says {wanted}"))),
     };
     made.map_err(|error| wrong(error.to_string()))
-}
-
-/// The dimensions of an output as the guest sees them, checked against the manifest.
-fn output_dims(shape: &[usize], spec: &TensorSpec) -> Result<Vec<u32>, BackendError> {
-    let dims = if shape.is_empty() {
-        Some(vec![1])
-    } else {
-        shape.iter().map(|&dim| u32::try_from(dim).ok()).collect()
-    };
-    dims.filter(|dims: &Vec<u32>| fits(dims, &spec.dims))
-        .ok_or_else(|| {
-            BackendError::failed(format!(
-                "output `{}` has dimensions {shape:?}, which contradicts the manifest",
-                spec.name
-            ))
-        })
-}
-
-/// Whether dimensions agree with a specification, where none at all is a scalar, which a guest
-/// sees as `[1]`. Sizes of symbols are not compared with each other: the manifest's own check of
-/// a call does that.
-pub(crate) fn fits(dims: &[u32], spec: &[Dim]) -> bool {
-    spec.is_empty() && dims == [1]
-        || dims.len() == spec.len()
-            && dims.iter().zip(spec).all(|(dim, spec)| match spec {
-                Dim::Fixed(fixed) => dim == fixed,
-                Dim::Symbol(_) => true,
-            })
 }

@@ -71,6 +71,8 @@ pub struct ModelEntry {
     pub hash: Hash,
     /// The manifest.
     pub manifest: Arc<ModelManifest>,
+    /// Whether the guest brought the model along; if not, the spec names it.
+    pub brought: bool,
 }
 
 /// `wasi:nn/graph.graph`.

@@ -16,6 +16,7 @@
 //!   document of a receipt, and its errors.
 //! - [`rten`]: the default backend (pure Rust, CPU), and [`convert`], where values change between
 //!   the manifest's element types and the four that rten has.
+//! - [`onnxruntime`]: GPUs and processors, by way of a library that the user installs.
 //! - [`cache`] and [`pool`]: sharing of loaded models, and threads.
 //!
 //! # Why other threads
@@ -34,6 +35,8 @@ pub mod backend;
 pub mod cache;
 pub mod convert;
 pub mod host;
+pub mod onnxruntime;
 pub mod pool;
 pub mod rten;
 pub mod tensor;
+mod vet;

@@ -25,15 +25,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use adit_protocol::manifest::{Dim, Encoding, ModelManifest, TensorSpec};
-use adit_protocol::onnx::{Declared, OnnxError, OnnxLimits, interface};
+use adit_protocol::manifest::{ModelManifest, TensorSpec};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ValueType};
 
 use super::backend::{
     Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
 };
-use super::convert::{Route, fits, from_rten, to_rten};
+use super::convert::{Route, from_rten, to_rten};
 use super::tensor::Tensor;
+use super::vet::{Vetted, VettedInput, known_names, vet};
 
 mod threads;
 
@@ -84,6 +84,7 @@ impl Backend for RtenBackend {
             threads: u32::try_from(self.pool.threads()).unwrap_or(u32::MAX),
             cpu_baseline: cpu_baseline(),
             gpu: false,
+            options: Default::default(),
         }
     }
 
@@ -92,14 +93,8 @@ impl Backend for RtenBackend {
         manifest: &ModelManifest,
         files: ModelFiles,
     ) -> Result<Arc<dyn LoadedModel>, BackendError> {
-        if manifest.encoding != Encoding::Onnx {
-            return Err(BackendError::unsupported(format!(
-                "its encoding is {:?} and rten takes ONNX files",
-                manifest.encoding
-            )));
-        }
-        let (_, file) = files.into_single()?;
-        let model = contained(|| RtenModel::load(manifest, file, self.pool.clone()))?;
+        let model =
+            contained(|| RtenModel::load(manifest, vet(manifest, files)?, self.pool.clone()))?;
         Ok(Arc::new(model))
     }
 
@@ -122,51 +117,25 @@ struct RtenModel {
 
 struct Input {
     id: NodeId,
-    spec: TensorSpec,
+    vetted: VettedInput,
     route: Route,
-    /// The model wants rank 0 where the guest gives `[1]`.
-    scalar: bool,
 }
 
 impl RtenModel {
     fn load(
         manifest: &ModelManifest,
-        file: Vec<u8>,
+        vetted: Vetted,
         pool: Arc<LazyPool>,
     ) -> Result<Self, BackendError> {
-        let interface = interface(&file, &OnnxLimits::default()).map_err(|error| match error {
-            OnnxError::Malformed(_) => BackendError::malformed(error),
-            _ => BackendError::unsupported(error),
-        })?;
-        if let Some(op) = &interface.survey.unseeded_random {
-            return Err(BackendError::unsupported(format!(
-                "its operator {op} draws random numbers without a seed, so that no two runs agree"
-            )));
-        }
-        if manifest.inputs.len() != interface.inputs.len() {
-            return Err(BackendError::malformed(format!(
-                "the manifest states {} inputs and the file {}",
-                manifest.inputs.len(),
-                interface.inputs.len()
-            )));
-        }
-        let inputs_declared = matching("input", &manifest.inputs, &interface.inputs)?;
-        matching("output", &manifest.outputs, &interface.outputs)?;
-        // A file that leaves the dimensions out takes what the manifest says.
-        let scalars: Vec<bool> = inputs_declared
-            .iter()
-            .zip(&manifest.inputs)
-            .map(|(d, spec)| d.shape.as_ref().unwrap_or(&spec.dims).is_empty())
-            .collect();
         // Constants are held as they are computed with; an operator takes about a kilobyte.
-        let resident_bytes = interface
-            .survey
+        let resident_bytes = vetted
             .weight_bytes
-            .saturating_add(interface.survey.nodes.saturating_mul(1024))
+            .saturating_add(vetted.nodes.saturating_mul(1024))
             .saturating_add(64 << 10);
 
-        check_nested(interface.survey.nested_nodes)?;
-        let nodes = interface.survey.nodes;
+        check_nested(vetted.nested_nodes)?;
+        let nodes = vetted.nodes;
+        let file = vetted.file;
         let model = on_stack_for(nodes, || {
             ModelOptions::with_all_ops().load(file).map_err(load_error)
         })?;
@@ -176,8 +145,9 @@ impl RtenModel {
                 BackendError::malformed(format!("`{name}` is declared but not part of the graph"))
             })
         };
-        let mut inputs = Vec::with_capacity(manifest.inputs.len());
-        for (spec, scalar) in manifest.inputs.iter().zip(scalars) {
+        let mut inputs = Vec::with_capacity(vetted.inputs.len());
+        for vetted in vetted.inputs {
+            let spec = &vetted.spec;
             let id = id(&spec.name)?;
             let dtype = match model.node_info(id).and_then(|info| info.dtype()) {
                 Some(ValueType::Tensor(dtype)) => Some(dtype),
@@ -189,12 +159,7 @@ impl RtenModel {
                     spec.name, spec.dtype
                 ))
             })?;
-            inputs.push(Input {
-                id,
-                spec: spec.clone(),
-                route,
-                scalar,
-            });
+            inputs.push(Input { id, vetted, route });
         }
         let output_ids = manifest
             .outputs
@@ -212,64 +177,16 @@ impl RtenModel {
             planned: AtomicBool::new(fits_any_stack(nodes)),
         })
     }
-
-    /// Finds the tensor of an input and checks it against the manifest.
-    fn pick<'t>(input: &Input, given: &'t [(String, Tensor)]) -> Result<&'t Tensor, BackendError> {
-        let name = &input.spec.name;
-        let mut named = given
-            .iter()
-            .filter(|(given, _)| given == name)
-            .map(|(_, tensor)| tensor);
-        let tensor = named
-            .next()
-            .ok_or_else(|| BackendError::invalid_input(name, "it is missing"))?;
-        if named.next().is_some() {
-            return Err(BackendError::invalid_input(name, "it is given twice"));
-        }
-        if tensor.dtype() != input.spec.dtype {
-            return Err(BackendError::invalid_input(
-                name,
-                format!(
-                    "it is {} and the manifest says {}",
-                    tensor.dtype(),
-                    input.spec.dtype
-                ),
-            ));
-        }
-        if !fits(tensor.dims(), &input.spec.dims) {
-            return Err(BackendError::invalid_input(
-                name,
-                format!("its dimensions {:?} contradict the manifest", tensor.dims()),
-            ));
-        }
-        Ok(tensor)
-    }
 }
 
 impl LoadedModel for RtenModel {
     fn compute(&self, given: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BackendError> {
-        if let Some((name, _)) = given
-            .iter()
-            .find(|(name, _)| self.inputs.iter().all(|input| input.spec.name != *name))
-        {
-            return Err(BackendError::invalid_input(
-                name,
-                "the model has no input of that name",
-            ));
-        }
+        known_names(self.inputs.iter().map(|input| &input.vetted), &given)?;
         let mut values = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            let tensor = Self::pick(input, &given)?;
-            let mut dims = Vec::with_capacity(tensor.dims().len());
-            if !(input.scalar && tensor.dims() == [1]) {
-                for &dim in tensor.dims() {
-                    dims.push(usize::try_from(dim).map_err(BackendError::failed)?);
-                }
-            }
-            values.push((
-                input.id,
-                to_rten(&input.spec.name, tensor, &dims, input.route)?,
-            ));
+        for Input { id, vetted, route } in &self.inputs {
+            let tensor = vetted.pick(&given)?;
+            let dims = vetted.library_dims(tensor)?;
+            values.push((*id, to_rten(&vetted.spec.name, tensor, &dims, *route)?));
         }
         let run = |pool| {
             let options = RunOptions::default().with_thread_pool(Some(pool));
@@ -304,52 +221,6 @@ impl LoadedModel for RtenModel {
     fn resident_bytes(&self) -> u64 {
         self.resident_bytes
     }
-}
-
-/// Pairs each stated tensor with the file's declaration of it, which it may narrow (a fixed
-/// dimension where the file has a symbol) but not contradict.
-fn matching<'d>(
-    what: &str,
-    stated: &[TensorSpec],
-    declared: &'d [Declared],
-) -> Result<Vec<&'d Declared>, BackendError> {
-    let contradiction = |spec: &TensorSpec, how: &str| {
-        BackendError::malformed(format!("{what} `{}` of the manifest {how}", spec.name))
-    };
-    stated
-        .iter()
-        .map(|spec| {
-            let found = declared
-                .iter()
-                .find(|declared| declared.name == spec.name)
-                .ok_or_else(|| contradiction(spec, "is not in the file"))?;
-            if found.dtype != spec.dtype {
-                return Err(contradiction(
-                    spec,
-                    &format!("is {}, the file says {}", spec.dtype, found.dtype),
-                ));
-            }
-            let compatible = match &found.shape {
-                None => true,
-                Some(dims) if dims.is_empty() => {
-                    spec.dims.is_empty() || spec.dims == [Dim::Fixed(1)]
-                }
-                Some(dims) => {
-                    spec.dims.len() == dims.len()
-                        && spec.dims.iter().zip(dims).all(|pair| match pair {
-                            (Dim::Fixed(stated), Dim::Fixed(declared)) => stated == declared,
-                            (Dim::Symbol(_), Dim::Fixed(_)) => false,
-                            (_, Dim::Symbol(_)) => true,
-                        })
-                }
-            };
-            if compatible {
-                Ok(found)
-            } else {
-                Err(contradiction(spec, "has other dimensions than in the file"))
-            }
-        })
-        .collect()
 }
 
 fn load_error(error: rten::LoadError) -> BackendError {

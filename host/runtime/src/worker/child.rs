@@ -1,6 +1,7 @@
 //! Child processes of a supervisor: starting them, talking to them, ending them.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -20,6 +21,7 @@ use super::messages::{
 };
 use super::process::{self, Environment, WorkerOptions, target_name};
 use super::supervisor::CANCEL_POLL;
+use super::trial::{Trial, Tried};
 use super::{WORKER_ARGUMENT, lock};
 use crate::admission::Refusal;
 use crate::engine::Target;
@@ -51,6 +53,7 @@ pub(super) enum Event {
         note: String,
     },
     Done(Box<Done>),
+    Tried(Box<Tried>),
     /// The process ended. `guilty`: because of this job, or no other was running in it.
     Died {
         why: String,
@@ -89,11 +92,12 @@ struct State {
     culprit: Option<u64>,
 }
 
-fn command(
+pub(super) fn command(
     program: &Path,
     kind: &str,
     args: &[String],
     environment: &Environment,
+    device: &[(&'static str, OsString)],
     stdin: OwnedFd,
 ) -> Command {
     let mut command = Command::new(program);
@@ -104,6 +108,7 @@ fn command(
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::null());
     command.envs(*environment);
+    command.envs(device.iter().cloned());
     command
 }
 
@@ -121,7 +126,7 @@ impl Child {
         // which lives as long as the worker: its reader.
         std::thread::Builder::new()
             .name("worker-reader".to_owned())
-            .spawn(move || match begin(&program, options) {
+            .spawn(move || match begin(&program, &options) {
                 Ok((mut process, shared, mut receiver, hello)) => {
                     let _ = ready.send(Ok((shared.clone(), hello)));
                     watch_memory(&shared, options.memory_bytes);
@@ -161,12 +166,29 @@ impl Child {
     /// Hand a job over, which may ask for what `grant` says until it ends. Its events come out of
     /// the receiver.
     pub fn submit(&self, job: Job, grant: Arc<Grant>) -> Result<mpsc::Receiver<Event>, String> {
+        self.give(job.job, ToWorker::Run(job), grant)
+    }
+
+    /// Like [`Child::submit`] for a trial.
+    pub fn try_model(
+        &self,
+        trial: Trial,
+        grant: Arc<Grant>,
+    ) -> Result<mpsc::Receiver<Event>, String> {
+        self.give(trial.job, ToWorker::Trial(trial), grant)
+    }
+
+    fn give(
+        &self,
+        number: u64,
+        message: ToWorker,
+        grant: Arc<Grant>,
+    ) -> Result<mpsc::Receiver<Event>, String> {
         let (sender, events) = mpsc::sync_channel(EVENTS_WAITING);
         let route = Route {
             events: sender,
             grant,
         };
-        let number = job.job;
         {
             let mut state = lock(&self.shared.state);
             if state.dead || state.ended.is_some() {
@@ -174,11 +196,9 @@ impl Child {
             }
             state.routes.insert(number, route);
         }
-        self.shared
-            .send(&ToWorker::Run(job), None)
-            .inspect_err(|_| {
-                self.forget(number);
-            })?;
+        self.shared.send(&message, None).inspect_err(|_| {
+            self.forget(number);
+        })?;
         Ok(events)
     }
 
@@ -248,14 +268,15 @@ impl Shared {
 
 type Begun = (std::process::Child, Arc<Shared>, Receiver, Hello);
 
-fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
+fn begin(program: &Path, options: &WorkerOptions) -> Result<Begun, String> {
     let (here, there) = Channel::pair().map_err(|e| e.to_string())?;
-    let args = options.to_args(std::process::id());
+    let args = options.to_args(std::process::id())?;
     let mut process = command(
         program,
         "run",
         &args,
         &process::ENVIRONMENT,
+        &options.device.environment(),
         there.into_fd(),
     )
     .spawn()
@@ -267,6 +288,7 @@ fn begin(program: &Path, options: WorkerOptions) -> Result<Begun, String> {
         .map_err(|e| e.to_string())
         .and_then(|frame| match messages::read(&frame.payload) {
             Ok(FromWorker::Ready(hello)) => Ok(hello),
+            Ok(FromWorker::NotReady(why)) => Err(why),
             Ok(_) => Err("it did not say that it is ready".to_owned()),
             Err(e) => Err(e.to_string()),
         });
@@ -346,7 +368,18 @@ fn read(shared: &Shared, receiver: &mut Receiver, blobs: &BlobStore, code: &Code
                 }
                 continue;
             }
-            FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Code(_) => {
+            FromWorker::Tried(tried) => {
+                let route = lock(&shared.state).routes.remove(&tried.job);
+                if let Some(route) = route {
+                    let _ = route.events.send(Event::Tried(Box::new(tried)));
+                }
+                continue;
+            }
+            FromWorker::Ready(_)
+            | FromWorker::NotReady(_)
+            | FromWorker::Surveyed(_)
+            | FromWorker::Refused(_)
+            | FromWorker::Code(_) => {
                 shared.end("it sent a message that is not its to send", None);
                 return;
             }
@@ -402,7 +435,7 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn ended_as(status: std::process::ExitStatus) -> String {
+pub(super) fn ended_as(status: std::process::ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("the worker was ended by signal {signal}"),
         (_, Some(code)) => format!("the worker exited with code {code}"),
@@ -499,6 +532,7 @@ pub(super) fn compile(
         "compile",
         &args,
         &compile::ENVIRONMENT,
+        &[],
         there.into_fd(),
     )
     .spawn()

@@ -54,7 +54,11 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
     let pid: i32 = supervisor.parse().map_err(|_| WorkerError::Arguments)?;
     let target = target_named(target)?;
     let limits = Limits::compile(number(memory_bytes)?, number(cpu_seconds)?, 0);
-    let channel = prepare(&limits, &ENVIRONMENT, Pid::from_raw(pid))?;
+    let channel = prepare(
+        &limits,
+        &ENVIRONMENT.map(|(name, _)| name),
+        Pid::from_raw(pid),
+    )?;
     let compiler = compiler(target).map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
     lock_down(SandboxKind::Compile)?;
 

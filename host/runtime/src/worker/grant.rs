@@ -14,12 +14,13 @@ use adit_protocol::transcript::Transcript;
 
 use super::messages::{Kind, Mode};
 use super::supervisor::Task;
+use super::trial::Trial;
 use crate::store::blobs::BlobStore;
 
 /// What one job may ask for.
 #[derive(Debug)]
 pub(super) struct Grant {
-    component: Hash,
+    component: Option<Hash>,
     blobs: HashSet<Hash>,
 }
 
@@ -69,7 +70,20 @@ impl Grant {
             }
         }
         Self {
-            component: task.spec.component,
+            component: Some(task.spec.component),
+            blobs,
+        }
+    }
+
+    /// What a trial may ask for: the files of its model and its inputs.
+    pub fn of_trial(trial: &Trial) -> Self {
+        let inputs = trial.cases.iter().flatten().map(|tensor| tensor.hash);
+        let mut blobs: HashSet<Hash> = inputs.collect();
+        if let Ok(manifest) = ModelManifest::from_cbor(&trial.manifest) {
+            blobs.extend(manifest.files.values().map(|file| file.hash));
+        }
+        Self {
+            component: None,
             blobs,
         }
     }
@@ -77,7 +91,7 @@ impl Grant {
     fn allows(&self, kind: Kind, hash: &Hash) -> bool {
         match kind {
             Kind::Blob => self.blobs.contains(hash),
-            Kind::Code => self.component == *hash,
+            Kind::Code => self.component == Some(*hash),
         }
     }
 }

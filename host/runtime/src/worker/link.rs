@@ -143,6 +143,11 @@ impl TensorSink for Tensors {
         }
         Ok(())
     }
+
+    fn environment(&mut self, document: &[u8]) -> Result<(), Stop> {
+        self.link.parts(self.job, Stream::Blob, &[document]);
+        Ok(())
+    }
 }
 
 /// Recorded tensors, from the supervisor's blobs.

@@ -6,6 +6,8 @@
 use minicbor::data::Type;
 use minicbor::{Decode, Decoder, Encode};
 
+use super::survey::Survey;
+use super::trial::{Trial, Tried};
 use crate::admission::Refusal;
 use crate::record::Divergence;
 use crate::replay::Recheck;
@@ -15,6 +17,9 @@ use crate::wasi::cli::PROGRESS_NOTE_BYTES;
 pub const INLINE_BYTES: u64 = 256 << 10;
 /// Longest piece of output, log, transcript or code in one frame, in bytes.
 pub const PART_BYTES: usize = 1 << 20;
+
+/// Longest reason for which a worker cannot be used, in bytes.
+const REASON_BYTES: usize = 4096;
 
 /// From the supervisor to a worker.
 #[derive(Debug, Encode, Decode)]
@@ -46,6 +51,9 @@ pub enum ToWorker {
         #[cbor(n(0), with = "minicbor::bytes")]
         wasm: Vec<u8>,
     },
+    /// Compute a model by itself, without a guest.
+    #[n(4)]
+    Trial(#[n(0)] Trial),
 }
 
 /// A blob on its way to a worker.
@@ -205,6 +213,15 @@ pub enum FromWorker {
     /// The compile child's code, in parts; an empty one ends it.
     #[n(6)]
     Code(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// The worker cannot be used, and ends.
+    #[n(7)]
+    NotReady(#[n(0)] String),
+    /// A trial has ended; the tensors were sent before.
+    #[n(8)]
+    Tried(#[n(0)] Tried),
+    /// What a library has.
+    #[n(9)]
+    Surveyed(#[n(0)] Survey),
 }
 
 /// What a worker says of itself.
@@ -228,6 +245,9 @@ pub struct Hello {
     /// Whether it runs guests in the interpreter, not as native code.
     #[n(5)]
     pub interpreter: bool,
+    /// Bytes of the device's own memory; 0 if it has none or nobody knows.
+    #[n(6)]
+    pub device_memory_bytes: u64,
 }
 
 /// How a run ended; its streams were sent before.
@@ -328,6 +348,7 @@ impl Message for FromWorker {
             FromWorker::Part { bytes, .. } => ("part", bytes.len(), PART_BYTES),
             FromWorker::Code(bytes) => ("code", bytes.len(), PART_BYTES),
             FromWorker::Progress { note, .. } => ("note", note.len(), PROGRESS_NOTE_BYTES),
+            FromWorker::NotReady(why) => ("reason", why.len(), REASON_BYTES),
             _ => return Ok(()),
         };
         if bytes > max {

@@ -14,6 +14,8 @@
 //! | `grant` | which blobs a worker may have |
 //! | [`process`], `slot`, `link` | the worker: its threads, one job, its end of the channel |
 //! | [`compile`] | the compile child |
+//! | [`device`], [`survey`] | which device a worker computes on; what a library of ONNX Runtime has |
+//! | [`trial`] | a model computed by itself, without a guest |
 //! | [`sandbox`], [`limits`] | Landlock, seccomp and rlimits of a child |
 //! | [`probe`] | tries from inside what must not work |
 
@@ -22,6 +24,7 @@ mod child;
 pub mod compile;
 #[cfg(test)]
 mod counting;
+pub mod device;
 mod follower;
 mod grant;
 pub mod limits;
@@ -32,6 +35,8 @@ pub mod process;
 pub mod sandbox;
 mod slot;
 pub mod supervisor;
+pub mod survey;
+pub mod trial;
 
 use std::ffi::OsString;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,6 +84,7 @@ pub fn main_if_worker(args: impl IntoIterator<Item = OsString>) -> Option<i32> {
     let ended = match args.as_deref() {
         Some([kind, rest @ ..]) if kind == "run" => process::main(rest),
         Some([kind, rest @ ..]) if kind == "compile" => compile::main(rest),
+        Some([kind, rest @ ..]) if kind == "survey" => survey::main(rest),
         _ => Err(WorkerError::Arguments),
     };
     match ended {

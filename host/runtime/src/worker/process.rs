@@ -10,31 +10,33 @@ use rustix::process::Pid;
 
 use super::channel::{Channel, Receiver};
 use super::compile::CompileLimits;
+use super::device::DeviceChoice;
 use super::limits::{self, Limits};
 use super::link::Link;
 use super::messages::{self, FromWorker, Hello, Job, Kind, ToWorker};
-use super::sandbox::{SandboxKind, lock_down};
+use super::sandbox::lock_down_around;
 use super::slot::Worker;
+use super::trial::Trial;
 use super::{WorkerError, lock};
 use crate::engine::{EngineOptions, SLOT_STACK_BYTES, Target};
 use crate::executor::{EPOCH_MS, Executor};
 use crate::live::{Device, environment_document};
-use crate::nn::backend::Backend as _;
+use crate::nn::backend::Backend;
 use crate::nn::cache::ModelCache;
 use crate::nn::pool::InferencePool;
 use crate::nn::rten::RtenBackend;
 use crate::store::code::compatibility;
 
-/// All of the environment of one sort of child.
+/// The fixed environment of one sort of child.
 pub(super) type Environment = [(&'static str, &'static str); 2];
 
-/// Of a worker. rten folds constants on a global pool whose size would otherwise
+/// Of a worker; a device may add to it. rten folds constants on a global pool whose size would otherwise
 /// be the machine's; and it recurses into nested graphs on threads with the default stack.
 pub(super) const ENVIRONMENT: Environment =
     [("RTEN_NUM_THREADS", "1"), ("RUST_MIN_STACK", "67108864")];
 
 /// How a worker is sized; travels as command-line arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerOptions {
     /// Guests that may run at the same time.
     pub slots: u32,
@@ -46,6 +48,8 @@ pub struct WorkerOptions {
     pub memory_bytes: u64,
     /// What guests are compiled for and run on.
     pub target: Target,
+    /// What computes models.
+    pub device: DeviceChoice,
     /// What compiling a component for it may take.
     pub compile: CompileLimits,
 }
@@ -58,29 +62,36 @@ impl Default for WorkerOptions {
             model_cache_bytes: 4 << 30,
             memory_bytes: 8 << 30,
             target: Target::Processor,
+            device: DeviceChoice::default(),
             compile: CompileLimits::default(),
         }
     }
 }
 
 impl WorkerOptions {
-    pub(super) fn to_args(self, supervisor: u32) -> Vec<String> {
-        [
+    /// As command-line arguments of a worker.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DeviceChoice::to_args`].
+    pub(super) fn to_args(&self, supervisor: u32) -> Result<Vec<String>, String> {
+        let device = self.device.to_args()?;
+        let numbers = [
             u64::from(self.slots),
             u64::from(self.inference_threads),
             self.model_cache_bytes,
             self.memory_bytes,
             u64::from(supervisor),
         ]
-        .iter()
-        .map(u64::to_string)
-        .chain([target_name(self.target).to_owned()])
-        .collect()
+        .map(|number| number.to_string());
+        let target = target_name(self.target).to_owned();
+        Ok(numbers.into_iter().chain([target]).chain(device).collect())
     }
 
     fn from_args(args: &[String]) -> Result<(Self, Option<Pid>), WorkerError> {
-        let (target, args) = args.split_last().ok_or(WorkerError::Arguments)?;
-        let numbers: Result<Vec<u64>, _> = args.iter().map(|a| a.parse()).collect();
+        let (numbers, rest) = args.split_at_checked(5).ok_or(WorkerError::Arguments)?;
+        let (target, device) = rest.split_first().ok_or(WorkerError::Arguments)?;
+        let numbers: Result<Vec<u64>, _> = numbers.iter().map(|a| a.parse()).collect();
         let Ok(&[slots, threads, model_cache_bytes, memory_bytes, supervisor]) =
             numbers.as_deref().map_err(|_| WorkerError::Arguments)
         else {
@@ -92,6 +103,7 @@ impl WorkerOptions {
             model_cache_bytes,
             memory_bytes,
             target: target_named(target)?,
+            device: DeviceChoice::from_args(device)?,
             // Compiling happens elsewhere.
             compile: CompileLimits::default(),
         };
@@ -118,69 +130,98 @@ pub(super) fn target_named(name: &str) -> Result<Target, WorkerError> {
 /// Hygiene and limits that come before the engine, and the channel to the supervisor on fd 0.
 pub(super) fn prepare(
     limits: &Limits,
-    environment: &Environment,
+    environment: &[&str],
     supervisor: Option<Pid>,
 ) -> Result<Channel, WorkerError> {
     // SAFETY: this is the first thing a worker does; nothing but the three standard descriptors is
     // in use, and there is no other thread.
     unsafe { limits::close_inherited(&[0, 1, 2]) }?;
-    limits::check_environment(&environment.map(|(name, _)| name))?;
+    limits::check_environment(environment)?;
     limits::harden(limits, supervisor)?;
     Ok(Channel::from_stdin()?)
 }
 
 pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
     let (options, supervisor) = WorkerOptions::from_args(args)?;
-    let channel = prepare(
-        &Limits::worker(options.memory_bytes),
-        &ENVIRONMENT,
-        supervisor,
-    )?;
+    let variables: Vec<&str> = ENVIRONMENT
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(options.device.variables().iter().copied())
+        .collect();
+    let limits = Limits::worker(options.memory_bytes);
+    let channel = prepare(&limits, &variables, supervisor)?;
+    let (sender, receiver) = channel.split();
+    let link = Arc::new(Link::new(sender));
+    match ready(&options, &link) {
+        Ok(worker) => serve(&Arc::new(worker), receiver, options.slots),
+        Err(error) => {
+            // Without this the supervisor would know the exit code only.
+            link.tell(&FromWorker::NotReady(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// Makes the engine, opens the device and locks the process down, and says so.
+fn ready(options: &WorkerOptions, link: &Arc<Link>) -> Result<Worker, WorkerError> {
     let engine_options = EngineOptions {
         slots: options.slots,
         target: options.target,
     };
     let executor =
         Executor::new(engine_options).map_err(|e| WorkerError::Engine(format!("{e:#}")))?;
-    let backend = RtenBackend::new(options.inference_threads as usize)?;
-    let info = backend.describe();
-    let environment = environment_document(executor.engine_id(), &info);
-    // From here on nothing but the channel and what comes over it. No other thread exists yet.
-    let report = lock_down(SandboxKind::Worker)?;
-
-    let (sender, receiver) = channel.split();
-    let link = Arc::new(Link::new(sender));
-    let files = {
+    let slots = options.slots as usize;
+    let threads = options.inference_threads;
+    let choice = &options.device;
+    // From there on nothing but the channel and what comes over it. No other thread exists yet,
+    // but those of a GPU's driver.
+    let (opened, report) = lock_down_around(choice.sandbox(), &choice.readable(), || {
+        choice.open(threads, slots).map_err(WorkerError::from)
+    })?;
+    let info = opened.backend.describe();
+    let device = |backend: Arc<dyn Backend>| -> Result<Arc<Device>, WorkerError> {
         let link = link.clone();
-        move |hash: &Hash, len: u64| link.need(Kind::Blob, hash, len)
+        let environment = environment_document(executor.engine_id(), &backend.describe());
+        Ok(Arc::new(Device {
+            pool: InferencePool::new(backend, slots)?,
+            cache: ModelCache::new(options.model_cache_bytes),
+            files: Box::new(move |hash: &Hash, len: u64| link.need(Kind::Blob, hash, len)),
+            environment,
+        }))
     };
-    let device = Device {
-        pool: InferencePool::new(Arc::new(backend), options.slots as usize)?,
-        cache: ModelCache::new(options.model_cache_bytes),
-        files: Box::new(files),
-        environment: environment.hash(),
+    let main_device = device(opened.backend)?;
+    let reference = match choice {
+        DeviceChoice::Embedded => main_device.clone(),
+        DeviceChoice::OnnxRuntime(_) => device(Arc::new(RtenBackend::new(threads as usize)?))?,
     };
     link.send(&FromWorker::Ready(Hello {
         engine: executor.engine_id(),
         compatibility: compatibility(executor.engine()),
-        environment: environment.to_cbor(),
+        environment: main_device.environment.to_cbor(),
         gpu: info.gpu,
+        device_memory_bytes: opened.memory_bytes,
         sandbox: format!("{report:?}"),
         interpreter: executor.engine().is_pulley(),
     }))?;
-    let worker = Arc::new(Worker {
+    Ok(Worker {
         executor,
-        link,
-        device: Arc::new(device),
+        link: link.clone(),
+        device: main_device,
+        reference,
         prepared: Mutex::default(),
         cancels: Mutex::default(),
         uses: AtomicU64::new(0),
-    });
-    serve(&worker, receiver, options.slots)
+    })
+}
+
+/// What a slot does next.
+enum Work {
+    Run(Job, Arc<AtomicBool>),
+    Trial(Trial),
 }
 
 fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(), WorkerError> {
-    let (queue, jobs) = mpsc::channel::<(Job, Arc<AtomicBool>)>();
+    let (queue, jobs) = mpsc::channel::<Work>();
     let jobs = Arc::new(Mutex::new(jobs));
     for slot in 0..slots.max(1) {
         let (worker, jobs) = (worker.clone(), jobs.clone());
@@ -189,10 +230,13 @@ fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(),
             .stack_size(SLOT_STACK_BYTES)
             .spawn(move || {
                 loop {
-                    let Ok((job, cancel)) = lock(&jobs).recv() else {
+                    let Ok(work) = lock(&jobs).recv() else {
                         return;
                     };
-                    worker.run(job, cancel);
+                    match work {
+                        Work::Run(job, cancel) => worker.run(job, cancel),
+                        Work::Trial(trial) => worker.try_model(&trial),
+                    }
                 }
             })
             .map_err(WorkerError::Thread)?;
@@ -217,7 +261,10 @@ fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(),
                 let cancel = Arc::new(AtomicBool::new(false));
                 lock(&worker.cancels).insert(job.job, cancel.clone());
                 // The slots live as long as this loop.
-                let _ = queue.send((job, cancel));
+                let _ = queue.send(Work::Run(job, cancel));
+            }
+            ToWorker::Trial(trial) => {
+                let _ = queue.send(Work::Trial(trial));
             }
             ToWorker::Cancel { job } => {
                 if let Some(cancel) = lock(&worker.cancels).get(&job) {

@@ -65,6 +65,10 @@ pub enum SandboxKind {
     /// Compiles one component from and to inherited descriptors. It never executes what it makes,
     /// so it may not map executable memory at all.
     Compile,
+    /// A worker whose driver needs more: it opens files and device nodes when it feels like it, and
+    /// talks to the kernel's part by `ioctl`. What it may open is bounded by Landlock; where that
+    /// is missing it may open nothing after it was started.
+    Gpu,
 }
 
 /// How much of Landlock is in force.
@@ -249,6 +253,66 @@ pub fn lock_down_with(_kind: SandboxKind, layers: Layers) -> Result<SandboxRepor
     })
 }
 
+/// Locks the whole process down around `open`, which opens a device; what it returns comes back.
+///
+/// Opening loads libraries, which start threads, and Landlock cannot include those later. So it
+/// comes first, and lets the process read the system's libraries and what is below `readable`, and
+/// use the device nodes of GPUs. The system-call filter comes last and holds for all threads. A
+/// worker without a GPU is then locked down as by [`lock_down`], and can open nothing any more.
+///
+/// # Errors
+/// As [`lock_down`], and those of `open`.
+pub fn lock_down_around<T, E: From<SandboxError>>(
+    kind: SandboxKind,
+    readable: &[std::path::PathBuf],
+    open: impl FnOnce() -> Result<T, E>,
+) -> Result<(T, SandboxReport), E> {
+    // Nothing is read for the embedded backend.
+    if readable.is_empty() {
+        let opened = open()?;
+        return Ok((opened, lock_down(kind)?));
+    }
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
+    {
+        let threads = thread_count()?;
+        prepare()?;
+        let (landlock_abi, landlock) = ruleset::restrict_for_gpu(threads, readable)?;
+        let opened = open()?;
+        if kind != SandboxKind::Gpu {
+            let report = SandboxReport {
+                landlock_abi,
+                landlock,
+                ..lock_down(kind)?
+            };
+            return Ok((opened, SandboxReport { threads, ..report }));
+        }
+        // Without Landlock nothing would bound what can be opened, so that the stricter list
+        // of calls applies, with what the driver needs on open descriptors.
+        let confined = landlock != LandlockLevel::Unavailable;
+        filter::install_for_gpu(confined)?;
+        check_enforced_for_gpu(confined)?;
+        let report = SandboxReport {
+            landlock_abi,
+            landlock,
+            seccomp: true,
+            threads,
+        };
+        Ok((opened, report))
+    }
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    {
+        let _ = readable;
+        let opened = open()?;
+        Ok((opened, lock_down(kind)?))
+    }
+}
+
 /// Both layers need "no new privileges"; undumpable keeps other processes of the same user from
 /// attaching, and is set here rather than at the start because it would stop a worker without
 /// root rights from opening its own page map.
@@ -284,6 +348,31 @@ fn thread_count() -> Result<usize, SandboxError> {
         .find_map(|line| line.strip_prefix("Threads:"))
         .and_then(|count| count.trim().parse().ok())
         .ok_or_else(|| unreadable(io::Error::from(io::ErrorKind::InvalidData)))
+}
+
+/// As [`check_enforced`], for a process that may open what its driver needs: a socket is what no
+/// kind of worker can make, and a file of a person's what Landlock keeps from it.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+fn check_enforced_for_gpu(confined: bool) -> Result<(), SandboxError> {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let refused = |answer: Result<_, rustix::io::Errno>| match answer {
+        Err(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => Ok(()),
+        Err(other) => Err(SandboxError::NotEnforced {
+            answer: other.to_string(),
+        }),
+        Ok(()) => Err(SandboxError::NotEnforced {
+            answer: "success".to_owned(),
+        }),
+    };
+    refused(socket(AddressFamily::UNIX, SocketType::STREAM, None).map(drop))?;
+    use rustix::fs::{Mode, OFlags};
+    // Where Landlock is old or missing, the filter refuses to open anything.
+    let place = if confined { "/" } else { "/usr" };
+    let listing = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    refused(rustix::fs::open(place, listing, Mode::empty()).map(drop))
 }
 
 /// An accepted filter is taken at its word only after a refused call was refused: some emulated

@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub(super) executor: Executor,
     pub(super) link: Arc<Link>,
     pub(super) device: Arc<Device>,
+    /// Where models run that guests bring along.
+    pub(super) reference: Arc<Device>,
     pub(super) prepared: Mutex<HashMap<Hash, (u64, Prepared)>>,
     pub(super) cancels: Mutex<HashMap<u64, Arc<AtomicBool>>>,
     pub(super) uses: AtomicU64,
@@ -75,6 +77,7 @@ impl Worker {
             let entry = ModelEntry {
                 hash: Hash::of(&named.bytes),
                 manifest: Arc::new(manifest),
+                brought: false,
             };
             models.insert(named.name.clone(), entry);
         }
@@ -101,7 +104,10 @@ impl Worker {
         job: &Job,
         findings: &Arc<Mutex<Vec<Recheck>>>,
     ) -> Result<Box<dyn Answerer>, Stop> {
-        let live = |sink| Box::new(Live::new(self.device.clone(), sink));
+        let live = |sink| {
+            let (device, reference) = (self.device.clone(), self.reference.clone());
+            Box::new(Live::new(device, reference, sink))
+        };
         match &job.mode {
             Mode::Live => Ok(live(Box::new(Tensors {
                 link: self.link.clone(),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::ExecSpec;
+use adit_protocol::manifest::ModelManifest;
 use adit_protocol::status::Status;
 use adit_protocol::transcript::Transcript;
 
@@ -23,6 +24,7 @@ use super::grant::Grant;
 use super::lock;
 use super::messages::{Hello, INLINE_BYTES, Job, Mode, NamedBytes};
 use super::process::WorkerOptions;
+use super::trial::{Named, Trial, Tried};
 use crate::admission::{COMPONENT_BYTES_MAX, Refusal};
 use crate::record::Divergence;
 use crate::replay::Recheck;
@@ -36,6 +38,11 @@ use crate::store::code::CodeCache;
 pub const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// How often a waiting supervisor looks whether a run was cancelled.
 pub(super) const CANCEL_POLL: Duration = Duration::from_millis(50);
+
+/// How much longer than it was given a trial may take before its worker is ended.
+const TRIAL_GRACE: Duration = Duration::from_secs(300);
+/// Most bytes of outputs of one trial.
+const TRIAL_BYTES_MAX: u64 = 4 << 30;
 
 /// Components that a supervisor remembers as compiled.
 const COMPILED_MAX: usize = 10_000;
@@ -129,6 +136,11 @@ pub enum SupervisorError {
         "no worker could be started: {0}; hint: run again with -v, and see `adit explain worker-crashed`"
     )]
     Start(String),
+    /// A model could not be computed by itself.
+    #[error(
+        "the model could not be computed: {0}; hint: another device may take it, see `adit doctor`"
+    )]
+    Trial(String),
     /// The spec is for another engine.
     #[error(
         "the spec is for the engine {wanted}, and this build is {own}; hint: use the release of adit that has that engine"
@@ -227,6 +239,74 @@ impl Supervisor {
         unreachable!("the second attempt returns")
     }
 
+    /// Compute a model by itself on the worker's device, each case `rounds` times or until `time`
+    /// has passed, and keep the outputs of the first round as blobs. `cases` are the inputs by
+    /// name, as tensor blobs of the store.
+    ///
+    /// # Errors
+    ///
+    /// [`SupervisorError::Start`] if no worker can be started, [`SupervisorError::Trial`] if the
+    /// model cannot be loaded or the worker dies of it.
+    pub fn try_model(
+        &self,
+        manifest: &ModelManifest,
+        cases: Vec<Vec<Named>>,
+        rounds: u32,
+        time: Duration,
+    ) -> Result<Tried, SupervisorError> {
+        let _slot = self.slot();
+        let running = self.running()?;
+        let job = self.jobs.fetch_add(1, Ordering::Relaxed);
+        let trial = Trial {
+            job,
+            manifest: manifest.to_cbor(),
+            cases,
+            rounds,
+            time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        };
+        let grant = Arc::new(Grant::of_trial(&trial));
+        let failed = SupervisorError::Trial;
+        let child = &running.child;
+        let events = child.try_model(trial, grant).map_err(failed)?;
+        // Loading may compile kernels; one computation on a slow device may outlast `time`.
+        let deadline = Instant::now() + time + TRIAL_GRACE;
+        let (mut blob, mut received) = (Vec::new(), 0u64);
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match events.recv_timeout(wait) {
+                Ok(Event::Tried(tried)) => {
+                    return match tried.error {
+                        Some(error) => Err(failed(error)),
+                        None => Ok(*tried),
+                    };
+                }
+                Ok(Event::Part { bytes, more, .. }) => {
+                    received = received.saturating_add(bytes.len() as u64);
+                    if received > TRIAL_BYTES_MAX {
+                        child.end("a trial sent more than it may", job);
+                        continue;
+                    }
+                    blob.extend_from_slice(&bytes);
+                    if !more {
+                        self.blobs.put(&std::mem::take(&mut blob))?;
+                    }
+                }
+                Ok(Event::Died { why, .. }) => return Err(failed(why)),
+                Ok(Event::Done(_) | Event::Progress { .. }) => {
+                    child.end("it answered a trial as a run", job);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(failed("the worker is gone".to_owned()));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    child.forget(job);
+                    child.end("a trial did not end in time", job);
+                    return Err(failed("it did not end in time".to_owned()));
+                }
+            }
+        }
+    }
+
     fn slot(&self) -> Slot<'_> {
         let mut free = lock(&self.free);
         while *free == 0 {
@@ -247,7 +327,7 @@ impl Supervisor {
         let (code_sender, code_receiver) = mpsc::channel();
         let child = Child::start(
             &self.options.program,
-            self.options.worker,
+            self.options.worker.clone(),
             self.blobs.clone(),
             code_receiver,
         )
@@ -371,6 +451,8 @@ impl Supervisor {
                         child.end(&why, number);
                     }
                 }
+                // A run is no trial; a worker that mixes them up has broken the rules.
+                Ok(Event::Tried(_)) => child.end("it answered a run as a trial", number),
                 Ok(Event::Progress { done, total, note }) => {
                     follower.events.progress(done, total, &note);
                 }

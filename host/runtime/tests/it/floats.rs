@@ -16,7 +16,7 @@ use adit_protocol::status::Status;
 use adit_runtime::admission::compile;
 use adit_runtime::engine::{EngineOptions, Target, compiler, reset_float_environment};
 use adit_runtime::executor::{Executor, Prepared, Run};
-use adit_runtime::live::{Device, Live, NoSink};
+use adit_runtime::live::{Device, Live, NoSink, environment_document};
 use adit_runtime::nn::backend::{Backend, BackendError, BackendInfo, LoadedModel, ModelFiles};
 use adit_runtime::nn::cache::ModelCache;
 use adit_runtime::nn::pool::InferencePool;
@@ -152,13 +152,14 @@ impl Here {
             pool: InferencePool::new(backend, 1).unwrap(),
             cache: ModelCache::new(1 << 30),
             files: Box::new(|_: &Hash, _: u64| Err("there is none".to_owned())),
-            environment: Hash::ZERO,
+            environment: environment_document(Hash::ZERO, &rten().describe()),
         };
+        let device = Arc::new(device);
         let run = Run {
             spec: &self.spec,
             input: self.input.clone(),
             models: Arc::new(BTreeMap::new()),
-            answerer: Box::new(Live::new(Arc::new(device), Box::new(NoSink))),
+            answerer: Box::new(Live::new(device.clone(), device, Box::new(NoSink))),
             events: Box::new(NoEvents),
             deadline: None,
         };

@@ -36,6 +36,7 @@ fn hostile_worker_entry() {
         environment: Vec::new(),
         gpu: false,
         sandbox: String::new(),
+        device_memory_bytes: 0,
         interpreter: false,
     });
     say(&mut sender, &ready);

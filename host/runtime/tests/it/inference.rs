@@ -15,11 +15,12 @@ use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::admission::compile;
 use adit_runtime::engine::{EngineOptions, Target, compiler};
 use adit_runtime::executor::{Executor, Run};
-use adit_runtime::live::{Device, Live, NoSink};
+use adit_runtime::live::{Device, Live, NoSink, environment_document};
 use adit_runtime::nn::backend::{Backend, BackendError, BackendInfo, LoadedModel, ModelFiles};
 use adit_runtime::nn::cache::ModelCache;
 use adit_runtime::nn::host::ModelEntry;
 use adit_runtime::nn::pool::InferencePool;
+use adit_runtime::nn::rten::RtenBackend;
 use adit_runtime::outcome::Outcome;
 use adit_runtime::record::Answerer;
 use adit_runtime::replay::{Rechecker, Replay};
@@ -425,7 +426,7 @@ fn level_two_asks_no_backend() {
         files: Box::new(move |hash: &Hash, len: u64| {
             blobs.get(hash, len).map_err(|e| e.to_string())
         }),
-        environment: Hash::ZERO,
+        environment: environment_document(Hash::ZERO, &RtenBackend::new(1).unwrap().describe()),
     });
     let manifest = &task.manifests["silero"];
     let models = BTreeMap::from([(
@@ -433,6 +434,7 @@ fn level_two_asks_no_backend() {
         ModelEntry {
             hash: Hash::of(manifest),
             manifest: Arc::new(ModelManifest::from_cbor(manifest).unwrap()),
+            brought: false,
         },
     )]);
     let models = Arc::new(models);
@@ -458,7 +460,7 @@ fn level_two_asks_no_backend() {
         let tensors = Box::new(Source(bench.blobs.clone()));
         run(Box::new(Replay::new(transcript(&ran), tensors, rechecker)))
     };
-    let live = || Box::new(Live::new(device.clone(), Box::new(NoSink)));
+    let live = || Box::new(Live::new(device.clone(), device.clone(), Box::new(NoSink)));
 
     let level2 = replay(None);
     assert_eq!(

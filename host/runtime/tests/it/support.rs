@@ -80,7 +80,7 @@ impl Bench {
             target: Target::Interpreter,
             ..WorkerOptions::default()
         };
-        let mut bench = Self::with(worker);
+        let mut bench = Self::with(worker.clone());
         bench.blobs = other.blobs.clone();
         let options = SupervisorOptions {
             program: env!("CARGO_BIN_EXE_adit-worker").into(),

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Subject, find};
+use crate::device::DeviceArgs;
 use crate::error::Exit;
 use crate::state::State;
 use crate::text::one_line;
@@ -37,6 +38,7 @@ pub fn replay(
     named: &str,
     every: u64,
     target: Target,
+    device: &DeviceArgs,
 ) -> anyhow::Result<Exit> {
     let bytes = find(state, named)?;
     let (receipt, mut checks) = audit::record(&bytes);
@@ -51,7 +53,8 @@ pub fn replay(
         return report(ui, None, &checks, &[skipped], &asked);
     };
     let subject = Subject::of(state, named, receipt)?;
-    let supervisor = state.supervisor(&subject.blobs, target)?;
+    let device = device.choose(ui, state)?;
+    let supervisor = state.supervisor(&subject.blobs, target, &device.device, device.threads)?;
     let mut progress = Progress(ProgressLine::new(ui.shows_progress()));
     let found = audit::replay(
         &subject.receipt,

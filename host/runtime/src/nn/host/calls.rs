@@ -138,7 +138,11 @@ pub(super) fn load(
     if let Some(number) = answer.error {
         return refuse(state, number);
     }
-    let entry = ModelEntry { hash, manifest };
+    let entry = ModelEntry {
+        hash,
+        manifest,
+        brought: true,
+    };
     Ok((Ok(state.push(HostGraph(entry))?),))
 }
 
@@ -211,6 +215,7 @@ pub(super) fn compute(
     let request = Request::Compute {
         hash: model.hash,
         manifest: &model.manifest,
+        brought: model.brought,
         inputs,
     };
     let answer = state.nn.session.call(call, request)?;

@@ -71,6 +71,7 @@ fn from_worker() -> Vec<FromWorker> {
             environment: vec![1; 50],
             gpu: true,
             sandbox: "seccomp".to_owned(),
+            device_memory_bytes: 0,
             interpreter: false,
         }),
         FromWorker::Need {

@@ -1,6 +1,6 @@
 //! The seccomp layer: builds the filter program and installs it on all threads.
 
-use super::syscalls::{ALLOWED, KILLED};
+use super::syscalls::{ALLOWED, GPU, GPU_FILES, KILLED};
 use super::{SandboxError, SandboxKind};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -67,7 +67,16 @@ const FCNTL_COMMANDS: [i32; 6] = [
 
 /// Installs the filter for `kind` on all threads of the process.
 pub(super) fn install(kind: SandboxKind) -> Result<(), SandboxError> {
-    let program = program(kind).map_err(|error| SandboxError::Seccomp {
+    apply(program(kind))
+}
+
+/// Installs the filter of a worker with a GPU; `files`: it may open what Landlock lets it.
+pub(super) fn install_for_gpu(files: bool) -> Result<(), SandboxError> {
+    apply(gpu_program(files))
+}
+
+fn apply(program: Result<BpfProgram, BackendError>) -> Result<(), SandboxError> {
+    let program = program.map_err(|error| SandboxError::Seccomp {
         reason: error.to_string(),
     })?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| SandboxError::Seccomp {
@@ -78,7 +87,18 @@ pub(super) fn install(kind: SandboxKind) -> Result<(), SandboxError> {
 /// One program rather than several stacked filters: the kernel remembers which calls a filter
 /// always allows, and a later filter cannot be installed under an earlier one that forbids it.
 fn program(kind: SandboxKind) -> Result<BpfProgram, BackendError> {
-    let filter = SeccompFilter::new(rules(kind)?, errno(libc::EPERM), SeccompAction::Allow, ARCH)?;
+    with_prologue(rules(kind)?)
+}
+
+fn gpu_program(files: bool) -> Result<BpfProgram, BackendError> {
+    let mut rules = rules(SandboxKind::Gpu)?;
+    let more = GPU.iter().chain(if files { GPU_FILES } else { &[] });
+    rules.extend(more.map(|number| (*number, vec![])));
+    with_prologue(rules)
+}
+
+fn with_prologue(rules: BTreeMap<i64, Vec<SeccompRule>>) -> Result<BpfProgram, BackendError> {
+    let filter = SeccompFilter::new(rules, errno(libc::EPERM), SeccompAction::Allow, ARCH)?;
     let allow_list: BpfProgram = filter.try_into()?;
     let mut program = prologue();
     program.extend(allow_list);
@@ -166,7 +186,7 @@ fn rules(kind: SandboxKind) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendEr
     );
 
     match kind {
-        SandboxKind::Worker => {
+        SandboxKind::Worker | SandboxKind::Gpu => {
             rules.insert(libc::SYS_mmap, vec![]);
             rules.insert(libc::SYS_mprotect, vec![]);
             rules.insert(libc::SYS_ioctl, vec![rule(&[equal(1, PAGEMAP_SCAN)])?]);

@@ -72,6 +72,53 @@ pub(super) const ALLOWED: &[c_long] = &[
     libc::SYS_getegid,
 ];
 
+/// Calls that a GPU's driver makes beside those, on descriptors that it has and on this process.
+pub(super) const GPU: &[c_long] = &[
+    // How a driver talks to its part in the kernel. Which requests depends on the driver.
+    libc::SYS_ioctl,
+    libc::SYS_eventfd2,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_memfd_create,
+    libc::SYS_mincore,
+    libc::SYS_msync,
+    libc::SYS_get_mempolicy,
+    libc::SYS_mbind,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    libc::SYS_getcwd,
+];
+
+/// Calls that take a path, for where Landlock bounds what can be opened.
+pub(super) const GPU_FILES: &[c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+];
+
 /// Calls that end the process with `SIGSYS`, by name and number.
 ///
 /// They read or steer other processes, replace the file system's layout, load code into the
