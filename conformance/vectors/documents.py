@@ -32,7 +32,7 @@ def name_of(digest):
 
 # --- The pass over the bytes.
 
-DEPTH, BYTES_MAX = 8, 64
+DEPTH = 8
 NO_KIND = "a kind of value that no document uses"
 
 
@@ -43,8 +43,9 @@ class Map(dict):
 
 
 class Parser:
-    def __init__(self, data, items_max, text_max):
-        self.data, self.at, self.items_max, self.text_max = data, 0, items_max, text_max
+    def __init__(self, data, items_max, text_max, bytes_max):
+        self.data, self.at = data, 0
+        self.items_max, self.text_max, self.bytes_max = items_max, text_max, bytes_max
 
     def refuse(self, at, what):
         raise Refused("not-deterministic", at=at, what=what)
@@ -82,7 +83,7 @@ class Parser:
         if major == 0:
             return number
         if major == 2:
-            self.bound(at, "byte string", number, BYTES_MAX)
+            self.bound(at, "byte string", number, self.bytes_max)
             return self.take(number)
         if major == 3:
             self.bound(at, "text", number, self.text_max)
@@ -165,6 +166,12 @@ def b(length):
     return read
 
 
+def blob(value, path):
+    """Bytes of any length, which the document's bound limits."""
+    need(type(value) is bytes)
+    return "0x" + value.hex()
+
+
 def h(value, path):
     return "blake3:" + b(32)(value, path)[2:]
 
@@ -217,11 +224,13 @@ def table(name, inner, most, least=0):
     return read
 
 
-def count(value, path):
+def count(bits):
     """How many there are of something that is there."""
-    number = u(64)(value, path)
-    rule(value > 0, path)
-    return number
+    def read(value, path):
+        number = u(bits)(value, path)
+        rule(value > 0, path)
+        return number
+    return read
 
 
 def dim(value, path):
@@ -312,7 +321,39 @@ def providers(environment):
         return "execution_provider"
 
 
-# Of each kind: its fields, the longest document, the most items of a list, the longest text.
+def device_report(report):
+    if report["reference"] is None and report["repeatability"] is None:
+        return "reference"
+
+
+def reference(check):
+    if check["cases"] == 0:
+        return "cases"
+    for name in ("accepted", "exact"):
+        if check[name] > check["cases"]:
+            return name
+    # The same bytes do not differ. That they are accepted does not follow: a perceptual hash may
+    # not be able to measure them.
+    for name in ("max_abs_nano", "max_rel_ppm"):
+        if check["exact"] == check["cases"] and int(check[name]) > 0:
+            return name
+
+
+def repeatability(found):
+    for name in ("runs", "processes"):
+        if found[name] == 0:
+            return name
+    threads = found["threads"]
+    if any(a >= b for a, b in zip(threads, threads[1:])):
+        return "threads"
+    if found["repeatable"] and found["runs"] == found["processes"] == 1:
+        return "repeatable"
+    if found["across_threads"] and not (found["repeatable"] and len(threads) >= 2):
+        return "across_threads"
+
+
+# Of each kind: its fields, the longest document, the most items of a list, the longest text, and
+# the longest byte string if that is not a signature.
 DOCUMENTS = {
     "engine-documents": (Record(
         runtime=t(64, 1), wasmtime=t(64, 1), wasm_features=array(t(64, 1), 256, ascending),
@@ -346,20 +387,41 @@ DOCUMENTS = {
             "triple", "cpu_baseline", "backend", "backend_version", "build", "execution_provider",
             "device", "driver", "precision")}, threads=u(32), requested=optional(t(64, 1)),
         options=optional(table(t(128, 1), t(256), 64, 1)),
-        fallback=optional(table(t(128, 1), count, 256, 1))), 64 << 10, 4096, 1024),
+        fallback=optional(table(t(128, 1), count(64), 256, 1))), 64 << 10, 4096, 1024),
     "transcripts": (Record(
         environments_exist, environments=array(h, 64), calls=array(CALL, 1_000_000)),
         256 << 20, 1_000_000, 1024),
     "receipt-openings": (Record(input=h, output=h, transcript=h), 256, 4096, 1024),
+    "hardware-records": (Record(
+        node=b(32), made_ms=u(64), software=t(64, 1), engine=h,
+        cpu=Record(model=t(256), cores=count(32), baseline=t(256), memory_bytes=u(64),
+                   memory_bandwidth=u(64), guest_fuel_rate=u(64)),
+        devices=array(Record(
+            environment=h, name=t(256, 1), kind=choice("cpu", "gpu"), memory_bytes=u(64),
+            memory_bandwidth=u(64), fp32_rate=u(64), fp16_rate=optional(count(64)),
+            models=table(t(128, 1), u(64), 256)), 64),
+        network=optional(Record(peer=t(256, 1), rtt_us=u(64), down=u(64), up=u(64)))),
+        64 << 10, 4096, 1024),
+    "signed-hardware-records": (Record(
+        record=blob, signature=b(64)), (64 << 10) + 128, 4096, 1024, 64 << 10),
+    "device-reports": (Record(
+        device_report, environment=h, model=h,
+        reference=optional(Record(
+            reference, environment=h, cases=u(32), accepted=u(32), exact=u(32),
+            max_abs_nano=u(64), max_rel_ppm=u(64))),
+        repeatability=optional(Record(
+            repeatability, runs=u(32), processes=u(32), threads=array(u(32), 64),
+            repeatable=flag, across_threads=flag))), 4 << 10, 4096, 1024),
 }
 
 
 def decode(kind, data):
     """The document as JSON has it."""
-    fields, most, items_max, text_max = DOCUMENTS[kind]
+    fields, most, items_max, text_max, *bytes_max = DOCUMENTS[kind]
     if len(data) > most:
         raise Refused("too-long", found=len(data), max=most)
-    parser = Parser(data, items_max, text_max)
+    # The longest byte string is a signature, where nothing else is said.
+    parser = Parser(data, items_max, text_max, *(bytes_max or [64]))
     value = parser.item()
     if parser.at != len(data):
         raise Refused("trailing", at=parser.at)

@@ -10,12 +10,13 @@ The exit status is 1 if any was not. Keys and keystores are checked by polkadot.
 All integers are little-endian. In JSON, bytes are `0x` and hexadecimal digits, hashes are `blake3:`
 and digits, and integers from 2^53 on are decimal strings, since not every reader has them whole.
 """
-import hashlib, json, math, struct, sys
+import hashlib, json, math, re, struct, sys
 from pathlib import Path
 
 import blake3
 import sr25519
 
+import schnorr
 from documents import DOCUMENTS, Refused, decode, js, name_of
 
 # --- Signatures: sr25519 (schnorrkel) under the signing context `substrate`, that of stock tools.
@@ -342,12 +343,59 @@ def document(kind):
                                 "hash": name_of(blake3.blake3(data).digest())}
 
 
+# --- Hardware: a record's bytes are signed by its own node, under a context of their own.
+
+
+def signed_hardware_records(data, given):
+    value = document("signed-hardware-records")(data, given)
+    signed = value["document"]
+    record = unhex(signed["record"])
+    try:
+        value["record"] = decode("hardware-records", record)
+    except Refused as refused:
+        raise Refused("record", rule=refused.error)
+    node = unhex(value["record"]["node"])
+    if node == bytes(32):
+        raise Refused("zero-key")
+    if schnorr.decoded(node) is None:
+        raise Refused("not-a-point")
+    if not schnorr.verified(b"adit-hardware-v1", record, node, unhex(signed["signature"])):
+        raise Refused("node-signature")
+    return value
+
+
+# The class of a device: its kind, the largest rung of memory of which it has 98%, and the binary
+# logarithm of its whole GFLOP per second, rounded down.
+
+RUNGS = [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024,
+         1536, 2048, 3072, 4096]
+
+
+def hardware_classes(data, given):
+    file = json.loads(data)
+    form = re.fullmatch("(cpu|gpu)-(0|[1-9][0-9]{0,8})g-f(0|[1-9][0-9]{0,8})", file["class"])
+    if not form:
+        raise Refused("form")
+    kind, memory, rate = form[1], int(form[2]), int(form[3])
+    if memory not in RUNGS:
+        raise Refused("memory", found=memory)
+    if rate > 34:
+        raise Refused("rate", found=rate)
+    rung = max(gib for gib in RUNGS if int(file["memory_bytes"]) * 100 >= (gib << 30) * 98)
+    giga = int(file["fp32_rate"]) // 10**9
+    expected = f"{file['kind']}-{rung}g-f{max(giga, 1).bit_length() - 1}"
+    if file["class"] != expected:
+        raise Refused("class", expected=expected)
+    return {"kind": kind, "memory_gib": memory, "rate_log2": rate}
+
+
 # --- The run.
 
 CHECKS = {"addresses": addresses, "commitments": commitments, "hash-names": hash_names,
           "receipts": receipts, "countersignatures": countersignatures, "signatures": signatures,
           "tensors": tensors, "tolerances": tolerances, "transcript-chains": chains}
 CHECKS |= {kind: document(kind) for kind in DOCUMENTS}
+CHECKS |= {"signed-hardware-records": signed_hardware_records, "hardware-classes": hardware_classes}
 
 
 def unhex(text):

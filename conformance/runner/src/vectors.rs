@@ -40,7 +40,7 @@ enum Reader {
 }
 
 /// Every kind; one that is not here is a test that fails.
-const KINDS: [(&str, Reader); 18] = [
+const KINDS: [(&str, Reader); 22] = [
     ("receipts", Reader::Receipt),
     ("task-specs", Reader::Document("task spec")),
     ("exec-specs", Reader::Document("exec spec")),
@@ -52,11 +52,18 @@ const KINDS: [(&str, Reader); 18] = [
     ),
     ("engine-documents", Reader::Document("engine document")),
     ("receipt-openings", Reader::Document("receipt opening")),
+    ("hardware-records", Reader::Document("hardware record")),
+    (
+        "signed-hardware-records",
+        Reader::Document("signed hardware record"),
+    ),
+    ("device-reports", Reader::Document("device report")),
     ("tensors", Reader::Document("tensor")),
     ("keystores", Reader::Keystore),
     ("addresses", Reader::Address),
     ("commitments", Reader::Nobody),
     ("countersignatures", Reader::Nobody),
+    ("hardware-classes", Reader::Nobody),
     ("hash-names", Reader::Nobody),
     ("keys", Reader::Nobody),
     ("signatures", Reader::Nobody),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use adit_protocol::cbor::DecodeError;
 use adit_protocol::codes::Code;
+use adit_protocol::hardware::HardwareError;
 use adit_protocol::keys::keystore::KeystoreError;
 use adit_protocol::keys::mnemonic::MnemonicError;
 use adit_protocol::keys::ss58::AddressError;
@@ -299,7 +300,8 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Code)> {
     if let Some(error) = error.downcast_ref::<std::io::Error>() {
         return Some(of_io(error));
     }
-    let is_signature = error.is::<DecodeError>() || error.is::<ReceiptError>();
+    let is_signature =
+        error.is::<DecodeError>() || error.is::<ReceiptError>() || error.is::<HardwareError>();
     if is_signature {
         return Some((Exit::Signature, Code::BadEncoding));
     }
@@ -372,6 +374,7 @@ mod tests {
         assert_eq!(exit(io(std::io::ErrorKind::StorageFull)), Exit::Fixable);
         assert_eq!(exit(io(std::io::ErrorKind::TimedOut)), Exit::Unexpected);
         assert_eq!(exit(ReceiptError::Magic.into()), Exit::Signature);
+        assert_eq!(exit(HardwareError::Signature.into()), Exit::Signature);
         assert_eq!(exit(anyhow::anyhow!("?")), Exit::Unexpected);
         let failure = Failure::argument("no").exit(Exit::Unchecked);
         assert_eq!(exit(failure.into()), Exit::Unchecked);

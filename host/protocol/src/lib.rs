@@ -12,6 +12,7 @@
 //! | [`manifest`], [`tolerance`], [`tensor`] | models and tensors, and when two results agree |
 //! | [`onnx`] | the default manifest of a bare ONNX file, and a bounded survey of one |
 //! | [`environment`], [`transcript`], [`opening`] | where inference ran and what it answered |
+//! | [`hardware`], [`device_report`] | what a node claims of its devices, and what was measured of a model on one |
 //! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
 //! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
 //! | [`codes`] | the typed error codes that go over a wire or to a person |
@@ -23,9 +24,11 @@
 
 pub mod cbor;
 pub mod codes;
+pub mod device_report;
 pub mod engine;
 pub mod environment;
 pub mod exec;
+pub mod hardware;
 pub mod hash;
 mod json;
 pub mod keys;

@@ -5,9 +5,11 @@ use std::path::Path;
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document;
 use adit_protocol::codes::Code;
+use adit_protocol::device_report::DeviceReport;
 use adit_protocol::engine::EngineDocument;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::exec::ExecSpec;
+use adit_protocol::hardware::{HardwareRecord, SignedHardwareRecord};
 use adit_protocol::manifest::{ModelManifest, TensorSpec};
 use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_protocol::opening::ReceiptOpening;
@@ -137,12 +139,26 @@ fn document(ui: &Ui, bytes: &[u8]) -> anyhow::Result<Option<Exit>> {
         attempt::<EnvironmentDocument>,
         attempt::<EngineDocument>,
         attempt::<ReceiptOpening>,
+        attempt::<HardwareRecord>,
+        attempt::<DeviceReport>,
     ] {
         if let Some(exit) = attempt(ui, bytes)? {
             return Ok(Some(exit));
         }
     }
-    Ok(None)
+    match SignedHardwareRecord::from_cbor(bytes) {
+        Ok(signed) => hardware(ui, bytes, &signed).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Shows a signed record as what was signed, and only if its node signed it.
+fn hardware(ui: &Ui, bytes: &[u8], signed: &SignedHardwareRecord) -> anyhow::Result<Exit> {
+    let record = signed
+        .verify()
+        .context("the hardware record cannot be shown")?;
+    let kind = SignedHardwareRecord::NAME;
+    print_document(ui, kind, Hash::of(bytes), &record)
 }
 
 fn model(ui: &Ui, what: &str, bytes: &[u8]) -> anyhow::Result<Exit> {

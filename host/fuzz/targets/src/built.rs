@@ -4,9 +4,11 @@
 //! documents are past them from the start. Counts are small: what many entries do, few do too.
 
 use adit_protocol::cbor::SortedMap;
+use adit_protocol::device_report::{DeviceReport, ReferenceCheck, Repeatability};
 use adit_protocol::engine::EngineDocument;
 use adit_protocol::environment::{EnvironmentDocument, joined_providers};
 use adit_protocol::exec::{ExecSpec, Limits, World};
+use adit_protocol::hardware::{CpuClaims, DeviceClaims, DeviceKind, HardwareRecord, NetworkClaims};
 use adit_protocol::hash::Hash;
 use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
 use adit_protocol::opening::ReceiptOpening;
@@ -307,6 +309,64 @@ pub fn opening(recipe: Recipe) -> ReceiptOpening {
         input: hash(recipe),
         output: hash(recipe),
         transcript: hash(recipe),
+    }
+}
+
+/// What the node of this key claims of its hardware.
+pub fn hardware(recipe: Recipe, node: [u8; 32]) -> HardwareRecord {
+    HardwareRecord {
+        node,
+        made_ms: number(recipe),
+        software: text(recipe),
+        engine: hash(recipe),
+        cpu: CpuClaims {
+            model: text(recipe),
+            cores: any(recipe),
+            baseline: text(recipe),
+            memory_bytes: number(recipe),
+            memory_bandwidth: number(recipe),
+            guest_fuel_rate: number(recipe),
+        },
+        devices: some(recipe, 3, |recipe| DeviceClaims {
+            environment: hash(recipe),
+            name: text(recipe),
+            kind: one_of(recipe, &[DeviceKind::Cpu, DeviceKind::Gpu]),
+            memory_bytes: number(recipe),
+            memory_bandwidth: number(recipe),
+            fp32_rate: number(recipe),
+            fp16_rate: any::<bool>(recipe).then(|| number(recipe)),
+            models: map(recipe, number),
+        }),
+        network: any::<bool>(recipe).then(|| NetworkClaims {
+            peer: text(recipe),
+            rtt_us: number(recipe),
+            down: number(recipe),
+            up: number(recipe),
+        }),
+    }
+}
+
+/// What was measured of a model on a device; counts are small, so that its rules often hold.
+pub fn device_report(recipe: Recipe) -> DeviceReport {
+    let count = |recipe: Recipe| u32::from(any::<u8>(recipe) % 8);
+    DeviceReport {
+        environment: hash(recipe),
+        model: hash(recipe),
+        reference: any::<bool>(recipe).then(|| ReferenceCheck {
+            environment: hash(recipe),
+            cases: count(recipe),
+            accepted: count(recipe),
+            exact: count(recipe),
+            max_abs_nano: number(recipe),
+            max_rel_ppm: number(recipe),
+        }),
+        repeatability: any::<bool>(recipe).then(|| Repeatability {
+            runs: count(recipe),
+            processes: count(recipe),
+            threads: some(recipe, 4, count),
+            repeatable: any(recipe),
+            across_threads: any(recipe),
+        }),
     }
 }
 

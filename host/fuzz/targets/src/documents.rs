@@ -3,15 +3,20 @@
 use std::fmt::Debug;
 
 use adit_protocol::cbor::{Document, Reason};
+use adit_protocol::device_report::DeviceReport;
 use adit_protocol::engine::EngineDocument;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::exec::ExecSpec;
+use adit_protocol::hardware::{HardwareRecord, SignedHardwareRecord};
 use adit_protocol::hash::Hash;
+use adit_protocol::keys::Keypair;
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::Transcript;
 use arbitrary::Unstructured;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
 use crate::built;
@@ -30,6 +35,9 @@ pub fn documents(bytes: &[u8]) {
         decode::<ReceiptOpening>(bytes),
         decode::<TaskSpec>(bytes),
         decode::<Transcript>(bytes),
+        decode::<HardwareRecord>(bytes),
+        decode::<SignedHardwareRecord>(bytes),
+        decode::<DeviceReport>(bytes),
     ];
     let taken = kinds.iter().filter(|taken| **taken).count();
     assert!(taken <= 1, "the bytes are {taken} kinds of document");
@@ -39,14 +47,42 @@ pub fn documents(bytes: &[u8]) {
 pub fn documents_built(bytes: &[u8]) {
     let mut recipe = Unstructured::new(bytes);
     // A recipe that runs out gives zeros, so nothing here can fail.
-    match recipe.int_in_range(0..=6).unwrap_or(0) {
+    match recipe.int_in_range(0..=8).unwrap_or(0) {
         0 => change(built::engine(&mut recipe), &mut recipe),
         1 => change(built::environment(&mut recipe), &mut recipe),
         2 => change(built::exec(&mut recipe), &mut recipe),
         3 => change(built::manifest(&mut recipe), &mut recipe),
         4 => change(built::opening(&mut recipe), &mut recipe),
         5 => change(built::task(&mut recipe), &mut recipe),
-        _ => change(built::transcript(&mut recipe), &mut recipe),
+        6 => change(built::transcript(&mut recipe), &mut recipe),
+        7 => change(built::hardware(&mut recipe, [0; 32]), &mut recipe),
+        _ => change(built::device_report(&mut recipe), &mut recipe),
+    }
+}
+
+/// Builds a hardware record, signs it, and changes the signed form: no change goes unnoticed, and
+/// before it the record comes back.
+pub fn hardware_signed(bytes: &[u8]) {
+    let mut recipe = Unstructured::new(bytes);
+    let recipe = &mut recipe;
+    let node = Keypair::from_seed([built::any(recipe); 32]);
+    let record = built::hardware(recipe, node.public().to_bytes());
+    let mut rng = ChaCha20Rng::from_seed([2; 32]);
+    let signed = record.sign(&node, &mut rng);
+    match record.validate() {
+        Ok(()) => assert_eq!(signed.verify().as_ref(), Ok(&record)),
+        Err(_) => assert!(signed.verify().is_err()),
+    }
+    let other = record.sign(&Keypair::from_seed([255; 32]), &mut rng);
+    assert!(other.verify().is_err() || node.public() == Keypair::from_seed([255; 32]).public());
+
+    let mut changed = signed.to_cbor();
+    built::alter(&mut changed, recipe);
+    documents(&changed);
+    if let Ok(altered) = SignedHardwareRecord::from_cbor(&changed)
+        && altered != signed
+    {
+        assert!(altered.verify().is_err(), "{altered:?}");
     }
 }
 

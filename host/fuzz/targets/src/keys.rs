@@ -1,6 +1,7 @@
 //! The text forms of keys and of the short names: hashes, codes, addresses, phrases, URIs, files.
 
 use adit_protocol::codes::Code;
+use adit_protocol::hardware::HardwareClass;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::keystore::{Keystore, KeystoreError};
 use adit_protocol::keys::mnemonic::{from_entropy, to_entropy};
@@ -11,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// Reads the bytes as the text of a hash and of an error code, and the first as a status. What is
-/// taken is written the same way.
+/// Reads the bytes as the text of a hash, of an error code and of a class of hardware, and the first
+/// as a status. What is taken is written the same way.
 pub fn names(bytes: &[u8]) {
     if let Some(&byte) = bytes.first()
         && let Ok(status) = Status::try_from(byte)
@@ -29,6 +30,10 @@ pub fn names(bytes: &[u8]) {
     }
     if let Ok(code) = text.parse::<Code>() {
         assert_eq!(code.as_str(), text);
+    }
+    match text.parse::<HardwareClass>() {
+        Ok(class) => assert_eq!(class.to_string(), text),
+        Err(error) => assert!(error.to_string().len() < 256),
     }
 }
 

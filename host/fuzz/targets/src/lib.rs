@@ -8,10 +8,11 @@
 //! |---|---|
 //! | [`documents`] | every CBOR document |
 //! | [`documents_built`] | a recipe for a valid document, and a change of its encoding |
+//! | [`hardware_signed`] | a recipe for a signed hardware record, and a change of it |
 //! | [`receipt`], [`receipt_altered`] | receipts; a recipe for a signed one, and a change of it |
 //! | [`chain`] | two lists of tensors for a transcript's hash chain |
 //! | [`tensor`], [`tolerance`], [`model_inputs`] | a tensor blob; two tensors; a call of a model |
-//! | [`names`] | a hash, an error code, a status |
+//! | [`names`] | a hash, an error code, a status, a class of hardware |
 //! | [`address`], [`phrase`], [`uri`], [`keystore`] | the forms of keys |
 //! | [`onnx`], [`onnx_built`] | an ONNX file; a recipe for one, and a change of it |
 //! | [`archive`], [`recording`] | what the examples read: a tar archive, a WAV file |
@@ -26,7 +27,7 @@ mod onnx;
 mod receipts;
 mod tensors;
 
-pub use documents::{documents, documents_built};
+pub use documents::{documents, documents_built, hardware_signed};
 pub use examples::{archive, recording};
 pub use keys::{address, keystore, names, phrase, uri};
 pub use onnx::{onnx, onnx_built};
@@ -43,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chain", chain),
     ("documents", documents),
     ("documents_built", documents_built),
+    ("hardware_signed", hardware_signed),
     ("keystore", keystore),
     ("model_inputs", model_inputs),
     ("names", names),

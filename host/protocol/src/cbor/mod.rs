@@ -14,7 +14,8 @@
 //!
 //! # Keys
 //!
-//! Types: `u` unsigned integer, `t` text, `b32`/`b64` byte string of that length, `h` hash (b32),
+//! Types: `u` unsigned integer, `t` text, `b32`/`b64` byte string of that length, `b` one of any
+//! length within the document's bound, `h` hash (b32),
 //! `f` bool, `[x]` array of x, `{t: x}` map from text to x, `x?` left out when absent. `a` is an
 //! amount: `u` up to 64 bits, else tag 2 and the big-endian bytes without leading zeros.
 //!
@@ -43,6 +44,15 @@
 //! | — op | 0 load, 1 load-by-name, 2 init-context, 3 compute |
 //! | — ref | 0 name t, 1 hash h |
 //! | receipt opening | 0 input h, 1 output h, 2 transcript h |
+//! | hardware record | 0 node b32, 1 made_ms u, 2 software t, 3 engine h, 4 cpu (map), 5 devices \[device\], 6 network (map)? |
+//! | — cpu | 0 model t, 1 cores u, 2 baseline t, 3 memory_bytes u, 4 memory_bandwidth u, 5 guest_fuel_rate u |
+//! | — device | 0 environment h, 1 name t, 2 kind u, 3 memory_bytes u, 4 memory_bandwidth u, 5 fp32_rate u, 6 fp16_rate u?, 7 models {t: u} |
+//! | — kind | 0 cpu, 1 gpu |
+//! | — network | 0 peer t, 1 rtt_us u, 2 down u, 3 up u |
+//! | signed hardware record | 0 record b (an encoded hardware record), 1 signature b64 under `adit-hardware-v1` |
+//! | device report | 0 environment h, 1 model h, 2 reference (map)?, 3 repeatability (map)? |
+//! | — reference | 0 environment h, 1 cases u, 2 accepted u, 3 exact u, 4 max_abs_nano u, 5 max_rel_ppm u |
+//! | — repeatability | 0 runs u, 1 processes u, 2 threads \[u\] ascending, 3 repeatable f, 4 across_threads f |
 
 pub(crate) mod fields;
 mod map;
@@ -66,6 +76,8 @@ pub trait Document: Sized + Encode<()> + for<'b> Decode<'b, ()> {
     const MAX_ITEMS: usize = 4096;
     /// The longest text in it, in bytes.
     const MAX_TEXT: usize = 1024;
+    /// The longest byte string in it: a signature, but for documents that hold another.
+    const MAX_BYTES: usize = 64;
 
     /// The rules that a document keeps beyond being well encoded, bounds of single fields above
     /// all. [`Document::to_cbor`] does not call it, [`Document::from_cbor`] does.
@@ -104,6 +116,7 @@ pub trait Document: Sized + Encode<()> + for<'b> Decode<'b, ()> {
         let bounds = scan::Bounds {
             items: Self::MAX_ITEMS,
             text: Self::MAX_TEXT,
+            bytes: Self::MAX_BYTES,
         };
         scan::scan(bytes, &bounds).map_err(fail)?;
         let document: Self = minicbor::decode(bytes).map_err(|error| {

@@ -5,8 +5,6 @@ use super::Reason;
 
 /// The deepest nesting of arrays and maps in any document; the deepest in use is 5.
 const MAX_DEPTH: usize = 8;
-/// The longest byte string in any document: a signature.
-const MAX_BYTES: u64 = 64;
 
 /// What a document allows.
 pub(super) struct Bounds {
@@ -14,6 +12,8 @@ pub(super) struct Bounds {
     pub items: usize,
     /// Bytes of a text.
     pub text: usize,
+    /// Bytes of a byte string.
+    pub bytes: usize,
 }
 
 /// Checks that `bytes` are exactly one data item in deterministic encoding within `bounds`.
@@ -114,7 +114,7 @@ impl<'a> Scanner<'a> {
         match major {
             0 => Ok(()),
             2 => {
-                self.bounded(offset, "byte string", argument, MAX_BYTES as usize)?;
+                self.bounded(offset, "byte string", argument, self.bounds.bytes)?;
                 self.take(argument).map(drop)
             }
             3 => {
@@ -191,7 +191,12 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8]) -> Result<(), Reason> {
-        scan(bytes, &Bounds { items: 4, text: 4 })
+        let bounds = Bounds {
+            items: 4,
+            text: 4,
+            bytes: 64,
+        };
+        scan(bytes, &bounds)
     }
 
     #[test]

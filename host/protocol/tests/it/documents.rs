@@ -1,11 +1,15 @@
 //! Every document survives encoding and decoding, and no altered encoding is taken for another.
 
+mod hardware;
+
 use std::fmt::Debug;
 
 use adit_protocol::cbor::{DecodeError, Document, Reason, SortedMap};
+use adit_protocol::device_report::DeviceReport;
 use adit_protocol::engine::EngineDocument;
 use adit_protocol::environment::{EnvironmentDocument, joined_providers};
 use adit_protocol::exec::{ExecSpec, Limits, World};
+use adit_protocol::hardware::{HardwareRecord, SignedHardwareRecord};
 use adit_protocol::hash::Hash;
 use adit_protocol::manifest::{CostFunction, Dim, Encoding, FileRef, ModelManifest, TensorSpec};
 use adit_protocol::opening::ReceiptOpening;
@@ -426,6 +430,9 @@ proptest! {
         let _ = EnvironmentDocument::from_cbor(&bytes);
         let _ = Transcript::from_cbor(&bytes);
         let _ = ReceiptOpening::from_cbor(&bytes);
+        let _ = HardwareRecord::from_cbor(&bytes);
+        let _ = SignedHardwareRecord::from_cbor(&bytes);
+        let _ = DeviceReport::from_cbor(&bytes);
         if let Ok((dtype, dims, data)) = TensorBlob::decode(&bytes) {
             prop_assert_eq!(TensorBlob::encode(dtype, &dims, data), bytes);
         }

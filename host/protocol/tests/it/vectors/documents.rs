@@ -1,6 +1,8 @@
 //! Every CBOR document, and the ways in which bytes fail to be one.
 
+mod device_reports;
 mod environments;
+mod hardware;
 mod inference;
 mod samples;
 
@@ -75,6 +77,19 @@ pub fn kinds() -> Vec<Kind> {
             "Receipt openings: the hashes behind a receipt's commitments.",
             samples::openings(),
             samples::bad_openings(),
+        ),
+        kind(
+            "hardware-records",
+            "Hardware records: what a node claims of its machine, before it signs.",
+            hardware::records(),
+            hardware::bad_records(),
+        ),
+        hardware::signed(),
+        kind(
+            "device-reports",
+            "Device reports: what was measured about one model on one device.",
+            device_reports::reports(),
+            device_reports::bad_reports(),
         ),
     ]
 }
