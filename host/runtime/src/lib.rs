@@ -19,7 +19,7 @@ pub mod attest;
 pub mod audit;
 #[allow(missing_docs)]
 pub mod bindings;
-//pub mod devices;
+pub mod devices;
 pub mod engine;
 pub mod engine_document;
 pub mod executor;
