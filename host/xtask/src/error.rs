@@ -53,6 +53,12 @@ pub enum Error {
     NoToolchain(&'static str),
     #[error("{name} with its package manager was not found, and the vectors are checked with it")]
     NoInterpreter { name: String, hint: &'static str },
+    #[error("{name} cannot be had here, and tests need it: {why}")]
+    NoRuntime {
+        name: &'static str,
+        why: String,
+        hint: &'static str,
+    },
     #[error("the demo did not go as it should: {0}")]
     Demo(String),
     #[error("{failed} of {total} tests failed")]
@@ -70,7 +76,9 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Error::Usage(_) | Error::UnknownCommand(_) => Some("see `cargo xtask help`"),
-            Error::Start { hint, .. } | Error::NoInterpreter { hint, .. } => Some(hint),
+            Error::Start { hint, .. }
+            | Error::NoInterpreter { hint, .. }
+            | Error::NoRuntime { hint, .. } => Some(hint),
             Error::Failed { hint, .. } => *hint,
             Error::NoRustup(_) => Some(
                 "install rustup, or add the target's standard library with the package manager \

@@ -5,14 +5,17 @@
 //! the way a stranger does, through cargo and the `adit` binary.
 
 mod bench;
+mod debian;
 mod demo;
 mod error;
 mod fetch;
 mod fuzz;
 mod models;
 mod project;
+mod runtimes;
 mod samples;
 mod setup;
+mod swiftshader;
 mod test;
 mod toolchains;
 mod verifiers;
@@ -29,7 +32,8 @@ usage: cargo xtask COMMAND
 
   setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the guests (the
                      example tasks, and those of tests), `adit`, and what it builds tasks in Python,
-                     JavaScript and C with; install what checks the vectors. Quick when there is
+                     JavaScript and C with; install what checks the vectors; fetch the builds of ONNX
+                     Runtime and the software GPU that the inference tests use. Quick when there is
                      nothing to do. --demo: only what the demo needs, by cargo alone.
   demo               Watch a machine-learning task run in the sandbox, leave a signed receipt,
                      replay bit for bit, and a forged receipt be refused.

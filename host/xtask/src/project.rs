@@ -51,6 +51,11 @@ impl Project {
         self.target.join("models")
     }
 
+    /// The folder that holds the libraries that tests of inference load.
+    pub fn runtimes(&self) -> PathBuf {
+        self.target.join("runtimes")
+    }
+
     /// The `adit` binary.
     pub fn adit(&self) -> PathBuf {
         let name = format!("adit{}", std::env::consts::EXE_SUFFIX);
