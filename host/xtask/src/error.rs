@@ -61,6 +61,12 @@ pub enum Error {
     },
     #[error("the demo did not go as it should: {0}")]
     Demo(String),
+    #[error("{file} has {size} bytes, more than the {size_max} that can travel")]
+    TooLarge {
+        file: String,
+        size: u64,
+        size_max: u64,
+    },
     #[error("{failed} of {total} tests failed")]
     Tests { failed: u64, total: u64 },
     #[error("no test ran")]
@@ -90,6 +96,9 @@ impl Error {
             ),
             Error::NoPip => Some(PIP_HINT),
             Error::NoToolchain(_) => Some("do what the last message of `adit` says"),
+            Error::TooLarge { .. } => {
+                Some("host/xtask/src/bundle.rs says what is in it; put less in, or compress better")
+            }
             Error::Fuzz { .. } => Some(
                 "the commands above show it again; host/fuzz/README.md says how it becomes a test",
             ),

@@ -72,7 +72,6 @@ pub const WEBGPU: Runtime = Runtime {
 };
 
 /// For NVIDIA's GPUs, with CUDA 13. Too large for every set-up: only a bundle can have it.
-#[cfg(test)]
 pub const CUDA: Runtime = Runtime {
     name: "onnxruntime-gpu",
     version: "1.31.1",

@@ -20,7 +20,7 @@ const HINT: &str = "the tests on a software GPU run on Debian; apt-get and dpkg-
 
 /// The driver, and what tells the loader of it.
 const DRIVER: &str = "libvk_swiftshader.so";
-pub const ICD: &str = "vk_swiftshader_icd.json";
+const ICD: &str = "vk_swiftshader_icd.json";
 /// The loader.
 pub const LOADER: &str = "libvulkan.so.1";
 
