@@ -147,7 +147,7 @@ fn binaries(answer: &str, root: &Path) -> Vec<Binary> {
     found
 }
 
-/// Copies binaries, without their symbols: those are two fifths of them.
+/// Copies binaries, without their symbols: those are a quarter of them.
 fn place_binaries(binaries: &[Binary], folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     for Binary { name, path } in binaries {
@@ -217,10 +217,10 @@ fn cuda_parts(project: &Project, out: &Path) -> Result<()> {
     let wanted = fs::read_to_string(&installed).map_err(Error::io("read", &installed))?;
     let listed = fs::read_to_string(&list).unwrap_or_default();
     let whole = listed.strip_prefix(&wanted).is_some_and(|parts| {
-        let mut lines = parts.lines().enumerate();
-        lines.all(|(number, line)| {
+        let line = |(number, line): (usize, &str)| {
             fs::metadata(part(number)).is_ok_and(|about| line == part_line(number, about.len()))
-        })
+        };
+        !parts.is_empty() && parts.lines().enumerate().all(line)
     });
     if !whole {
         let libraries = Path::new("runtimes")

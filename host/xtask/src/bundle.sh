@@ -25,6 +25,15 @@ step() {
     fi
 }
 
+# unpack ARCHIVE FOLDER: not every machine has xz.
+unpack() {
+    if command -v xz >/dev/null; then
+        tar -C "$2" -xf "$1"
+    else
+        python3 -m tarfile -e "$1" "$2"
+    fi
+}
+
 # The CUDA libraries take their place only if all of them are whole.
 join_cuda() {
     local folder=$here scratch parts
@@ -34,9 +43,7 @@ join_cuda() {
     [[ -f ${parts[0]} ]] || return 0
     scratch=$(mktemp -d "$here/cuda-XXXXXX") || return
     cat "${parts[@]}" >"$scratch/cuda.tar.xz" || return
-    # Not every machine has xz.
-    if tar -C "$scratch" -xf "$scratch/cuda.tar.xz" 2>/dev/null ||
-        python3 -m tarfile -e "$scratch/cuda.tar.xz" "$scratch"; then
+    if unpack "$scratch/cuda.tar.xz" "$scratch"; then
         mv "$scratch/runtimes/onnxruntime-gpu" "$here/runtimes/"
         echo "joined ${#parts[@]} parts of the CUDA libraries"
     else
