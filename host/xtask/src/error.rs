@@ -53,8 +53,20 @@ pub enum Error {
     NoToolchain(&'static str),
     #[error("{name} with its package manager was not found, and the vectors are checked with it")]
     NoInterpreter { name: String, hint: &'static str },
+    #[error("{name} cannot be had here, and tests need it: {why}")]
+    NoRuntime {
+        name: &'static str,
+        why: String,
+        hint: &'static str,
+    },
     #[error("the demo did not go as it should: {0}")]
     Demo(String),
+    #[error("{file} has {size} bytes, more than the {size_max} that can travel")]
+    TooLarge {
+        file: String,
+        size: u64,
+        size_max: u64,
+    },
     #[error("{failed} of {total} tests failed")]
     Tests { failed: u64, total: u64 },
     #[error("no test ran")]
@@ -70,7 +82,9 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Error::Usage(_) | Error::UnknownCommand(_) => Some("see `cargo xtask help`"),
-            Error::Start { hint, .. } | Error::NoInterpreter { hint, .. } => Some(hint),
+            Error::Start { hint, .. }
+            | Error::NoInterpreter { hint, .. }
+            | Error::NoRuntime { hint, .. } => Some(hint),
             Error::Failed { hint, .. } => *hint,
             Error::NoRustup(_) => Some(
                 "install rustup, or add the target's standard library with the package manager \
@@ -82,6 +96,9 @@ impl Error {
             ),
             Error::NoPip => Some(PIP_HINT),
             Error::NoToolchain(_) => Some("do what the last message of `adit` says"),
+            Error::TooLarge { .. } => {
+                Some("host/xtask/src/bundle.rs says what is in it; put less in, or compress better")
+            }
             Error::Fuzz { .. } => Some(
                 "the commands above show it again; host/fuzz/README.md says how it becomes a test",
             ),

@@ -176,7 +176,8 @@ pub fn host_triple() -> Result<String> {
         })
 }
 
-fn python<const N: usize>(args: [&str; N]) -> Command {
+/// A command of `python3`.
+pub fn python<const N: usize>(args: [&str; N]) -> Command {
     let mut command = Command::new("python3");
     command.args(args).stdin(Stdio::null());
     command
@@ -192,10 +193,11 @@ fn quiet(command: &mut Command) -> bool {
 }
 
 /// An empty folder that goes away with its owner.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(target: &Path) -> Result<Scratch> {
+    /// One below the target folder, so that what is made in it can be renamed to its place.
+    pub fn new(target: &Path) -> Result<Scratch> {
         let folder = target
             .join("xtask")
             .join(format!("fetch-{}", std::process::id()));

@@ -4,19 +4,25 @@
 //! It imports no other crate of the workspace: it must build in seconds, and it uses the project
 //! the way a stranger does, through cargo and the `adit` binary.
 
+mod archive;
 mod bench;
+mod bundle;
+mod debian;
 mod demo;
 mod error;
 mod fetch;
 mod fuzz;
 mod models;
 mod project;
+mod runtimes;
 mod samples;
 mod setup;
+mod swiftshader;
 mod test;
 mod toolchains;
 mod verifiers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use error::{Error, Result};
@@ -29,7 +35,8 @@ usage: cargo xtask COMMAND
 
   setup [--demo]     Add the Wasm targets, fetch the models (hashes pinned), build the guests (the
                      example tasks, and those of tests), `adit`, and what it builds tasks in Python,
-                     JavaScript and C with; install what checks the vectors. Quick when there is
+                     JavaScript and C with; install what checks the vectors; fetch the builds of ONNX
+                     Runtime and the software GPU that the inference tests use. Quick when there is
                      nothing to do. --demo: only what the demo needs, by cargo alone.
   demo               Watch a machine-learning task run in the sandbox, leave a signed receipt,
                      replay bit for bit, and a forged receipt be refused.
@@ -38,6 +45,10 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]
                      Fuzz every decoder, or one of them, for N seconds each (default 60). Fetches
                      and builds cargo-fuzz the first time.
+  gpu-bundle [--cuda] [--out DIR]
+                     Set up, then make a folder that tries `adit` and its GPU tests on a machine with
+                     a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
+                     --cuda: the CUDA libraries of ONNX Runtime as well, as part files.
   help               Print this text.
 ";
 
@@ -58,6 +69,10 @@ enum Command {
         target: Option<String>,
         seconds: u64,
     },
+    GpuBundle {
+        cuda: bool,
+        out: Option<PathBuf>,
+    },
     Help,
 }
 
@@ -68,6 +83,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::command(&args),
         Command::Bench { args } => bench::command(&args),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
+        Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
         Command::Help => {
             print!("{USAGE}");
             Ok(())
@@ -89,6 +105,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut name: Option<String> = None;
     let mut demo = false;
     let mut seconds = 60;
+    let mut cuda = false;
+    let mut out = None;
     let mut rest = Vec::new();
     // `raw_args` would take options too; a lone `--` is what separates our options from theirs.
     while let Some(arg) = parser.next()? {
@@ -97,6 +115,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             Long("demo") if name.as_deref() == Some("setup") => demo = true,
             Long("seconds") if name.as_deref() == Some("fuzz") => {
                 seconds = parser.value()?.parse()?;
+            }
+            Long("cuda") if name.as_deref() == Some("gpu-bundle") => cuda = true,
+            Long("out") if name.as_deref() == Some("gpu-bundle") => {
+                out = Some(PathBuf::from(parser.value()?));
             }
             Value(value) if name.is_none() => name = Some(value.string()?),
             Value(value) if name.as_deref() == Some("fuzz") && rest.is_empty() => {
@@ -115,6 +137,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             target: rest.pop(),
             seconds,
         }),
+        Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
         Some("help") | None => Ok(Command::Help),
         Some(other) => Err(Error::UnknownCommand(other.to_owned())),
     }
@@ -169,6 +192,21 @@ mod tests {
         assert!(parsed(&["fuzz", "uri", "tensor"]).is_err());
         assert!(parsed(&["fuzz", "--seconds", "soon"]).is_err());
         assert!(parsed(&["test", "--seconds", "5"]).is_err());
+    }
+
+    #[test]
+    fn a_bundle_takes_cuda_and_a_place() {
+        let bundle = |cuda, out: Option<&str>| Command::GpuBundle {
+            cuda,
+            out: out.map(PathBuf::from),
+        };
+        assert_eq!(parsed(&["gpu-bundle"]).unwrap(), bundle(false, None));
+        assert_eq!(
+            parsed(&["gpu-bundle", "--cuda", "--out", "a/b"]).unwrap(),
+            bundle(true, Some("a/b"))
+        );
+        assert!(parsed(&["gpu-bundle", "a/b"]).is_err());
+        assert!(parsed(&["test", "--cuda"]).is_err());
     }
 
     #[test]

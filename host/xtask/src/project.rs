@@ -51,6 +51,11 @@ impl Project {
         self.target.join("models")
     }
 
+    /// The folder that holds the libraries that tests of inference load.
+    pub fn runtimes(&self) -> PathBuf {
+        self.target.join("runtimes")
+    }
+
     /// The `adit` binary.
     pub fn adit(&self) -> PathBuf {
         let name = format!("adit{}", std::env::consts::EXE_SUFFIX);
@@ -99,6 +104,11 @@ pub fn metadata<T: serde::de::DeserializeOwned>(command: &mut Command) -> Result
 /// Runs a command to its end; what it prints goes where ours goes.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().map_err(|error| start(command, error))?;
+    succeeded(command, status)
+}
+
+/// An error unless the command ended well.
+pub fn succeeded(command: &Command, status: std::process::ExitStatus) -> Result<()> {
     if status.success() {
         Ok(())
     } else {

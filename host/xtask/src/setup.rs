@@ -8,6 +8,8 @@ use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
 use crate::models::{self, MODELS, Model};
 use crate::project::{self, Package, Project, step};
+use crate::runtimes;
+use crate::swiftshader;
 use crate::toolchains;
 use crate::verifiers;
 
@@ -50,6 +52,8 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
         step("adapted guests", || build_adapted_guests(project))?;
         step("other languages", || toolchains::install(project))?;
         step("verifiers", || verifiers::install(project))?;
+        step("inference libraries", || runtimes::install(project))?;
+        step("software GPU", || swiftshader::install(project))?;
     }
     Ok(skipped)
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::debian;
 use crate::error::{Error, Result};
 use crate::project::{self, Project};
 
@@ -43,8 +44,9 @@ pub fn install(project: &Project) -> Result<()> {
             fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
         }
         let mut built = build_first_task(project, language, &folder);
-        if built.is_err() && *language == "c" && is_root_on_debian() {
-            apt_install()?;
+        if built.is_err() && *language == "c" && debian::is_root() {
+            // Elsewhere the hint of `adit build` says what to install.
+            debian::install(DEBIAN)?;
             built = build_first_task(project, language, &folder);
         }
         match built {
@@ -67,23 +69,4 @@ fn build_first_task(project: &Project, language: &str, folder: &Path) -> Result<
     let mut build = Command::new(project.adit());
     build.arg("build").arg(folder);
     project::run(build.stdin(Stdio::null()).stdout(Stdio::null()))
-}
-
-/// Whether apt can be used here without asking anyone. Elsewhere the hint of `adit build` says what
-/// to install.
-fn is_root_on_debian() -> bool {
-    let user = Command::new("id").arg("-u").output();
-    Path::new("/etc/debian_version").exists()
-        && user.is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
-}
-
-fn apt_install() -> Result<()> {
-    let apt = |args: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.args(args).env("DEBIAN_FRONTEND", "noninteractive");
-        project::run(apt.stdin(Stdio::null()).stdout(Stdio::null()))
-    };
-    apt(&["update", "-qq"])?;
-    let install = ["install", "-y", "-qq", "--no-install-recommends"];
-    apt(&[&install[..], DEBIAN].concat())
 }
