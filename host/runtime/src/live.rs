@@ -1,12 +1,12 @@
 //! Answers a guest's inference calls with a backend.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
-use adit_protocol::environment::EnvironmentDocument;
+use adit_protocol::environment::{EnvironmentDocument, joined_providers};
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::transcript::Call;
 
@@ -90,16 +90,12 @@ pub fn model_environment(
         return device.clone();
     }
     let asked = &device.execution_provider;
-    let others: BTreeSet<&str> = fallback
-        .keys()
-        .map(|key| key.split('/').next().unwrap_or(key))
-        .filter(|provider| provider != asked)
-        .collect();
-    let ran: Vec<&str> = std::iter::once(asked.as_str()).chain(others).collect();
+    let fallback = fallback.into();
     EnvironmentDocument {
-        execution_provider: ran.join("+"),
+        // A backend refuses a model of which nothing runs where it was asked to.
+        execution_provider: joined_providers(asked, true, &fallback),
         requested: Some(asked.clone()),
-        fallback: Some(fallback.into()),
+        fallback: Some(fallback),
         ..device.clone()
     }
 }

@@ -6,6 +6,7 @@
 //! | [`inputs`] | inputs for a model of which nothing is known but its manifest |
 //! | [`standard`] | models that everyone has, made here |
 //! | [`rates`] | how fast a device computes and moves memory |
+//! | [`reports`] | where what was measured is kept |
 //!
 //! A device can be silently wrong: a WebGPU implementation was seen to compute a recurrent network
 //! with an error of 1.0 in its state and to report nothing. So a device is compared with the
@@ -14,6 +15,7 @@
 
 pub mod inputs;
 pub mod rates;
+pub mod reports;
 pub mod standard;
 
 use std::time::Duration;

@@ -211,6 +211,9 @@ pub(crate) fn environment(library: &Path) -> Result<Environment, BackendError> {
         .build()
         .map_err(|error| unusable(error.to_string()))?;
     environment.set_log_level(LogLevel::Fatal);
+    // It stays until the process ends: after a device could not be opened, freeing it was seen to
+    // crash inside of the library.
+    std::mem::forget(environment.clone());
     Ok(environment)
 }
 
