@@ -88,7 +88,7 @@ impl DeviceArgs {
     /// When there is no library, or no such device. Nothing is ever chosen in its place.
     pub fn choose(&self, ui: &Ui, state: &State) -> anyhow::Result<Chosen> {
         let config = Config::load(state)?;
-        let threads = self.threads.or(config.threads).unwrap_or(1);
+        let threads = self.threads_or(&config);
         let asked = match (self.gpu, self.device, config.device) {
             (true, _, _) => Named::Gpu,
             (_, Some(device), _) | (_, None, Some(device)) => device,
@@ -136,6 +136,16 @@ impl DeviceArgs {
                 .because(error)
                 .into()
         })
+    }
+
+    /// Whether the options or the configuration name one device.
+    pub fn names_one(&self, config: &Config) -> bool {
+        self.gpu || self.device.is_some() || config.device.is_some()
+    }
+
+    /// The number of threads of one computation.
+    pub fn threads_or(&self, config: &Config) -> u32 {
+        self.threads.or(config.threads).unwrap_or(1)
     }
 
     /// A device of a library, by the other options.

@@ -32,7 +32,7 @@ use crate::error::{Exit, Failure};
 use crate::state::{State, write_file};
 use crate::text::{count, grouped, micros, one_line, size};
 use crate::ui::Ui;
-use crate::{amounts, input, models};
+use crate::{amounts, input, known, models};
 
 mod watch;
 use watch::{Interrupt, Watch};
@@ -122,6 +122,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         .context("the worker describes its environment wrongly")?;
     if chosen.device != DeviceChoice::Embedded {
         ui.note(format!("device: {}", device::in_words(&environment)));
+        for (name, manifest) in &models.hashes {
+            known::check(ui, state, &blobs, &environment, name, manifest)?;
+        }
     }
     let exec = ExecSpec {
         engine: hello.engine,
