@@ -1,0 +1,148 @@
+//! The first model: where on a page there is text.
+
+use adit_sdk::{Error, Model, Session, Tensor};
+
+use crate::components::{self, MapBox};
+use crate::error::Failure;
+use crate::page::{Page, Rect};
+use crate::resize;
+
+/// The longer side of what the model sees of a page, in pixels.
+pub const SIDE_MAX: usize = 960;
+/// The most pieces of text on a page.
+pub const BOXES_MAX: usize = 2_000;
+
+/// The model halves its input five times, so both sides are multiples of this.
+const SIDE_STEP: usize = 32;
+/// What PP-OCR's detector was taught with, in the order blue, green, red that its images have.
+/// (They are ImageNet's values for red, green and blue; PaddleOCR applies them so.)
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Boxes with no more pixels than this on a side are no text.
+const BOX_SIDE_MIN: usize = 3;
+
+/// The detector, ready for pages.
+///
+/// The model's input is `x` f32[1, 3, h, w]; its output `sigmoid_0.tmp_0` f32[1, 1, h, w] has a
+/// probability for each pixel.
+pub struct Detector {
+    session: Session,
+}
+
+impl Detector {
+    /// Prepares the model `det`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::INFERENCE`], when there is no such model or the host has no room for it.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            session: Model::named("det")?.session()?,
+        })
+    }
+
+    /// The pieces of text on a page, in no order that would mean anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::INFERENCE`], when inference fails or answers in another shape; the code of
+    /// [`Failure::NoProbability`] or [`Failure::TooManyBoxes`].
+    pub fn find(&self, page: &Page) -> Result<Vec<Rect>, Error> {
+        let (width, height) = map_size(page.width(), page.height());
+        let pixels = resize::resize(page, page.bounds(), width, height);
+        let planes = resize::planes(&pixels, width, width, MEAN, STD);
+        let x = Tensor::new(&[1, 3, height, width], planes)?;
+        let map = self
+            .session
+            .run(&[("x", &x)])?
+            .get::<f32>("sigmoid_0.tmp_0")?
+            .with_shape(&[Some(1), Some(1), Some(height), Some(width)])?
+            .into_data();
+        if let Some(&value) = map.iter().find(|value| !value.is_finite()) {
+            return Err(Failure::NoProbability {
+                model: "det",
+                value,
+            }
+            .into());
+        }
+        let mut found = Vec::new();
+        for map_box in components::boxes(&map, width) {
+            let place = on_page(map_box, page, width, height);
+            if place.width() <= BOX_SIDE_MIN || place.height() <= BOX_SIDE_MIN {
+                continue;
+            }
+            if found.len() == BOXES_MAX {
+                return Err(Failure::TooManyBoxes.into());
+            }
+            found.push(place);
+        }
+        Ok(found)
+    }
+}
+
+/// The size in which the model sees a page: not enlarged but to whole steps, and its longer side
+/// at most [`SIDE_MAX`].
+fn map_size(width: usize, height: usize) -> (usize, usize) {
+    let longer = width.max(height).max(1);
+    let side = |length: usize| {
+        let scaled = match longer > SIDE_MAX {
+            true => length * SIDE_MAX / longer,
+            false => length,
+        };
+        // To the nearest step.
+        ((scaled + SIDE_STEP / 2) / SIDE_STEP * SIDE_STEP).max(SIDE_STEP)
+    };
+    (side(width), side(height))
+}
+
+/// A box of a map that stands for a page, in pixels of the page.
+fn on_page(map_box: MapBox, page: &Page, map_width: usize, map_height: usize) -> Rect {
+    let scaled = |at: f32, map: usize, page: usize| {
+        // A cast to `usize` ends at 0.
+        ((at / map as f32 * page as f32).round() as usize).min(page)
+    };
+    Rect {
+        left: scaled(map_box.left, map_width, page.width()),
+        top: scaled(map_box.top, map_height, page.height()),
+        right: scaled(map_box.right, map_width, page.width()),
+        bottom: scaled(map_box.bottom, map_height, page.height()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::tests::grey;
+
+    #[test]
+    fn the_model_sees_whole_steps_of_at_most_960_pixels() {
+        for (page, map) in [
+            ((2480, 3508), (672, 960)),
+            ((960, 960), (960, 960)),
+            ((640, 333), (640, 320)),
+            ((10_000, 1), (960, 32)),
+            ((959, 47), (960, 32)),
+            ((1, 1), (32, 32)),
+        ] {
+            assert_eq!(map_size(page.0, page.1), map, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn boxes_are_scaled_to_the_page_and_end_at_its_edges() {
+        let page = grey(200, &[0; 200 * 50]);
+        let map_box = MapBox {
+            left: -3.5,
+            top: 4.0,
+            right: 40.2,
+            bottom: 33.0,
+        };
+        let expected = Rect {
+            left: 0,
+            top: 6,
+            right: 84,
+            bottom: 50,
+        };
+        assert_eq!(on_page(map_box, &page, 96, 32), expected);
+    }
+}

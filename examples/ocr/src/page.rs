@@ -1,0 +1,142 @@
+//! The image of a page, as its pixels.
+
+/// The most pixels on one side.
+pub const SIDE_MAX: usize = 10_000;
+/// The most pixels in all: an A4 page at 600 dots per inch has 34.8 million.
+pub const PIXELS_MAX: usize = 36_000_000;
+
+/// A rectangle of a page, in pixels; `right` and `bottom` are exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    /// The first column.
+    pub left: usize,
+    /// The first row.
+    pub top: usize,
+    /// The column behind the last.
+    pub right: usize,
+    /// The row behind the last.
+    pub bottom: usize,
+}
+
+impl Rect {
+    /// How many columns there are.
+    pub fn width(&self) -> usize {
+        self.right.saturating_sub(self.left)
+    }
+
+    /// How many rows there are.
+    pub fn height(&self) -> usize {
+        self.bottom.saturating_sub(self.top)
+    }
+}
+
+/// The pixels of a page.
+pub struct Page {
+    width: usize,
+    height: usize,
+    /// Red, green and blue of each pixel, row by row.
+    rgb: Vec<u8>,
+}
+
+impl Page {
+    /// A page of `channels` bytes for each pixel: grey, grey and alpha, RGB or RGBA.
+    /// What is transparent shows white paper. `None`, when there are more or fewer bytes.
+    pub(crate) fn new(width: usize, height: usize, channels: usize, data: Vec<u8>) -> Option<Self> {
+        if channels == 0 || data.len() != width * height * channels {
+            return None;
+        }
+        let rgb = match channels {
+            1 => data.into_iter().flat_map(|grey| [grey; 3]).collect(),
+            2 => {
+                let pixels = data.as_chunks::<2>().0;
+                pixels
+                    .iter()
+                    .flat_map(|&[g, a]| [on_white(g, a); 3])
+                    .collect()
+            }
+            3 => data,
+            4 => {
+                let pixels = data.as_chunks::<4>().0.iter();
+                pixels
+                    .flat_map(|&[r, g, b, a]| [r, g, b].map(|value| on_white(value, a)))
+                    .collect()
+            }
+            _ => return None,
+        };
+        Some(Self { width, height, rgb })
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The whole page.
+    pub fn bounds(&self) -> Rect {
+        Rect {
+            left: 0,
+            top: 0,
+            right: self.width,
+            bottom: self.height,
+        }
+    }
+
+    /// Red, green and blue of the pixels of one row, from column `left` to before `right`. Empty
+    /// where the page has no such pixels.
+    pub fn row(&self, y: usize, left: usize, right: usize) -> &[u8] {
+        // Bounded by the pixels of an image, so none of this overflows.
+        let start = y.min(self.height) * self.width;
+        let (left, right) = (left.min(self.width), right.min(self.width));
+        self.rgb
+            .get((start + left) * 3..(start + right) * 3)
+            .unwrap_or_default()
+    }
+}
+
+/// A colour of this opacity in front of white.
+fn on_white(value: u8, alpha: u8) -> u8 {
+    let (value, alpha) = (u32::from(value), u32::from(alpha));
+    let mixed = (value * alpha + 255 * (255 - alpha) + 127) / 255;
+    // A mean of two bytes is one.
+    mixed as u8
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A page of grey pixels in rows of `width`.
+    pub(crate) fn grey(width: usize, pixels: &[u8]) -> Page {
+        Page::new(width, pixels.len() / width, 1, pixels.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_pixel_becomes_rgb_on_white_paper() {
+        let row = |channels, data: &[u8]| {
+            let page = Page::new(2, 1, channels, data.to_vec()).unwrap();
+            page.row(0, 0, 2).to_vec()
+        };
+        assert_eq!(row(1, &[7, 9]), [7, 7, 7, 9, 9, 9]);
+        assert_eq!(row(2, &[0, 0, 0, 255]), [255, 255, 255, 0, 0, 0]);
+        assert_eq!(row(3, &[1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+        let half = [0, 100, 255, 128, 1, 2, 3, 255];
+        assert_eq!(row(4, &half), [127, 177, 255, 1, 2, 3]);
+        assert!(Page::new(2, 1, 3, vec![0; 5]).is_none());
+        assert!(Page::new(2, 1, 5, vec![0; 10]).is_none());
+        assert!(Page::new(0, 0, 0, vec![]).is_none());
+    }
+
+    #[test]
+    fn a_row_ends_where_the_page_does() {
+        let page = grey(2, &[1, 2, 3, 4]);
+        assert_eq!(page.row(1, 1, 9), [4, 4, 4]);
+        for (y, left, right) in [(2, 0, 2), (9, 0, 2), (0, 2, 1), (0, 5, 9)] {
+            assert_eq!(page.row(y, left, right), [0_u8; 0], "{y} {left} {right}");
+        }
+    }
+}
