@@ -40,7 +40,8 @@ impl Characters {
     /// The text of an answer, one step of [`Characters::outputs`] probabilities after the other
     /// from left to right. At each step the likeliest output counts, the first of equal ones; one
     /// that is the same as at the step before is the same character still, so a character that is
-    /// there twice has a blank in between. Without any character, the confidence is 0.
+    /// there twice has a blank in between. Spaces around the text are left out, but count for the
+    /// confidence; without any character it is 0.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl Characters {
             before = output;
         }
         Ok(Reading {
-            text,
+            text: text.trim().to_string(),
             confidence: sum / count.max(1.0),
         })
     }
@@ -133,7 +134,7 @@ pub(crate) mod tests {
     #[test]
     fn blanks_part_what_is_there_twice_and_nothing_else_is_doubled() {
         let (l, o) = (output("l"), output("o"));
-        let steps = [0, l, l, 0, l, 0, 0, o, 0, 6624, 6624, o, l, l];
+        let steps = [6624, l, l, 0, l, 0, 0, o, 0, 6624, 6624, o, l, 6624];
         let reading = answer(&steps.map(|output| (output, 1.0))).unwrap();
         assert_eq!(reading.text, "llo ol");
         assert_eq!(reading.confidence, 1.0);

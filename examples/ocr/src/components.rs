@@ -2,7 +2,10 @@
 //!
 //! The rules are those of PP-OCR (`DBPostProcess` in PaddleOCR): a piece is what hangs together
 //! above a threshold. The model was taught to mark a shrunken core of each piece, so the rectangle
-//! of the core is grown again. PP-OCR takes the smallest rectangle at any angle; here it is upright.
+//! of the core is grown again. PP-OCR takes the smallest rectangle at any angle; here it is upright
+//! on the map after its lines were made level.
+
+use crate::skew::Level;
 
 /// The probability from which on a place counts as text.
 const THRESHOLD: f32 = 0.3;
@@ -15,8 +18,8 @@ const SIDE_MIN: f32 = 5.0;
 /// How much the core grows on each side, as a multiple of its area by its perimeter.
 const UNCLIP_RATIO: f32 = 1.5;
 
-/// A rectangle on the map. Its sides are where they are among the centres of places, of which the
-/// first is 0; they may lie beyond the map.
+/// A rectangle on the level map. Its sides are where they are among the centres of places, of which
+/// the first is 0; they may lie beyond the map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct MapBox {
     pub(crate) left: f32,
@@ -25,41 +28,53 @@ pub(crate) struct MapBox {
     pub(crate) bottom: f32,
 }
 
-/// The first and last column and row of a core.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Core {
-    left: usize,
-    top: usize,
-    right: usize,
-    bottom: usize,
+/// Places that hang together above the threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Core {
+    /// The first column.
+    pub(crate) left: usize,
+    /// The first row.
+    pub(crate) top: usize,
+    /// The last column.
+    pub(crate) right: usize,
+    /// All of them, by column and row; at least one.
+    pub(crate) places: Vec<(usize, usize)>,
 }
 
-/// The boxes of all pieces of text on a map of probabilities, whose rows have `width` places.
-pub(crate) fn boxes(map: &[f32], width: usize) -> impl Iterator<Item = MapBox> {
-    let kept = move |core: Core| {
-        let (across, down) = (core.right - core.left, core.bottom - core.top);
-        // Sides have at most some thousand places, which are exact as `f32`.
-        let (across, down) = (across as f32, down as f32);
-        if across.min(down) < CORE_MIN || score(map, width, core) < SCORE_MIN {
-            return None;
-        }
-        let grown = unclip(core, across, down);
-        let side = (grown.right - grown.left).min(grown.bottom - grown.top);
-        (side >= SIDE_MIN).then_some(grown)
+/// The box of a core, if it is text, on a map whose rows have `width` places.
+pub(crate) fn text_box(core: &Core, map: &[f32], width: usize, level: Level) -> Option<MapBox> {
+    // Sides have at most some thousand places, which are exact as `f32`.
+    let rows = core
+        .places
+        .iter()
+        .map(|&(x, y)| y as f32 + level.moved(x as f32));
+    let (top, bottom) = rows.fold((f32::INFINITY, f32::NEG_INFINITY), |(top, bottom), row| {
+        (top.min(row), bottom.max(row))
+    });
+    let tight = MapBox {
+        left: core.left as f32,
+        top,
+        right: core.right as f32,
+        bottom,
     };
-    cores(map, width).into_iter().filter_map(kept)
+    let side = |map_box: &MapBox| {
+        let (across, down) = (map_box.right - map_box.left, map_box.bottom - map_box.top);
+        across.min(down)
+    };
+    if side(&tight) < CORE_MIN || score(map, width, core, &tight, level) < SCORE_MIN {
+        return None;
+    }
+    Some(unclip(tight)).filter(|grown| side(grown) >= SIDE_MIN)
 }
 
 /// What hangs together above the threshold, also across corners, in the order of first places.
-fn cores(map: &[f32], width: usize) -> Vec<Core> {
+pub(crate) fn cores(map: &[f32], width: usize) -> Vec<Core> {
     let mut cores = Vec::new();
     if width == 0 {
         return cores;
     }
     let height = map.len() / width;
     let mut open: Vec<bool> = map.iter().map(|&value| value > THRESHOLD).collect();
-    // Each place is in here at most once, since it is closed on its way in.
-    let mut found = Vec::new();
     for start in 0..width * height {
         if !std::mem::replace(&mut open[start], false) {
             continue;
@@ -69,18 +84,19 @@ fn cores(map: &[f32], width: usize) -> Vec<Core> {
             left: x,
             top: y,
             right: x,
-            bottom: y,
+            places: vec![(x, y)],
         };
-        found.push((x, y));
-        while let Some((x, y)) = found.pop() {
+        // Each place is among them once, since it is closed on its way in; those from `next` on
+        // have neighbours that were not looked at.
+        let mut next = 0;
+        while let Some(&(x, y)) = core.places.get(next) {
+            next += 1;
             core.left = core.left.min(x);
             core.right = core.right.max(x);
-            core.top = core.top.min(y);
-            core.bottom = core.bottom.max(y);
             for near_y in y.saturating_sub(1)..=(y + 1).min(height - 1) {
                 for near_x in x.saturating_sub(1)..=(x + 1).min(width - 1) {
                     if std::mem::replace(&mut open[near_y * width + near_x], false) {
-                        found.push((near_x, near_y));
+                        core.places.push((near_x, near_y));
                     }
                 }
             }
@@ -91,25 +107,30 @@ fn cores(map: &[f32], width: usize) -> Vec<Core> {
 }
 
 /// The mean probability in the rectangle of a core.
-fn score(map: &[f32], width: usize, core: Core) -> f32 {
-    let rows = map.chunks(width).take(core.bottom + 1).skip(core.top);
-    let values = rows.flat_map(|row| row.iter().take(core.right + 1).skip(core.left));
-    let mut count = 0.0_f64;
-    let sum: f64 = values
-        .inspect(|_| count += 1.0)
-        .map(|&value| f64::from(value))
-        .sum();
+fn score(map: &[f32], width: usize, core: &Core, tight: &MapBox, level: Level) -> f32 {
+    let last = (map.len() / width).saturating_sub(1);
+    let (mut sum, mut count) = (0.0_f64, 0.0_f64);
+    for x in core.left..=core.right {
+        let moved = level.moved(x as f32);
+        // A cast to `usize` ends at 0.
+        let (top, bottom) = ((tight.top - moved).round(), (tight.bottom - moved).round());
+        for y in top as usize..=(bottom as usize).min(last) {
+            sum += f64::from(map[y * width + x]);
+            count += 1.0;
+        }
+    }
     (sum / count) as f32
 }
 
-/// The rectangle of a core that is this long across and down, grown on all sides.
-fn unclip(core: Core, across: f32, down: f32) -> MapBox {
+/// A rectangle, grown on all sides.
+fn unclip(tight: MapBox) -> MapBox {
+    let (across, down) = (tight.right - tight.left, tight.bottom - tight.top);
     let distance = across * down * UNCLIP_RATIO / (2.0 * (across + down));
     MapBox {
-        left: core.left as f32 - distance,
-        top: core.top as f32 - distance,
-        right: core.right as f32 + distance,
-        bottom: core.bottom as f32 + distance,
+        left: tight.left - distance,
+        top: tight.top - distance,
+        right: tight.right + distance,
+        bottom: tight.bottom + distance,
     }
 }
 
@@ -128,6 +149,16 @@ mod tests {
         (map, rows[0].len())
     }
 
+    /// The boxes of a map whose lines are level.
+    fn boxes(map: &[f32], width: usize) -> Vec<MapBox> {
+        let level = Level::new(0.0, width);
+        let cores = cores(map, width);
+        let boxes = cores
+            .iter()
+            .filter_map(|core| text_box(core, map, width, level));
+        boxes.collect()
+    }
+
     #[test]
     fn what_touches_even_by_a_corner_is_one_core() {
         let (map, width) = map(&[
@@ -136,11 +167,11 @@ mod tests {
         ]);
         let cores: Vec<_> = cores(&map, width)
             .iter()
-            .map(|core| (core.left, core.top, core.right, core.bottom))
+            .map(|core| (core.left, core.top, core.right, core.places.len()))
             .collect();
         assert_eq!(
             cores,
-            [(0, 0, 3, 2), (6, 0, 7, 1), (0, 2, 0, 3), (7, 3, 7, 3)]
+            [(0, 0, 3, 4), (6, 0, 7, 3), (0, 2, 0, 2), (7, 3, 7, 1)]
         );
     }
 
@@ -171,7 +202,7 @@ mod tests {
             right: 11.0,
             bottom: 7.0,
         };
-        assert_eq!(boxes(&map, width).collect::<Vec<_>>(), [expected]);
+        assert_eq!(boxes(&map, width), [expected]);
     }
 
     #[test]
@@ -179,7 +210,7 @@ mod tests {
         let rows = |row: &'static str, count| vec![row; count];
         let count = |rows: Vec<&str>| {
             let (map, width) = map(&rows);
-            boxes(&map, width).count()
+            boxes(&map, width).len()
         };
         assert_eq!(count(rows("####", 4)), 1);
         assert_eq!(count(rows("####", 3)), 0);
@@ -190,5 +221,28 @@ mod tests {
         let mut ring = rows("#....#", 6);
         (ring[0], ring[5]) = ("######", "######");
         assert_eq!(count(ring), 0);
+    }
+
+    #[test]
+    fn a_line_that_climbs_has_the_box_of_a_level_one() {
+        // 60 places across and 5 down; one place up for each 10.
+        let (width, height) = (80, 24);
+        let text = |x: usize, y: usize| {
+            let top = 16 - x.saturating_sub(10) / 10;
+            (10..70).contains(&x) && (top..top + 5).contains(&y)
+        };
+        let places = (0..width * height).map(|at| text(at % width, at / width));
+        let map: Vec<f32> = places.map(|text| if text { 0.9 } else { 0.1 }).collect();
+        let cores = cores(&map, width);
+        assert_eq!(cores.len(), 1);
+        let slanted = text_box(&cores[0], &map, width, Level::new(-0.1, width)).unwrap();
+        // 4 down, and somewhat more for the steps.
+        let down = slanted.bottom - slanted.top - 2.0 * (10.0 - slanted.left);
+        assert!((4.0..5.0).contains(&down), "{down}");
+        // Upright, most of the rectangle is paper.
+        assert_eq!(
+            text_box(&cores[0], &map, width, Level::new(0.0, width)),
+            None
+        );
     }
 }

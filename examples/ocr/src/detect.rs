@@ -6,6 +6,7 @@ use crate::components::{self, MapBox};
 use crate::error::Failure;
 use crate::page::{Page, Rect};
 use crate::resize;
+use crate::skew::{self, Level};
 
 /// The longer side of what the model sees of a page, in pixels.
 pub const SIDE_MAX: usize = 960;
@@ -20,6 +21,14 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Boxes with no more pixels than this on a side are no text.
 const BOX_SIDE_MIN: usize = 3;
+
+/// Where there is text on a page.
+pub struct Found {
+    /// How the page is to be seen for its lines to be level.
+    pub level: Level,
+    /// The pieces of text on the level page, in no order that would mean anything.
+    pub places: Vec<Rect>,
+}
 
 /// The detector, ready for pages.
 ///
@@ -41,15 +50,15 @@ impl Detector {
         })
     }
 
-    /// The pieces of text on a page, in no order that would mean anything.
+    /// Finds the text on a page.
     ///
     /// # Errors
     ///
     /// [`Error::INFERENCE`], when inference fails or answers in another shape; the code of
     /// [`Failure::NoProbability`] or [`Failure::TooManyBoxes`].
-    pub fn find(&self, page: &Page) -> Result<Vec<Rect>, Error> {
+    pub fn find(&self, page: &Page) -> Result<Found, Error> {
         let (width, height) = map_size(page.width(), page.height());
-        let pixels = resize::resize(page, page.bounds(), width, height);
+        let pixels = resize::resize(page, width, height);
         let planes = resize::planes(&pixels, width, width, MEAN, STD);
         let x = Tensor::new(&[1, 3, height, width], planes)?;
         let map = self
@@ -65,18 +74,36 @@ impl Detector {
             }
             .into());
         }
-        let mut found = Vec::new();
-        for map_box in components::boxes(&map, width) {
-            let place = on_page(map_box, page, width, height);
+        let cores = components::cores(&map, width);
+        let slope = skew::slope(&cores, width);
+        // The page may be scaled differently across and down.
+        let (across, down) = (
+            page.width() as f32 / width as f32,
+            page.height() as f32 / height as f32,
+        );
+        let level = Level::new(slope * down / across, page.width());
+        let mut places = Vec::new();
+        for core in &cores {
+            let map_box = components::text_box(core, &map, width, Level::new(slope, width));
+            let Some(map_box) = map_box else {
+                continue;
+            };
+            let place = on_page(
+                map_box,
+                across,
+                down,
+                page.width(),
+                level.height(page.height()),
+            );
             if place.width() <= BOX_SIDE_MIN || place.height() <= BOX_SIDE_MIN {
                 continue;
             }
-            if found.len() == BOXES_MAX {
+            if places.len() == BOXES_MAX {
                 return Err(Failure::TooManyBoxes.into());
             }
-            found.push(place);
+            places.push(place);
         }
-        Ok(found)
+        Ok(Found { level, places })
     }
 }
 
@@ -95,24 +122,22 @@ fn map_size(width: usize, height: usize) -> (usize, usize) {
     (side(width), side(height))
 }
 
-/// A box of a map that stands for a page, in pixels of the page.
-fn on_page(map_box: MapBox, page: &Page, map_width: usize, map_height: usize) -> Rect {
-    let scaled = |at: f32, map: usize, page: usize| {
-        // A cast to `usize` ends at 0.
-        ((at / map as f32 * page as f32).round() as usize).min(page)
-    };
+/// A box on a map, each place of which is so many pixels across and down, in pixels of a page of
+/// `width` x `height`.
+fn on_page(map_box: MapBox, across: f32, down: f32, width: usize, height: usize) -> Rect {
+    // A cast to `usize` ends at 0.
+    let scaled = |at: f32, by: f32, end: usize| ((at * by).round() as usize).min(end);
     Rect {
-        left: scaled(map_box.left, map_width, page.width()),
-        top: scaled(map_box.top, map_height, page.height()),
-        right: scaled(map_box.right, map_width, page.width()),
-        bottom: scaled(map_box.bottom, map_height, page.height()),
+        left: scaled(map_box.left, across, width),
+        top: scaled(map_box.top, down, height),
+        right: scaled(map_box.right, across, width),
+        bottom: scaled(map_box.bottom, down, height),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::tests::grey;
 
     #[test]
     fn the_model_sees_whole_steps_of_at_most_960_pixels() {
@@ -130,7 +155,6 @@ mod tests {
 
     #[test]
     fn boxes_are_scaled_to_the_page_and_end_at_its_edges() {
-        let page = grey(200, &[0; 200 * 50]);
         let map_box = MapBox {
             left: -3.5,
             top: 4.0,
@@ -140,9 +164,9 @@ mod tests {
         let expected = Rect {
             left: 0,
             top: 6,
-            right: 84,
-            bottom: 50,
+            right: 80,
+            bottom: 48,
         };
-        assert_eq!(on_page(map_box, &page, 96, 32), expected);
+        assert_eq!(on_page(map_box, 2.0, 1.5, 80, 48), expected);
     }
 }

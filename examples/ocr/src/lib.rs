@@ -28,11 +28,11 @@
 //!
 //! # What it does not read
 //!
-//! Text is sought in upright rectangles, as it stands on a scanned page. A page that lies askew by
-//! more than about one degree, text that runs vertically and pictures of street signs want
-//! rectangles at any angle, which PP-OCR has and this example leaves out. The models see a large
-//! page scaled down to [`detect::SIDE_MAX`] pixels when they look for text, and each piece of it
-//! in the resolution of the image when they read it.
+//! Text is sought in rectangles that are upright once the page was made level: a page that lies
+//! askew by up to about eight degrees is made so, one that curves is not. Text that runs vertically
+//! and pictures of street signs want rectangles at any angle, which PP-OCR has and this example
+//! leaves out. When they look for text, the models see a large page scaled down to
+//! [`detect::SIDE_MAX`] pixels; when they read a piece of it, in the resolution of the image.
 
 #![warn(missing_docs)]
 
@@ -46,10 +46,11 @@ mod page;
 mod recognise;
 mod report;
 mod resize;
+mod skew;
 
 use adit_sdk::Error;
 
-use detect::Detector;
+use detect::{Detector, Found};
 use error::Failure;
 use recognise::Recogniser;
 use report::Report;
@@ -65,14 +66,15 @@ pub fn run(input: Vec<u8>) -> Result<(), Error> {
     let report = Report::new(parse_args(&adit_sdk::args())?);
     let page = decode::decode(&input)?;
     let recogniser = Recogniser::new()?;
-    let boxes = Detector::new()?.find(&page)?;
-    let total = boxes.len() as u64;
+    let Found { level, places } = Detector::new()?.find(&page)?;
+    let total = places.len() as u64;
     let mut done = 0_u64;
     let mut written = 0_u64;
-    for line in order::lines(boxes) {
+    for line in order::lines(places) {
         let mut pieces = Vec::with_capacity(line.len());
         for place in line {
-            if let Some(reading) = recogniser.read(&page, place)? {
+            if let Some(reading) = recogniser.read(&level.cut(&page, place))? {
+                let place = level.around(place, page.width(), page.height());
                 pieces.push((place, reading));
             }
             done = done.saturating_add(1);

@@ -31,6 +31,7 @@ impl Rect {
 }
 
 /// The pixels of a page.
+#[derive(Default)]
 pub struct Page {
     width: usize,
     height: usize,
@@ -76,25 +77,18 @@ impl Page {
         self.height
     }
 
-    /// The whole page.
-    pub fn bounds(&self) -> Rect {
-        Rect {
-            left: 0,
-            top: 0,
-            right: self.width,
-            bottom: self.height,
-        }
+    /// Red, green and blue of the pixels of one row. Empty where the page has no such row.
+    pub fn row(&self, y: usize) -> &[u8] {
+        // Bounded by the pixels of an image, so none of this overflows.
+        let start = y.min(self.height) * self.width * 3;
+        let end = start + self.width * 3;
+        self.rgb.get(start..end).unwrap_or_default()
     }
 
-    /// Red, green and blue of the pixels of one row, from column `left` to before `right`. Empty
-    /// where the page has no such pixels.
-    pub fn row(&self, y: usize, left: usize, right: usize) -> &[u8] {
-        // Bounded by the pixels of an image, so none of this overflows.
-        let start = y.min(self.height) * self.width;
-        let (left, right) = (left.min(self.width), right.min(self.width));
-        self.rgb
-            .get((start + left) * 3..(start + right) * 3)
-            .unwrap_or_default()
+    /// Red, green and blue of one pixel. White where the page has no such pixel.
+    pub fn pixel(&self, x: usize, y: isize) -> [u8; 3] {
+        let row = usize::try_from(y).map_or(&[][..], |y| self.row(y));
+        row.as_chunks().0.get(x).copied().unwrap_or([255; 3])
     }
 }
 
@@ -119,7 +113,7 @@ pub(crate) mod tests {
     fn every_kind_of_pixel_becomes_rgb_on_white_paper() {
         let row = |channels, data: &[u8]| {
             let page = Page::new(2, 1, channels, data.to_vec()).unwrap();
-            page.row(0, 0, 2).to_vec()
+            page.row(0).to_vec()
         };
         assert_eq!(row(1, &[7, 9]), [7, 7, 7, 9, 9, 9]);
         assert_eq!(row(2, &[0, 0, 0, 255]), [255, 255, 255, 0, 0, 0]);
@@ -132,11 +126,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_row_ends_where_the_page_does() {
+    fn around_a_page_is_white() {
         let page = grey(2, &[1, 2, 3, 4]);
-        assert_eq!(page.row(1, 1, 9), [4, 4, 4]);
-        for (y, left, right) in [(2, 0, 2), (9, 0, 2), (0, 2, 1), (0, 5, 9)] {
-            assert_eq!(page.row(y, left, right), [0_u8; 0], "{y} {left} {right}");
+        assert_eq!(page.row(1), [3, 3, 3, 4, 4, 4]);
+        assert_eq!(page.row(2), [0_u8; 0]);
+        assert_eq!(page.pixel(1, 0), [2; 3]);
+        for (x, y) in [
+            (2, 0),
+            (0, 2),
+            (0, -1),
+            (1, isize::MIN),
+            (usize::MAX, isize::MAX),
+        ] {
+            assert_eq!(page.pixel(x, y), [255; 3], "{x} {y}");
         }
     }
 }

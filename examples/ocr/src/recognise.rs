@@ -3,7 +3,7 @@
 use adit_sdk::{Error, Model, Session, Tensor};
 
 use crate::characters::{Characters, Reading};
-use crate::page::{Page, Rect};
+use crate::page::Page;
 use crate::resize;
 
 /// The height in which the model sees a piece of text.
@@ -43,15 +43,15 @@ impl Recogniser {
         })
     }
 
-    /// What stands in a place of a page, or `None` if the model sees no text there.
+    /// What a piece that was cut out of a page says, or `None` if the model sees no text there.
     ///
     /// # Errors
     ///
     /// [`Error::INFERENCE`], when inference fails or answers in another shape; the code of
     /// `Failure::NoProbability`, when an answer is not a number.
-    pub(crate) fn read(&self, page: &Page, place: Rect) -> Result<Option<Reading>, Error> {
-        let (width, padded) = widths(place);
-        let pixels = resize::resize(page, place, width, HEIGHT);
+    pub(crate) fn read(&self, piece: &Page) -> Result<Option<Reading>, Error> {
+        let (width, padded) = widths(piece.width(), piece.height());
+        let pixels = resize::resize(piece, width, HEIGHT);
         let planes = resize::planes(&pixels, width, padded, MEAN, STD);
         let x = Tensor::new(&[1, 3, HEIGHT, padded], planes)?;
         let steps = self
@@ -60,14 +60,14 @@ impl Recogniser {
             .get::<f32>("softmax_11.tmp_0")?
             .with_shape(&[Some(1), None, Some(self.characters.outputs())])?;
         let reading = self.characters.decode(steps.rows())?;
-        let is_text = reading.confidence >= CONFIDENCE_MIN && !reading.text.trim().is_empty();
+        let is_text = reading.confidence >= CONFIDENCE_MIN && !reading.text.is_empty();
         Ok(is_text.then_some(reading))
     }
 }
 
 /// How wide the model sees a piece, and how wide with what is added on the right.
-fn widths(place: Rect) -> (usize, usize) {
-    let width = (HEIGHT * place.width()).div_ceil(place.height().max(1));
+fn widths(width: usize, height: usize) -> (usize, usize) {
+    let width = (HEIGHT * width).div_ceil(height.max(1));
     let width = width.clamp(1, WIDTH_MAX);
     (width, width.max(WIDTH_MIN).next_multiple_of(WIDTH_STEP))
 }
@@ -78,14 +78,6 @@ mod tests {
 
     #[test]
     fn widths_keep_the_proportions_up_to_a_bound_and_shapes_repeat() {
-        let widths = |right, bottom| {
-            widths(Rect {
-                left: 0,
-                top: 0,
-                right,
-                bottom,
-            })
-        };
         assert_eq!(widths(100, 24), (200, 320));
         assert_eq!(widths(160, 24), (320, 320));
         assert_eq!(widths(161, 24), (322, 352));

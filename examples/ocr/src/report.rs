@@ -37,7 +37,7 @@ impl Report {
         } else {
             let texts: Vec<_> = pieces
                 .iter()
-                .map(|(_, reading)| reading.text.trim())
+                .map(|(_, reading)| reading.text.as_str())
                 .collect();
             line.push_str(&texts.join(" "));
             line.push('\n');
@@ -65,11 +65,11 @@ mod tests {
             };
             (place, reading)
         };
-        let pieces = [piece(1, "to be "), piece(50, "or")];
+        let pieces = [piece(1, "to be"), piece(50, "or")];
         assert_eq!(Report::new(false).line(3, &pieces), "to be or\n");
         assert_eq!(
             Report::new(true).line(3, &pieces),
-            "3\t1\t2\t10\t30\t0.988\tto be \n3\t50\t2\t59\t30\t0.988\tor\n"
+            "3\t1\t2\t10\t30\t0.988\tto be\n3\t50\t2\t59\t30\t0.988\tor\n"
         );
     }
 }

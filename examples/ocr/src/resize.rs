@@ -1,10 +1,10 @@
-//! Scaling a part of a page to the size that a model takes.
+//! Scaling a page, or what was cut out of one, to the size that a model takes.
 //!
 //! Each pixel of the result is a mean of those around its place, weighted by a triangle: the
 //! bilinear interpolation that PP-OCR uses. Where the result is smaller, the triangle grows with
 //! the scale, so that no stroke of a letter falls between two pixels, as it can there.
 
-use crate::page::{Page, Rect};
+use crate::page::Page;
 
 /// Which pixels of a row or column make one of the result.
 struct Taps {
@@ -13,24 +13,22 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-/// The pixels of `part` scaled to `width` x `height`: red, green and blue of each, row by row, in
-/// 0..=255. Where `part` has no pixels, they are white.
-pub(crate) fn resize(page: &Page, part: Rect, width: usize, height: usize) -> Vec<f32> {
+/// The pixels of a page scaled to `width` x `height`: red, green and blue of each, row by row, in
+/// 0..=255. A page without pixels is white.
+pub(crate) fn resize(page: &Page, width: usize, height: usize) -> Vec<f32> {
     let mut result = Vec::with_capacity(width * height * 3);
-    let (part_width, part_height) = (part.width(), part.height());
-    if part_width == 0 || part_height == 0 {
+    if page.width() == 0 || page.height() == 0 {
         result.resize(width * height * 3, 255.0);
         return result;
     }
-    let columns = taps(part_width, width);
+    let columns = taps(page.width(), width);
     // One row that is scaled in height only: of the two directions, this first one reads the page
     // in the order of its memory and keeps nothing else of it.
-    let mut row = vec![0.0_f32; part_width * 3];
-    for taps in taps(part_height, height) {
+    let mut row = vec![0.0_f32; page.width() * 3];
+    for taps in taps(page.height(), height) {
         row.fill(0.0);
         for (offset, weight) in taps.weights.iter().enumerate() {
-            let pixels = page.row(part.top + taps.first + offset, part.left, part.right);
-            for (sum, &value) in row.iter_mut().zip(pixels) {
+            for (sum, &value) in row.iter_mut().zip(page.row(taps.first + offset)) {
                 *sum += f32::from(value) * weight;
             }
         }
@@ -109,7 +107,7 @@ mod tests {
     #[test]
     fn the_same_size_changes_nothing() {
         let page = grey(3, &[0, 50, 100, 150, 200, 250]);
-        let pixels = resize(&page, page.bounds(), 3, 2);
+        let pixels = resize(&page, 3, 2);
         assert_eq!(reds(&pixels), [0.0, 50.0, 100.0, 150.0, 200.0, 250.0]);
     }
 
@@ -117,7 +115,7 @@ mod tests {
     #[test]
     fn enlarging_interpolates() {
         let page = grey(2, &[0, 100]);
-        let pixels = resize(&page, page.bounds(), 4, 2);
+        let pixels = resize(&page, 4, 2);
         let row = [0.0, 25.0, 75.0, 100.0];
         assert_eq!(reds(&pixels), [row, row].concat());
     }
@@ -128,7 +126,7 @@ mod tests {
             let mut row = [255_u8; 16];
             row[at] = 0;
             let page = grey(16, &row);
-            let pixels = reds(&resize(&page, page.bounds(), 4, 1));
+            let pixels = reds(&resize(&page, 4, 1));
             let ink: f32 = pixels.iter().map(|value| 255.0 - value).sum();
             // A quarter of the ink of the stroke, since a pixel stands for four of them; somewhat
             // more or less at the ends, where the triangle is cut off.
@@ -137,17 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_part_counts() {
-        let page = grey(4, &[9, 9, 9, 9, 9, 70, 80, 9, 9, 9, 9, 9]);
-        let part = Rect {
-            left: 1,
-            top: 1,
-            right: 3,
-            bottom: 2,
-        };
-        assert_eq!(reds(&resize(&page, part, 2, 1)), [70.0, 80.0]);
-        let nothing = Rect { right: 1, ..part };
-        assert_eq!(reds(&resize(&page, nothing, 2, 1)), [255.0, 255.0]);
+    fn what_has_no_pixels_is_white() {
+        let nothing = resize(&Page::default(), 2, 1);
+        assert_eq!(nothing, [255.0; 6]);
     }
 
     #[test]

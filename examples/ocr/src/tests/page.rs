@@ -55,10 +55,10 @@ pub fn sample() -> (Vec<u8>, &'static str) {
     page.write(60, 130, RasterHeight::Size32, "jumps over 13 lazy dogs.");
     page.write(60, 230, RasterHeight::Size24, "Total (net):");
     page.write(480, 230, RasterHeight::Size24, "EUR 1,204.50");
-    page.write(60, 330, RasterHeight::Size24, "Invoice #4711 / 2024-06-30");
+    page.write(60, 330, RasterHeight::Size24, "Invoice 4711 of 2024-06-30");
     let text = "The quick brown fox\n\
                 jumps over 13 lazy dogs.\n\
                 Total (net): EUR 1,204.50\n\
-                Invoice #4711 / 2024-06-30\n";
+                Invoice 4711 of 2024-06-30\n";
     (page.png(), text)
 }
