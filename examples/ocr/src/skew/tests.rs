@@ -46,32 +46,61 @@ fn a_level_page_stays_as_it_is() {
 
 #[test]
 fn a_line_that_runs_askew_is_cut_out_level() {
-    // One pixel down for two to the right, and the other way.
-    for (slope, rows) in [(0.5, [0, 1, 2, 3]), (-0.5, [3, 2, 1, 0])] {
-        let mut pixels = [255; 7 * 4];
-        for (step, row) in rows.iter().enumerate() {
-            pixels[row * 7 + 2 * step] = 0;
-        }
-        let page = grey(7, &pixels);
-        let level = Level::new(slope, 7);
-        assert_eq!(level.height(4), 8);
+    // A stroke of 8 pixels that climbs by one for each two, on a page of 8 x 8.
+    let mut pixels = [255; 64];
+    for x in 0..8 {
+        pixels[(6 - x / 2) * 8 + x] = 0;
+    }
+    let level = Level::new(-0.5, 8);
+    assert_eq!(level.height(8), 12);
+    let part = Rect {
+        left: 0,
+        top: 4,
+        right: 8,
+        bottom: 8,
+    };
+    let cut = level.cut(&grey(8, &pixels), part);
+    // In every second column a pixel lies between two.
+    let reds = |y: usize| -> Vec<u8> { cut.row(y).iter().step_by(3).copied().collect() };
+    assert_eq!(reds(0), [255; 8]);
+    assert_eq!(reds(1), [255; 8]);
+    assert_eq!(reds(2), [0, 128, 0, 128, 0, 128, 0, 128]);
+    assert_eq!(reds(3), [255, 128, 255, 128, 255, 128, 255, 128]);
+    // On the page, it reaches from its right end up to its left end down.
+    let expected = Rect {
+        left: 0,
+        top: 0,
+        right: 8,
+        bottom: 8,
+    };
+    assert_eq!(level.around(part, 8, 8), expected);
+}
+
+#[test]
+fn no_line_is_lost_whichever_way_the_page_lies() {
+    // A mark in each corner of the page.
+    let mut pixels = [255; 100];
+    for at in [0, 9, 90, 99] {
+        pixels[at] = 0;
+    }
+    let page = grey(10, &pixels);
+    for slope in [-0.5, -0.1, 0.1, 0.5] {
+        let level = Level::new(slope, 10);
         let whole = Rect {
             left: 0,
             top: 0,
-            right: 7,
-            bottom: 8,
+            right: 10,
+            bottom: level.height(10),
         };
         let cut = level.cut(&page, whole);
-        let dark = |y: usize| cut.row(y).iter().filter(|value| **value == 0).count();
-        // Where it began at the left edge, moved down by 3.5 or not at all: half of the ink is in
-        // each of two rows, or all of it in one.
-        let inks: Vec<usize> = (0..8).map(dark).collect();
-        let place = level.around(whole, 7, 4);
-        assert_eq!((place.top, place.bottom), (0, 4));
-        assert_eq!(
-            inks.iter().sum::<usize>(),
-            if slope < 0.0 { 12 } else { 0 },
-            "{inks:?}"
-        );
+        let ink = |y| {
+            cut.row(y)
+                .iter()
+                .map(|value| 255 - u32::from(*value))
+                .sum::<u32>()
+        };
+        let ink: u32 = (0..whole.bottom).map(ink).sum();
+        // All three colours of four pixels, but for rounding.
+        assert!(ink.abs_diff(4 * 3 * 255) < 24, "{slope}: {ink}");
     }
 }
