@@ -8,7 +8,8 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use crate::error::Failure;
-use crate::page::{PIXELS_MAX, Page, SIDE_MAX};
+use crate::page::Page;
+use crate::{PIXELS_MAX, SIDE_MAX};
 
 /// What a PNG decoder may take beside the pixels, in bytes: rows, tables and what is written
 /// beside the image (texts, colour profiles), which is not read.

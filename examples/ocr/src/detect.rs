@@ -9,9 +9,9 @@ use crate::resize;
 use crate::skew::{self, Level};
 
 /// The longer side of what the model sees of a page, in pixels.
-pub const SIDE_MAX: usize = 960;
+pub(crate) const SIDE_MAX: usize = 960;
 /// The most pieces of text on a page.
-pub const BOXES_MAX: usize = 2_000;
+pub(crate) const BOXES_MAX: usize = 2_000;
 
 /// The model halves its input five times, so both sides are multiples of this.
 const SIDE_STEP: usize = 32;
@@ -23,18 +23,18 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 const BOX_SIDE_MIN: usize = 3;
 
 /// Where there is text on a page.
-pub struct Found {
+pub(crate) struct Found {
     /// How the page is to be seen for its lines to be level.
-    pub level: Level,
+    pub(crate) level: Level,
     /// The pieces of text on the level page, in no order that would mean anything.
-    pub places: Vec<Rect>,
+    pub(crate) places: Vec<Rect>,
 }
 
 /// The detector, ready for pages.
 ///
 /// The model's input is `x` f32[1, 3, h, w]; its output `sigmoid_0.tmp_0` f32[1, 1, h, w] has a
 /// probability for each pixel.
-pub struct Detector {
+pub(crate) struct Detector {
     session: Session,
 }
 
@@ -44,7 +44,7 @@ impl Detector {
     /// # Errors
     ///
     /// [`Error::INFERENCE`], when there is no such model or the host has no room for it.
-    pub fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self {
             session: Model::named("det")?.session()?,
         })
@@ -56,7 +56,7 @@ impl Detector {
     ///
     /// [`Error::INFERENCE`], when inference fails or answers in another shape; the code of
     /// [`Failure::NoProbability`] or [`Failure::TooManyBoxes`].
-    pub fn find(&self, page: &Page) -> Result<Found, Error> {
+    pub(crate) fn find(&self, page: &Page) -> Result<Found, Error> {
         let (width, height) = map_size(page.width(), page.height());
         let pixels = resize::resize(page, width, height);
         let planes = resize::planes(&pixels, width, width, MEAN, STD);

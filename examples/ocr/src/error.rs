@@ -3,7 +3,7 @@
 use adit_sdk::Error;
 
 use crate::detect::BOXES_MAX;
-use crate::page::{PIXELS_MAX, SIDE_MAX};
+use crate::{PIXELS_MAX, SIDE_MAX};
 
 /// What is wrong with the arguments, the image or a model's answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

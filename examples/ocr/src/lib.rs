@@ -8,8 +8,8 @@
 //!
 //! # Input, arguments, output
 //!
-//! The input is a PNG or JPEG file, at most [`page::SIDE_MAX`] pixels wide and high and
-//! [`page::PIXELS_MAX`] pixels in all. The run makes two files of the Python package
+//! The input is a PNG or JPEG file, at most [`SIDE_MAX`] pixels wide and high and
+//! [`PIXELS_MAX`] pixels in all. The run makes two files of the Python package
 //! rapidocr-onnxruntime available: `ch_PP-OCRv4_det_infer.onnx` under the name `det`, and
 //! `ch_PP-OCRv4_rec_infer.onnx`, which reads English and Chinese, under the name `rec`.
 //!
@@ -31,8 +31,9 @@
 //! Text is sought in rectangles that are upright once the page was made level: a page that lies
 //! askew by up to about eight degrees is made so, one that curves is not. Text that runs vertically
 //! and pictures of street signs want rectangles at any angle, which PP-OCR has and this example
-//! leaves out. When they look for text, the models see a large page scaled down to
-//! [`detect::SIDE_MAX`] pixels; when they read a piece of it, in the resolution of the image.
+//! leaves out. To find text, the model sees a large page scaled down to 960 pixels; a piece of it
+//! is read in the resolution of the image. The model that reads was taught mostly Chinese, and
+//! leaves out a space between two words here and there.
 
 #![warn(missing_docs)]
 
@@ -54,6 +55,11 @@ use detect::{Detector, Found};
 use error::Failure;
 use recognise::Recogniser;
 use report::Report;
+
+/// The most pixels on one side of an image.
+pub const SIDE_MAX: usize = 10_000;
+/// The most pixels of an image in all: an A4 page at 600 dots per inch has 34.8 million.
+pub const PIXELS_MAX: usize = 36_000_000;
 
 /// The task: an image in, one emitted line for each line of text.
 ///

@@ -1,38 +1,33 @@
 //! The image of a page, as its pixels.
 
-/// The most pixels on one side.
-pub const SIDE_MAX: usize = 10_000;
-/// The most pixels in all: an A4 page at 600 dots per inch has 34.8 million.
-pub const PIXELS_MAX: usize = 36_000_000;
-
 /// A rectangle of a page, in pixels; `right` and `bottom` are exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rect {
+pub(crate) struct Rect {
     /// The first column.
-    pub left: usize,
+    pub(crate) left: usize,
     /// The first row.
-    pub top: usize,
+    pub(crate) top: usize,
     /// The column behind the last.
-    pub right: usize,
+    pub(crate) right: usize,
     /// The row behind the last.
-    pub bottom: usize,
+    pub(crate) bottom: usize,
 }
 
 impl Rect {
     /// How many columns there are.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.right.saturating_sub(self.left)
     }
 
     /// How many rows there are.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.bottom.saturating_sub(self.top)
     }
 }
 
 /// The pixels of a page.
 #[derive(Default)]
-pub struct Page {
+pub(crate) struct Page {
     width: usize,
     height: usize,
     /// Red, green and blue of each pixel, row by row.
@@ -68,17 +63,17 @@ impl Page {
     }
 
     /// Pixels in a row.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Rows.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.height
     }
 
     /// Red, green and blue of the pixels of one row. Empty where the page has no such row.
-    pub fn row(&self, y: usize) -> &[u8] {
+    pub(crate) fn row(&self, y: usize) -> &[u8] {
         // Bounded by the pixels of an image, so none of this overflows.
         let start = y.min(self.height) * self.width * 3;
         let end = start + self.width * 3;
@@ -86,7 +81,7 @@ impl Page {
     }
 
     /// Red, green and blue of one pixel. White where the page has no such pixel.
-    pub fn pixel(&self, x: usize, y: isize) -> [u8; 3] {
+    pub(crate) fn pixel(&self, x: usize, y: isize) -> [u8; 3] {
         let row = usize::try_from(y).map_or(&[][..], |y| self.row(y));
         row.as_chunks().0.get(x).copied().unwrap_or([255; 3])
     }

@@ -67,7 +67,7 @@ fn core_slope(core: &Core) -> Option<f32> {
 /// A page or map whose lines are level. Its rows are counted so that none is below 0: it is
 /// higher than what it was made of, with nothing in two of its corners.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Level {
+pub(crate) struct Level {
     slope: f32,
     /// How far down the column 0 was moved.
     shift: f32,

@@ -5,7 +5,7 @@ use adit_sdk::{Tensor, Tensors, testing};
 use super::*;
 use crate::characters::tests::output;
 
-pub(crate) mod page;
+mod page;
 
 /// Pieces of text by left, top, right and bottom. Piece `n` has the grey `10 * n`.
 const PIECES: [[usize; 4]; 4] = [
@@ -75,6 +75,38 @@ fn lines_are_emitted_in_the_order_of_reading() {
     assert_eq!(run.emitted, [&b"2 1\n"[..], b"0\n", b"3\n"]);
     let steps: Vec<_> = run.progress.iter().map(|p| (p.done, p.total)).collect();
     assert_eq!(steps, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+}
+
+/// A detector that takes what is near to ink for text does as well as the real one on clean paper.
+#[test]
+fn the_pieces_of_a_page_are_found_by_their_ink() {
+    testing::model("det", |inputs| {
+        let x = inputs.get::<f32>("x")?;
+        let [height, width] = [x.dims()[2], x.dims()[3]];
+        let mut map = vec![0.0_f32; height * width];
+        for at in (0..height * width).filter(|&at| x.data()[at] < 0.0) {
+            for row in map
+                .chunks_mut(width)
+                .skip((at / width).saturating_sub(3))
+                .take(7)
+            {
+                row[(at % width).saturating_sub(16)..(at % width + 16).min(width)].fill(0.9);
+            }
+        }
+        let map = Tensor::new(&[1, 1, height, width], map)?;
+        Ok(Tensors::new().with("sigmoid_0.tmp_0", map))
+    });
+    testing::model("rec", |_| {
+        let mut answer = vec![0.0_f32; 6625];
+        answer[output("x")] = 1.0;
+        Ok(Tensors::new().with("softmax_11.tmp_0", Tensor::new(&[1, 1, 6625], answer)?))
+    });
+    let (image, text) = page::sample();
+    let run = testing::run(run, image);
+    let output = String::from_utf8(run.output()).unwrap();
+    let pieces: Vec<_> = output.lines().map(|line| line.split(' ').count()).collect();
+    assert_eq!(pieces, [2, 1, 3, 2, 1, 1, 1]);
+    assert_eq!(pieces.len(), text.lines().count());
 }
 
 #[test]
