@@ -9,6 +9,7 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod ocr;
 mod project;
 mod receipts;
 mod run;
