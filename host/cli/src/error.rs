@@ -158,7 +158,11 @@ pub struct Report {
 impl Report {
     /// The reason and what to do, in one line.
     pub fn why(&self) -> String {
-        let why = if self.why.is_empty() { &self.what } else { &self.why };
+        let why = if self.why.is_empty() {
+            &self.what
+        } else {
+            &self.why
+        };
         format!("{why}; hint: {}", self.hint)
     }
 

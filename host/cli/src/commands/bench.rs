@@ -10,7 +10,8 @@ use adit_protocol::exec::{ExecSpec, Limits, World};
 use adit_protocol::hardware::{CpuClaims, DeviceClaims, DeviceKind, HardwareRecord};
 use adit_protocol::status::Status;
 use adit_runtime::devices::rates::{self, Rates};
-use adit_runtime::engine::{ISA_BASELINE, Target};
+use adit_runtime::engine::Target;
+use adit_runtime::nn::backend::cpu_baseline;
 use adit_runtime::state::NoEvents;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::device::DeviceChoice;
@@ -98,7 +99,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             model: processor(),
             cores: std::thread::available_parallelism()
                 .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-            baseline: ISA_BASELINE.to_owned(),
+            baseline: cpu_baseline(),
             memory_bytes: machine_memory(),
             memory_bandwidth,
             guest_fuel_rate,
@@ -148,7 +149,9 @@ fn others(
     let found = match args.device.library(config) {
         Ok(found) => found,
         Err(_) => {
-            ui.note("ONNX Runtime was not found: only the processor is measured; see `adit doctor`");
+            ui.note(
+                "ONNX Runtime was not found: only the processor is measured; see `adit doctor`",
+            );
             return Ok(Vec::new());
         }
     };
@@ -211,7 +214,10 @@ fn claim(
     DeviceClaims {
         environment: environment.hash(),
         name: match gpu {
-            true => format!("{} ({})", environment.device, environment.execution_provider),
+            true => format!(
+                "{} ({})",
+                environment.device, environment.execution_provider
+            ),
             false => format!("{} {}", environment.backend, environment.execution_provider),
         },
         kind: match gpu {

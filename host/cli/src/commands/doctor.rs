@@ -20,8 +20,8 @@ use adit_runtime::worker::supervisor::Supervisor;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::device::{Chosen, DeviceArgs, fell_back, in_words, survey_of};
 use crate::config::Config;
+use crate::device::{Chosen, DeviceArgs, fell_back, in_words, survey_of};
 use crate::error::{Exit, Report};
 use crate::state::State;
 use crate::text::{count, micros, one_line, size};
@@ -321,10 +321,18 @@ impl Finding {
     }
 
     fn print(&self, ui: &Ui) -> anyhow::Result<()> {
-        let label = if self.tested { "" } else { " [untested by the project]" };
+        let label = if self.tested {
+            ""
+        } else {
+            " [untested by the project]"
+        };
         let (hello, environment) = match &self.state {
             Err(why) => {
-                return ui.line(format!("{:<13} not usable{label}: {}", self.name, one_line(why)));
+                return ui.line(format!(
+                    "{:<13} not usable{label}: {}",
+                    self.name,
+                    one_line(why)
+                ));
             }
             Ok(state) => (&state.0, &state.1),
         };
@@ -345,7 +353,11 @@ impl Finding {
                         ui.line(format!("  {:<11} {note}", ""))?;
                     }
                 }
-                Err(why) => ui.line(format!("  {name:<11} not measured: {}", one_line(why)))?,
+                Err(why) => {
+                    // The last hint is the one for this case.
+                    let (why, _) = why.split_once("; hint:").unwrap_or((why, ""));
+                    ui.line(format!("  {name:<11} not measured: {}", one_line(why)))?;
+                }
             }
         }
         Ok(())
@@ -395,7 +407,10 @@ fn verdict(measured: &Measured) -> String {
         let right = match (check.accepted == check.cases, check.exact == check.cases) {
             (true, true) => "right, to the bit".to_owned(),
             (true, false) => {
-                format!("right, off by at most {:.1e}", check.max_abs_nano as f64 / 1e9)
+                format!(
+                    "right, off by at most {:.1e}",
+                    check.max_abs_nano as f64 / 1e9
+                )
             }
             (false, _) => format!(
                 "WRONG in {} of {}: {}",

@@ -119,7 +119,15 @@ fn vulkan() -> Option<DeviceFacts> {
             );
             let facts = DeviceFacts {
                 name: text(about.device_name_as_c_str()),
-                driver: format!("{driver_name} {driver_info} ({})", about.driver_version),
+                driver: [
+                    driver_name,
+                    driver_info,
+                    format!("({})", about.driver_version),
+                ]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
                 memory_bytes: own.unwrap_or(0),
             };
             (rank, facts)
