@@ -33,11 +33,12 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use adit_protocol::manifest::ModelManifest;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::Session;
 
 use super::backend::{
     Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
@@ -69,6 +70,8 @@ pub struct OrtBackend {
     info: BackendInfo,
     facts: DeviceFacts,
     sessions_max: usize,
+    /// Keeps the provider's libraries loaded. Never used again.
+    _warm: Mutex<Session>,
 }
 
 impl OrtBackend {
@@ -105,7 +108,7 @@ impl OrtBackend {
             device: device.clone(),
             threads,
         });
-        contained(|| session::warm_up(&settings))?;
+        let warm = contained(|| session::warm_up(&settings))?;
         let info = BackendInfo {
             name: "onnxruntime".into(),
             version,
@@ -131,6 +134,7 @@ impl OrtBackend {
             info,
             facts,
             sessions_max: sessions_max.max(1),
+            _warm: Mutex::new(warm),
         })
     }
 

@@ -60,10 +60,12 @@ impl Settings {
 
 /// Computes something small on the device.
 ///
+/// The session is to be kept: some providers unload their libraries with the last one.
+///
 /// # Errors
 ///
 /// [`BackendError::Failed`] if the device is not there, or computes wrongly.
-pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
+pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
     let provider = settings.device.provider;
     let failed = |error: ort::Error| {
         BackendError::failed(format!("the {provider} provider does not compute: {error}"))
@@ -83,11 +85,15 @@ pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
     let outputs = session.run(ort::inputs!["x" => input]).map_err(failed)?;
     let sum = outputs.get("y").map(|y| y.try_extract_tensor::<f32>());
     match sum {
-        Some(Ok((_, &[sum]))) if sum == 2.5 => Ok(()),
-        other => Err(BackendError::failed(format!(
-            "the {provider} provider computed 1.25 + 1.25 as {other:?}"
-        ))),
+        Some(Ok((_, &[sum]))) if sum == 2.5 => {}
+        other => {
+            return Err(BackendError::failed(format!(
+                "the {provider} provider computed 1.25 + 1.25 as {other:?}"
+            )));
+        }
     }
+    drop(outputs);
+    Ok(session)
 }
 
 /// A model in memory.
