@@ -8,6 +8,8 @@ use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::nn::onnxruntime::library::{Found, Search, VARIABLE, python_folders};
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use adit_runtime::worker::device::DeviceChoice;
+use adit_runtime::worker::messages::Hello;
+use adit_runtime::worker::supervisor::{Supervisor, SupervisorError};
 use adit_runtime::worker::survey::{Survey, survey};
 use anyhow::Context as _;
 
@@ -65,7 +67,10 @@ pub fn named(text: &str) -> Result<Named, String> {
         "gpu" => Ok(Named::Gpu),
         _ => text.parse().map(Named::Provider).map_err(|_| {
             let all = Provider::ALL.map(Provider::name).join(", ");
-            format!("the devices are: rten, gpu, {all}")
+            format!(
+                "`{}` is no device; the devices are: rten, gpu, {all}",
+                one_line(text)
+            )
         }),
     }
 }
@@ -77,6 +82,33 @@ pub struct Chosen {
     pub device: DeviceChoice,
     /// Threads of one computation.
     pub threads: u32,
+}
+
+impl Chosen {
+    /// What the device's worker says of itself; it is started if need be.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be used, as something that the user can change.
+    pub fn hello(&self, supervisor: &Supervisor) -> anyhow::Result<Hello> {
+        let DeviceChoice::OnnxRuntime(device) = &self.device else {
+            return supervisor.hello().context("the run could not begin");
+        };
+        supervisor.hello().map_err(|error| {
+            let code = match device.provider.is_gpu() {
+                true => Code::GpuUnavailable,
+                false => Code::BackendUnavailable,
+            };
+            let what = format!("the device {} cannot be used", device.provider);
+            match error {
+                SupervisorError::Start(why) => Failure::new(code, what)
+                    .because(why)
+                    .or_hint("`adit doctor` says what is missing")
+                    .into(),
+                other => anyhow::Error::new(other).context(what),
+            }
+        })
+    }
 }
 
 impl DeviceArgs {

@@ -1,11 +1,15 @@
-//! What is known of a device for a model, from what `adit doctor` has measured.
+//! What is known of a device for a model, from what `adit doctor` and replays have measured.
+
+use std::collections::BTreeMap;
 
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
-use adit_protocol::device_report::DeviceReport;
+use adit_protocol::device_report::{DeviceReport, ReferenceCheck, nano, ppm};
 use adit_protocol::environment::EnvironmentDocument;
+use adit_runtime::replay::Recheck;
 use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::worker::device::DeviceChoice;
 
 use crate::error::Failure;
 use crate::state::State;
@@ -42,6 +46,58 @@ pub fn check(
             Ok(())
         }
     }
+}
+
+/// Keeps what a replay with inference has shown: answers that the reference gave for real input, and
+/// that a device here gave again.
+///
+/// # Errors
+///
+/// When the state folder cannot be written.
+pub fn learn(state: &State, blobs: &BlobStore, rechecks: &[Recheck]) -> anyhow::Result<()> {
+    let mut compared: BTreeMap<[Hash; 3], ReferenceCheck> = BTreeMap::new();
+    for recheck in rechecks {
+        let (Some(recorded), Some(own)) = (recheck.recorded, recheck.environment) else {
+            continue;
+        };
+        // Answers of another device say nothing about this one.
+        if recorded == own || !is_reference(blobs, &recorded) {
+            continue;
+        }
+        let check = compared
+            .entry([own, recheck.model, recorded])
+            .or_insert(ReferenceCheck {
+                environment: recorded,
+                cases: 0,
+                accepted: 0,
+                exact: 0,
+                max_abs_nano: 0,
+                max_rel_ppm: 0,
+            });
+        check.cases = check.cases.saturating_add(1);
+        check.accepted = check.accepted.saturating_add(u32::from(recheck.accepted));
+        check.exact = check.exact.saturating_add(u32::from(recheck.exact));
+        check.max_abs_nano = check.max_abs_nano.max(nano(recheck.max_abs));
+        check.max_rel_ppm = check.max_rel_ppm.max(ppm(recheck.max_rel));
+    }
+    for ([environment, model, _], reference) in compared {
+        state.reports()?.keep(&DeviceReport {
+            environment,
+            model,
+            reference: Some(reference),
+            repeatability: None,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether an environment is that of the embedded backend, by which devices are judged.
+fn is_reference(blobs: &BlobStore, environment: &Hash) -> bool {
+    let bytes = blobs.get(environment, EnvironmentDocument::MAX_LEN as u64);
+    let document = bytes
+        .ok()
+        .and_then(|b| EnvironmentDocument::from_cbor(&b).ok());
+    document.is_some_and(|document| document.backend == DeviceChoice::Embedded.name())
 }
 
 /// The report of a model on a device, whatever of the model falls back there.

@@ -5,6 +5,7 @@ mod concurrency;
 mod damage;
 mod disk;
 mod faults;
+mod gpu;
 mod interrupt;
 mod keys;
 mod languages;

@@ -10,7 +10,7 @@ use crate::receipts::checks;
 use crate::support::{Home, Said, guest};
 
 #[path = "../../../../examples/ocr/src/tests/page.rs"]
-mod page;
+pub mod page;
 
 /// The options that name both models, or nothing where they need not be there.
 fn models() -> Option<[String; 2]> {

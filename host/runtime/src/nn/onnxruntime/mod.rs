@@ -83,8 +83,8 @@ impl OrtBackend {
     ///
     /// # Errors
     ///
-    /// [`BackendError::Unsupported`] if the library cannot be used or lacks the provider,
-    /// [`BackendError::Failed`] if there is no such device or it does not compute.
+    /// [`BackendError::Unavailable`] if the library cannot be used or lacks the provider, and if there
+    /// is no such device or it does not compute.
     pub fn new(
         device: &OrtDevice,
         threads: u32,
@@ -95,7 +95,7 @@ impl OrtBackend {
         let version = library::version(&device.library)?;
         let environment = environment(&device.library)?;
         if !available()?.contains(&provider.library_name().to_owned()) {
-            return Err(BackendError::unsupported(format!(
+            return Err(BackendError::unavailable(format!(
                 "the library {} has no {provider} provider; hint: pip install {}",
                 device.library.display(),
                 provider.package(),
@@ -175,7 +175,7 @@ impl Backend for OrtBackend {
 ///
 /// # Errors
 ///
-/// [`BackendError::Unsupported`] if the library cannot be asked.
+/// [`BackendError::Unavailable`] if the library cannot be asked.
 pub(crate) fn available() -> Result<Vec<String>, BackendError> {
     use ort::ep::{self, ExecutionProvider as _};
     let asked: [(&str, ort::Result<bool>); 8] = [
@@ -190,7 +190,7 @@ pub(crate) fn available() -> Result<Vec<String>, BackendError> {
     ];
     let mut names = Vec::new();
     for (name, available) in asked {
-        if available.map_err(BackendError::unsupported)? {
+        if available.map_err(BackendError::unavailable)? {
             names.push(name.to_owned());
         }
     }
@@ -201,7 +201,7 @@ pub(crate) fn available() -> Result<Vec<String>, BackendError> {
 /// has one, and another path is refused.
 pub(crate) fn environment(library: &Path) -> Result<Environment, BackendError> {
     let unusable = |why: String| {
-        BackendError::unsupported(format!(
+        BackendError::unavailable(format!(
             "the library {} cannot be used: {why}",
             library.display()
         ))

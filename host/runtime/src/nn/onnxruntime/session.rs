@@ -50,8 +50,8 @@ impl Settings {
             Ok(builder)
         };
         build().map_err(|error| {
-            BackendError::failed(format!(
-                "the {} provider cannot be used: {error}",
+            BackendError::unavailable(format!(
+                "the {} provider cannot be used: {error}; hint: see that its driver and libraries are installed",
                 device.provider
             ))
         })
@@ -64,11 +64,13 @@ impl Settings {
 ///
 /// # Errors
 ///
-/// [`BackendError::Failed`] if the device is not there, or computes wrongly.
+/// [`BackendError::Unavailable`] if the device is not there, or computes wrongly.
 pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
     let provider = settings.device.provider;
     let failed = |error: ort::Error| {
-        BackendError::failed(format!("the {provider} provider does not compute: {error}"))
+        BackendError::unavailable(format!(
+            "the {provider} provider does not compute: {error}; hint: see that its driver and libraries are installed"
+        ))
     };
     let mut session = settings
         .builder()?
@@ -76,8 +78,8 @@ pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
         .map_err(failed)?;
     let moved = assignment::fallback(&session, provider)?;
     if !moved.is_empty() {
-        return Err(BackendError::failed(format!(
-            "the {provider} provider left an addition to another one"
+        return Err(BackendError::unavailable(format!(
+            "the {provider} provider left an addition to another one; hint: use another device"
         )));
     }
     let one = [1.25f32];
@@ -87,8 +89,8 @@ pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
     match sum {
         Some(Ok((_, &[sum]))) if sum == 2.5 => {}
         other => {
-            return Err(BackendError::failed(format!(
-                "the {provider} provider computed 1.25 + 1.25 as {other:?}"
+            return Err(BackendError::unavailable(format!(
+                "the {provider} provider computed 1.25 + 1.25 as {other:?}; hint: use another device"
             )));
         }
     }
