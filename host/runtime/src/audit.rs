@@ -430,3 +430,66 @@ fn inference(ran: &Ran, every: u64, used: bool, bit_exact: &dyn Fn(&Recheck) -> 
         None => Check::passed(3, "inference").with_note(note),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_protocol::device_report::{DeviceReport, Repeatability};
+
+    fn recheck(exact: bool) -> Recheck {
+        Recheck {
+            index: 3,
+            exact,
+            accepted: true,
+            max_abs: 1e-7,
+            max_rel: 1e-7,
+            model: Hash::of(b"model"),
+            recorded: Some(Hash::of(b"environment")),
+            environment: Some(Hash::of(b"environment")),
+        }
+    }
+
+    fn checked(rechecks: Vec<Recheck>, reports: &Reports) -> Check {
+        let ran = Ran {
+            rechecks,
+            ..Ran::without_guest(adit_protocol::status::Status::Ok, String::new())
+        };
+        inference(&ran, 1, true, &|recheck| must_be_exact(recheck, reports))
+    }
+
+    /// Within the tolerance is enough, unless this very environment was measured to be repeatable.
+    #[test]
+    fn a_repeatable_environment_is_held_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::at(folder.path().to_owned());
+        let passed = |check: &Check| check.verdict == Verdict::Passed;
+        assert!(passed(&checked(vec![recheck(false)], &reports)));
+        let mut report = DeviceReport {
+            environment: Hash::of(b"environment"),
+            model: Hash::of(b"model"),
+            reference: None,
+            repeatability: Some(Repeatability {
+                runs: 5,
+                processes: 2,
+                threads: vec![1],
+                repeatable: false,
+                across_threads: false,
+            }),
+        };
+        reports.keep(&report).unwrap();
+        assert!(passed(&checked(vec![recheck(false)], &reports)));
+        if let Some(found) = &mut report.repeatability {
+            found.repeatable = true;
+        }
+        reports.keep(&report).unwrap();
+        let check = checked(vec![recheck(true), recheck(false)], &reports);
+        assert!(matches!(&check.verdict, Verdict::Failed(why) if why.contains("call 3")));
+        assert!(passed(&checked(vec![recheck(true)], &reports)));
+        // Another environment's answer may differ.
+        let other = Recheck {
+            recorded: Some(Hash::of(b"another")),
+            ..recheck(false)
+        };
+        assert!(passed(&checked(vec![other], &reports)));
+    }
+}

@@ -281,5 +281,9 @@ mod tests {
         }
     }
 
-    const PINNED: [&str; 3] = ["conv ?", "attention ?", "dense ?"];
+    const PINNED: [&str; 3] = [
+        "conv blake3:0ebc532e7e9451c8ab27b5d35988e5cb3052b2f41822b64432d07955cd3cc43f",
+        "attention blake3:f134c2cb5a8e3c15bae6b09240d0b560a642dd4eb7b2609e2487d5d9f6d8d2a2",
+        "dense blake3:61924cbc78221008e7c839d4052706cc35adbc32f52373211ee719d5850c6dbd",
+    ];
 }

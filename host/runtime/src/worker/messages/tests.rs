@@ -33,9 +33,6 @@ fn recheck(index: u64) -> Recheck {
         recorded: Some(adit_protocol::Hash::ZERO),
         environment: None,
         max_rel: f64::INFINITY,
-        model: adit_protocol::Hash::ZERO,
-        recorded: Some(adit_protocol::Hash::ZERO),
-        environment: None,
     }
 }
 
