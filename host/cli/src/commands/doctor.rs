@@ -153,6 +153,10 @@ impl<'a> Doctor<'a> {
         }];
         for provider in Provider::ALL {
             let device = match &self.found {
+                _ if provider.other_system().is_some() => Err(format!(
+                    "it needs {}",
+                    provider.other_system().unwrap_or_default()
+                )),
                 Some((library, has)) if has.contains(&provider) => {
                     let device = self.args.device.on(provider, library.clone(), &config);
                     Ok(DeviceChoice::OnnxRuntime(device))

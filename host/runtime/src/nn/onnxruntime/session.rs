@@ -87,7 +87,7 @@ pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
     let outputs = session.run(ort::inputs!["x" => input]).map_err(failed)?;
     let sum = outputs.get("y").map(|y| y.try_extract_tensor::<f32>());
     match sum {
-        Some(Ok((_, &[sum]))) if sum == 2.5 => {}
+        Some(Ok((_, &[2.5]))) => {}
         other => {
             return Err(BackendError::unavailable(format!(
                 "the {provider} provider computed 1.25 + 1.25 as {other:?}; hint: use another device"
