@@ -142,11 +142,26 @@ cd "$here" || exit
 
 step cuda join_cuda
 step environment environment
-step doctor bin/adit doctor
+models=()
+for model in silero/model magika/model ppocr/det ppocr/rec; do
+    models+=(--model "${model/\//-}=$here/models/$model.onnx")
+done
+for package in onnxruntime-webgpu onnxruntime-gpu; do
+    if [[ -d $here/runtimes/$package ]]; then
+        export ADIT_ONNXRUNTIME=$here/runtimes/$package
+        # It also fails where a device is wrong for one of the models, which is worth knowing.
+        step "doctor-$package" bin/adit doctor "${models[@]}"
+    fi
+done
 step tests-runtime gpu_tests tests-runtime
 if has_gpu_tests tests-cli; then
     step tests-cli gpu_tests tests-cli
 fi
-step bench bin/adit bench
+for package in onnxruntime-webgpu onnxruntime-gpu; do
+    if [[ -d $here/runtimes/$package ]]; then
+        export ADIT_ONNXRUNTIME=$here/runtimes/$package
+        step "bench-$package" bin/adit bench
+    fi
+done
 cat "$results/summary.txt"
 exit "$status"

@@ -83,7 +83,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             true => hello.device_memory_bytes,
             false => machine_memory(),
         };
-        let rates = rates::measure(&blobs, &supervisor, memory_bytes)?;
+        let rates = rates::measure(&blobs, &supervisor, memory_bytes, hello.gpu)?;
         if !hello.gpu {
             memory_bandwidth = rates.memory.max(memory_bandwidth);
         }

@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod damage;
+mod devices;
 mod disk;
 mod faults;
 mod gpu;

@@ -82,7 +82,7 @@ impl Home {
 
     /// The program, not yet started, in the temporary folder and with its state folder.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+        let mut command = Command::new(program());
         command
             .current_dir(self.dir.path())
             .env("XDG_DATA_HOME", self.dir.path())
@@ -215,12 +215,32 @@ pub fn said(command: &mut Command) -> Said {
     }
 }
 
+/// Whether this runs in a bundle, on a machine where nothing was built; see `cargo xtask
+/// gpu-bundle`.
+pub fn bundle() -> bool {
+    std::env::var_os("ADIT_BUNDLE").is_some()
+}
+
+/// The program that is tested.
+fn program() -> PathBuf {
+    match std::env::var_os("ADIT_BUNDLE") {
+        Some(bundle) => PathBuf::from(bundle).join("bin/adit"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_adit")),
+    }
+}
+
+/// The folder that cargo builds into, or the bundle's.
+pub fn target() -> PathBuf {
+    // The program lies in <target>/<profile>, or in <bundle>/bin.
+    program().ancestors().nth(2).unwrap().to_owned()
+}
+
 /// A guest that `cargo xtask setup` has built.
 pub fn guest(name: &str) -> PathBuf {
-    // The program lies in <target>/<profile>.
-    let program = Path::new(env!("CARGO_BIN_EXE_adit"));
-    let target = program.ancestors().nth(2).unwrap();
-    let path = target.join("wasm32-wasip2/release").join(name);
+    let path = match bundle() {
+        true => target().join("guests").join(name),
+        false => target().join("wasm32-wasip2/release").join(name),
+    };
     assert!(
         path.is_file(),
         "{}: not there; hint: cargo xtask setup builds it",

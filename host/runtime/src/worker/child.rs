@@ -285,26 +285,28 @@ fn begin(program: &Path, options: &WorkerOptions) -> Result<Begun, String> {
     .spawn()
     .map_err(|e| format!("{}: {e}", program.display()))?;
     let (sender, mut receiver) = here.split();
-    let hello = receiver
-        .set_timeout(Some(match options.device {
-            DeviceChoice::Embedded => START,
-            DeviceChoice::OnnxRuntime(_) => START_DEVICE,
-        }))
+    let start = match options.device {
+        DeviceChoice::Embedded => START,
+        DeviceChoice::OnnxRuntime(_) => START_DEVICE,
+    };
+    let first = receiver
+        .set_timeout(Some(start))
         .and_then(|()| receiver.recv())
-        .map_err(|e| e.to_string())
-        .and_then(|frame| match messages::read(&frame.payload) {
-            Ok(FromWorker::Ready(hello)) => Ok(hello),
-            Ok(FromWorker::NotReady(why)) => Err(why),
-            Ok(_) => Err("it did not say that it is ready".to_owned()),
-            Err(e) => Err(e.to_string()),
-        });
-    let hello = match hello {
-        Ok(hello) => hello,
-        Err(why) => {
-            let _ = process.kill();
-            let ended = process.wait().map_or_else(|e| e.to_string(), ended_as);
-            return Err(format!("{why}; {ended}"));
+        .map_err(|e| e.to_string());
+    let mut end = || {
+        let _ = process.kill();
+        process.wait().map_or_else(|e| e.to_string(), ended_as)
+    };
+    let hello = match first.map(|frame| messages::read(&frame.payload)) {
+        Ok(Ok(FromWorker::Ready(hello))) => hello,
+        // It has said all there is to say.
+        Ok(Ok(FromWorker::NotReady(why))) => {
+            end();
+            return Err(why);
         }
+        Ok(Ok(_)) => return Err(format!("it did not say that it is ready; {}", end())),
+        Ok(Err(e)) => return Err(format!("{e}; {}", end())),
+        Err(why) => return Err(format!("{why}; {}", end())),
     };
     receiver.set_timeout(None).map_err(|e| e.to_string())?;
     let shared = Arc::new(Shared {

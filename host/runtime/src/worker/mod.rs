@@ -68,6 +68,9 @@ pub enum WorkerError {
     /// The supervisor sent something that is no message.
     #[error("worker: a message could not be understood: {0}")]
     Message(String),
+    /// It cannot be used, and its supervisor knows why.
+    #[error("worker: it told its supervisor")]
+    Told,
     /// A thread could not be started.
     #[error("worker: a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -91,6 +94,7 @@ pub fn main_if_worker(args: impl IntoIterator<Item = OsString>) -> Option<i32> {
         Ok(()) => Some(0),
         // The supervisor is gone, and this process with it.
         Err(WorkerError::Channel(e)) if e.is_closed() => Some(0),
+        Err(WorkerError::Told) => Some(2),
         Err(e) => {
             eprintln!("{e}");
             Some(2)

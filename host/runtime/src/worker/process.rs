@@ -156,10 +156,16 @@ pub(super) fn main(args: &[String]) -> Result<(), WorkerError> {
         Ok(worker) => serve(&Arc::new(worker), receiver, options.slots),
         Err(error) => {
             // Without this the supervisor would know the exit code only.
-            link.tell(&FromWorker::NotReady(error.to_string()));
-            Err(error)
+            link.tell(&FromWorker::NotReady(reason(&error)));
+            Err(WorkerError::Told)
         }
     }
+}
+
+/// Why a worker cannot be used, for its supervisor, which says that it was a worker.
+fn reason(error: &WorkerError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("worker: ").unwrap_or(&text).to_owned()
 }
 
 /// Makes the engine, opens the device and locks the process down, and says so.
