@@ -119,7 +119,7 @@ fn perceptron() -> StandardModel {
 pub const PRODUCTS: u64 = 8;
 
 /// A matrix multiplied with itself [`PRODUCTS`] times, in 32-bit floats or in 16-bit ones. It takes
-/// `x` f32[n, n] and gives f32[1]: 2 n^3 operations for each product and no traffic to speak of.
+/// `x` (f32, n by n) and gives one number: 2 n^3 operations for each product and no traffic to speak of.
 pub fn products(half: bool) -> StandardModel {
     let mut made = Made::new(4);
     let mut held = "x".to_owned();
@@ -152,7 +152,7 @@ pub fn products(half: bool) -> StandardModel {
 pub const PASSES: u64 = 8;
 
 /// A row of numbers spread to `rows` rows and negated [`PASSES`] times: each pass reads and writes
-/// all of it, and hardly computes. It takes `x` f32[1, m] and gives f32[1].
+/// all of it, and hardly computes. It takes `x` (f32, 1 by m) and gives one number.
 pub fn passes(rows: u32) -> StandardModel {
     let mut made = Made::new(5);
     made.constant("spread", &[i64::from(rows), 1], &vec![1.0; rows as usize]);

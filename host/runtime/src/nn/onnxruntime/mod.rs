@@ -8,7 +8,7 @@
 //! ONNX Runtime runs on the processor whatever the provider that was asked for does not take. That
 //! is often right (operators on shapes), and never silent here: each provider is registered so
 //! that its absence is an error, and after a model is loaded ONNX Runtime is asked which of its
-//! operators were assigned where ([`assignment`]). What ran elsewhere is in the environment
+//! operators were assigned where (`assignment`). What ran elsewhere is in the environment
 //! document of the model, and a device can be made to refuse such models.
 //!
 //! # Repeatability
@@ -19,7 +19,7 @@
 //!
 //! # Concurrency
 //!
-//! A session of ONNX Runtime is used by one thread at a time ([`session`]): its documentation
+//! A session of ONNX Runtime is used by one thread at a time (`session`): its documentation
 //! promises more, the authors of its Rust binding saw memory corrupted. On a GPU computations take
 //! turns in any case; on the processor a model that is asked for by several threads gets several
 //! sessions, which share what the library prepacks of its weights.
