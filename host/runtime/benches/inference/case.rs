@@ -148,11 +148,11 @@ pub struct Seen {
 impl Seen {
     /// Whole inferences as the guest has them, and the part of that for which they were being
     /// answered. Each lasts from the answer before to its own, so that all is in it that the
-    /// guest, the sandbox and the recording do for one; the first is left out, since the start of
-    /// the guest comes before it.
-    pub fn inferences(&self) -> impl Iterator<Item = (Duration, Duration)> {
-        self.times
-            .windows(2)
+    /// guest, the sandbox and the recording do for one. Those of the second half: the start of a
+    /// guest takes the place of the model's weights in the processor's caches.
+    pub fn settled(&self) -> impl Iterator<Item = (Duration, Duration)> {
+        let late = &self.times[self.times.len() / 2 - 1..];
+        late.windows(2)
             .map(|two| (two[1].1 - two[0].1, two[1].1 - two[1].0))
     }
 }

@@ -24,6 +24,8 @@ def session(folder, case):
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
+    # Errors only: what it says of fallbacks is known from the environment document.
+    options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [(case["provider"], case["options"])]
     return onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers)

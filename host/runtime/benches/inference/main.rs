@@ -57,21 +57,21 @@ fn inference(c: &mut Criterion) {
             "silero",
             "guest_infer",
             "silero",
-            "speech silero 50",
+            "speech silero 400",
         ),
         Case::new(
             &setting,
             "minilm-short",
             "embed_text",
             "minilm",
-            &SHORT.repeat(33),
+            &SHORT.repeat(50),
         ),
         Case::new(
             &setting,
             "minilm-128",
             "embed_text",
             "minilm",
-            &long.repeat(9),
+            &long.repeat(16),
         ),
     ]
     .map(Arc::new);
@@ -94,7 +94,8 @@ fn one_caller(c: &mut Criterion, setting: &Setting, case: &Arc<Case>) {
         Ok(python) => ways.push(Box::new(python)),
         Err(why) => println!("python: left out, {why}"),
     }
-    if measure(c, &format!("inference {}", case.name), &mut ways) {
+    let group = format!("inference {}{}", case.name, setting.on());
+    if measure(c, &group, &mut ways) {
         device::report(setting, case);
     }
 }
@@ -110,7 +111,8 @@ fn many_callers(c: &mut Criterion, setting: &Setting, case: &Arc<Case>) {
         if callers != processors {
             ways.push(Box::new(PoolCrowd::new(setting, case, callers, callers)));
         }
-        measure(c, &format!("{callers} callers {}", case.name), &mut ways);
+        let group = format!("{callers} callers {}{}", case.name, setting.on());
+        measure(c, &group, &mut ways);
     }
 }
 

@@ -84,6 +84,15 @@ impl Setting {
         )
     }
 
+    /// What the names of groups have at their end, since Criterion compares with the last time that
+    /// it saw a name.
+    pub fn on(&self) -> String {
+        match self.provider {
+            Provider::Cpu => String::new(),
+            other => format!(" on {other}"),
+        }
+    }
+
     /// The environment document of the device.
     pub fn environment(&self) -> EnvironmentDocument {
         environment_document(Hash::ZERO, &self.backend.describe())

@@ -14,10 +14,12 @@ use ort::value::TensorRef;
 use crate::case::{Case, Named};
 use crate::setting::Setting;
 
-/// Turns in which the ways of a group are compared.
-const TURNS: usize = 25;
-/// How long one way is measured in one turn.
-const TURN: Duration = Duration::from_millis(120);
+/// How long a group is measured in turns, and in how many turns at least.
+const TURNS: (Duration, usize) = (Duration::from_secs(25), 9);
+/// How long one way is measured in one turn at least, after it has computed as much unmeasured: a
+/// model's weights were seen to take a tenth of a second to come back to the processor's caches
+/// after another copy of them was used, and inference to take twice as long until then.
+const TURN: Duration = Duration::from_millis(100);
 
 /// A way to compute.
 pub trait Way {
@@ -26,6 +28,11 @@ pub trait Way {
 
     /// Computes at least so many inferences, and gives the time that so many took.
     fn run(&mut self, inferences: u64) -> Duration;
+
+    /// How many it computes at least.
+    fn least(&self) -> u64 {
+        1
+    }
 
     /// The median and the 99th percentile of a caller's waits since the last question, where they
     /// say more than the time does.
@@ -40,7 +47,7 @@ pub fn measure(c: &mut Criterion, group: &str, ways: &mut [Box<dyn Way + '_>]) -
     let mut done = vec![0u64; ways.len()];
     let mut criterion = c.benchmark_group(group);
     criterion.throughput(Throughput::Elements(1));
-    criterion.sample_size(20);
+    criterion.sample_size(10);
     criterion.warm_up_time(Duration::from_millis(500));
     criterion.measurement_time(Duration::from_secs(2));
     for (way, done) in ways.iter_mut().zip(&mut done) {
@@ -61,34 +68,37 @@ pub fn measure(c: &mut Criterion, group: &str, ways: &mut [Box<dyn Way + '_>]) -
 }
 
 fn compare(group: &str, ways: &mut [Box<dyn Way + '_>]) {
-    let counts: Vec<u64> = ways
-        .iter_mut()
-        .map(|way| {
-            let one = way.run(1).as_secs_f64().max(1e-6);
-            way.latency();
-            (TURN.as_secs_f64() / one).ceil() as u64
-        })
-        .collect();
-    let mut times = vec![Vec::with_capacity(TURNS); ways.len()];
-    for turn in 0..TURNS {
-        // Each begins a turn as often as the others, since what comes first finds other caches.
+    let least = ways.iter().map(|way| way.least()).max().unwrap_or(1);
+    let one = ways[0].run(least).as_secs_f64() / least as f64;
+    let count = least.max((TURN.as_secs_f64() / one).ceil() as u64);
+    let mut times = vec![Vec::new(); ways.len()];
+    let began = Instant::now();
+    while times[0].len() < TURNS.1 || began.elapsed() < TURNS.0 {
+        // Each begins a turn as often as the others.
+        let turn = times[0].len();
         for place in 0..ways.len() {
             let at = (turn + place) % ways.len();
-            let time = ways[at].run(counts[at]);
-            times[at].push(time.as_secs_f64() * 1e6 / counts[at] as f64);
+            ways[at].run(count);
+            ways[at].latency();
+            let time = ways[at].run(count);
+            times[at].push(time.as_secs_f64() * 1e6 / count as f64);
         }
     }
-    println!("{group}, in {TURNS} turns (medians):");
+    println!(
+        "{group}, medians and quartiles of {} turns:",
+        times[0].len()
+    );
     for (at, way) in ways.iter_mut().enumerate() {
         let ratios = times[at]
             .iter()
             .zip(&times[0])
             .map(|(ours, first)| ours / first);
-        let ratio = median(ratios.collect());
+        let ratios = quartiles(ratios.collect());
         let time = median(times[at].clone());
         let rate = 1e6 / time;
+        let [low, ratio, high] = ratios;
         print!(
-            "  {:<18} {time:>9.1} us  {rate:>8.0}/s  {ratio:>5.3}x",
+            "  {:<12} {time:>9.1} us  {rate:>8.0}/s  {ratio:>6.3}x ({low:.3} to {high:.3})",
             way.name()
         );
         match way.latency() {
@@ -99,9 +109,13 @@ fn compare(group: &str, ways: &mut [Box<dyn Way + '_>]) {
 }
 
 /// The middle one of some numbers.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(values: Vec<f64>) -> f64 {
+    quartiles(values)[1]
+}
+
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    [1, 2, 3].map(|part| values[values.len() * part / 4])
 }
 
 /// The crate `ort`, called directly.
@@ -276,11 +290,15 @@ impl Way for Guest<'_> {
         let (mut count, mut time) = (0u64, Duration::ZERO);
         while count < inferences {
             let seen = self.case.run(self.setting, false);
-            for (whole, _) in seen.inferences() {
+            for (whole, _) in seen.settled() {
                 count += 1;
                 time += whole;
             }
         }
         time.mul_f64(inferences as f64 / count as f64)
+    }
+
+    fn least(&self) -> u64 {
+        self.case.inputs.len() as u64 / 2
     }
 }
