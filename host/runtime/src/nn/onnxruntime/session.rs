@@ -83,7 +83,7 @@ pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
     let outputs = session.run(ort::inputs!["x" => input]).map_err(failed)?;
     let sum = outputs.get("y").map(|y| y.try_extract_tensor::<f32>());
     match sum {
-        Some(Ok((_, &[sum]))) if sum == 2.5 => Ok(()),
+        Some(Ok((_, &[2.5]))) => Ok(()),
         other => Err(BackendError::failed(format!(
             "the {provider} provider computed 1.25 + 1.25 as {other:?}"
         ))),
