@@ -8,6 +8,8 @@ use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::nn::onnxruntime::library::{Found, Search, VARIABLE, python_folders};
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use adit_runtime::worker::device::DeviceChoice;
+use adit_runtime::worker::messages::Hello;
+use adit_runtime::worker::supervisor::{Supervisor, SupervisorError};
 use adit_runtime::worker::survey::{Survey, survey};
 use anyhow::Context as _;
 
@@ -65,7 +67,10 @@ pub fn named(text: &str) -> Result<Named, String> {
         "gpu" => Ok(Named::Gpu),
         _ => text.parse().map(Named::Provider).map_err(|_| {
             let all = Provider::ALL.map(Provider::name).join(", ");
-            format!("the devices are: rten, gpu, {all}")
+            format!(
+                "`{}` is no device; the devices are: rten, gpu, {all}",
+                one_line(text)
+            )
         }),
     }
 }
@@ -79,6 +84,33 @@ pub struct Chosen {
     pub threads: u32,
 }
 
+impl Chosen {
+    /// What the device's worker says of itself; it is started if need be.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be used, as something that the user can change.
+    pub fn hello(&self, supervisor: &Supervisor) -> anyhow::Result<Hello> {
+        let DeviceChoice::OnnxRuntime(device) = &self.device else {
+            return supervisor.hello().context("the run could not begin");
+        };
+        supervisor.hello().map_err(|error| {
+            let code = match device.provider.is_gpu() {
+                true => Code::GpuUnavailable,
+                false => Code::BackendUnavailable,
+            };
+            let what = format!("the device {} cannot be used", device.provider);
+            match error {
+                SupervisorError::Start(why) => Failure::new(code, what)
+                    .because(why)
+                    .or_hint("`adit doctor` says what is missing")
+                    .into(),
+                other => anyhow::Error::new(other).context(what),
+            }
+        })
+    }
+}
+
 impl DeviceArgs {
     /// Chooses the device. A GPU that was not named is the first that computes, in the order of
     /// [`Provider::ALL`]; each is tried in a process of its own.
@@ -88,7 +120,7 @@ impl DeviceArgs {
     /// When there is no library, or no such device. Nothing is ever chosen in its place.
     pub fn choose(&self, ui: &Ui, state: &State) -> anyhow::Result<Chosen> {
         let config = Config::load(state)?;
-        let threads = self.threads.or(config.threads).unwrap_or(1);
+        let threads = self.threads_or(&config);
         let asked = match (self.gpu, self.device, config.device) {
             (true, _, _) => Named::Gpu,
             (_, Some(device), _) | (_, None, Some(device)) => device,
@@ -136,6 +168,16 @@ impl DeviceArgs {
                 .because(error)
                 .into()
         })
+    }
+
+    /// Whether the options or the configuration name one device.
+    pub fn names_one(&self, config: &Config) -> bool {
+        self.gpu || self.device.is_some() || config.device.is_some()
+    }
+
+    /// The number of threads of one computation.
+    pub fn threads_or(&self, config: &Config) -> u32 {
+        self.threads.or(config.threads).unwrap_or(1)
     }
 
     /// A device of a library, by the other options.

@@ -156,6 +156,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// The reason and what to do, in one line.
+    pub fn why(&self) -> String {
+        let why = if self.why.is_empty() {
+            &self.what
+        } else {
+            &self.why
+        };
+        format!("{why}; hint: {}", self.hint)
+    }
+
     /// Of any error of a command. Its outermost context says what, the rest why.
     pub fn new(error: &anyhow::Error) -> Report {
         if let Some(failure) = error.downcast_ref::<Failure>() {

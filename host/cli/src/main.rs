@@ -7,7 +7,7 @@
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
-//! | [`device`], [`config`] | where inference runs, and the configuration file |
+//! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
 //! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
@@ -20,6 +20,7 @@ mod device;
 mod error;
 mod input;
 mod journal;
+mod known;
 mod models;
 mod project;
 mod state;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{build, explain, inspect, key, new, receipt, run};
+use commands::{bench, build, doctor, explain, inspect, key, new, receipt, run};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -79,6 +80,10 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Find the devices of this machine, and whether they compute models rightly
+    Doctor(doctor::Args),
+    /// Measure this machine, and sign what was measured
+    Bench(bench::Args),
     /// Show what a component, model, document, receipt or this engine is, without running it
     Inspect(inspect::Args),
     /// Show, verify, replay and compare receipts
@@ -153,6 +158,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Doctor(args) => doctor::command(&ui, &state, &args),
+        Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),

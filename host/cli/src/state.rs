@@ -4,6 +4,7 @@
 //! config.toml        see `config`; only this program's user writes it
 //! blobs/             components, inputs, outputs, models, specs, transcripts, tensors, by hash
 //! code/              compiled components; a cache
+//! devices/           what `adit doctor` measured, by environment and model
 //! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
 //!                    after 0x, and on a second line, if there is one, the public key as a check
 //! receipts/          see `journal`
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use adit_protocol::codes::Code;
 use adit_protocol::keys::Keypair;
+use adit_runtime::devices::reports::Reports;
 use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::{StoreError, UNFINISHED, open_file, sweep};
@@ -119,6 +121,15 @@ impl State {
             fresh_key,
         };
         Ok(Supervisor::new(options, blobs.clone()))
+    }
+
+    /// What was measured of devices.
+    ///
+    /// # Errors
+    ///
+    /// When there is no state folder.
+    pub fn reports(&self) -> anyhow::Result<Reports> {
+        Ok(Reports::at(self.root()?.join("devices")))
     }
 
     /// Starts a worker on a device, to see whether it computes, and ends it.

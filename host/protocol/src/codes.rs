@@ -213,6 +213,12 @@ codes! {
         "An inference backend allocates memory outside the sandbox, so the process as a whole has \
          a bound, and this run went over it. The worker was replaced. Use a smaller batch or a \
          smaller model, or give the worker more memory."
+    DeviceWrong "device-wrong" false
+        "the device computes the model wrongly"
+        "Before a device is used for a model its answers are compared with those of the built-in \
+         backend, under the tolerance of the model's manifest. Here they differ by more. A driver or \
+         a library with a defect does that without an error. Use another device for this model; after \
+         an update `adit doctor --model` measures again."
     BackendUnavailable "backend-unavailable" true
         "ONNX Runtime was asked for and cannot be used"
         "Devices other than the built-in backend are reached by way of ONNX Runtime, a library that \

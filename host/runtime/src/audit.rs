@@ -16,6 +16,8 @@ use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::Transcript;
 
 use crate::attest;
+use crate::devices::reports::Reports;
+use crate::replay::Recheck;
 use crate::state::Events;
 use crate::store::StoreError;
 use crate::store::blobs::BlobStore;
@@ -115,6 +117,8 @@ pub struct Replayed {
     /// Whether the guest was executed in the interpreter and not as native code; none if it was
     /// not executed.
     pub interpreter: Option<bool>,
+    /// The computations that were made again.
+    pub rechecks: Vec<Recheck>,
 }
 
 impl Replayed {
@@ -122,6 +126,7 @@ impl Replayed {
         Self {
             checks,
             interpreter: None,
+            rechecks: Vec::new(),
         }
     }
 }
@@ -183,6 +188,7 @@ pub fn replay(
     blobs: &BlobStore,
     supervisor: &Supervisor,
     every: u64,
+    reports: &Reports,
     events: &mut dyn Events,
 ) -> Result<Replayed, SupervisorError> {
     let mut checks = Vec::new();
@@ -228,15 +234,24 @@ pub fn replay(
         }
         Err(error) => return Err(error),
     };
-    compare(receipt, &prepared, &ran, every, &mut checks);
+    let bit_exact = |recheck: &Recheck| must_be_exact(recheck, reports);
+    compare(receipt, &prepared, &ran, every, &bit_exact, &mut checks);
     Ok(Replayed {
         checks,
         interpreter: Some(hello.interpreter),
+        rechecks: ran.rechecks,
     })
 }
 
 /// Compare what a replay came to with what its receipt says.
-fn compare(receipt: &Receipt, prepared: &Prepared, ran: &Ran, every: u64, checks: &mut Vec<Check>) {
+fn compare(
+    receipt: &Receipt,
+    prepared: &Prepared,
+    ran: &Ran,
+    every: u64,
+    bit_exact: &dyn Fn(&Recheck) -> bool,
+    checks: &mut Vec<Check>,
+) {
     let body = &receipt.body;
     if let Some(divergence) = &ran.divergence {
         checks.push(Check::failed(
@@ -272,7 +287,7 @@ fn compare(receipt: &Receipt, prepared: &Prepared, ran: &Ran, every: u64, checks
         body.transcript,
         replayed.transcript.commit(salt),
     ));
-    checks.push(inference(ran, every, body.nn));
+    checks.push(inference(ran, every, body.nn, bit_exact));
 }
 
 struct Prepared {
@@ -366,7 +381,17 @@ fn document<D: Document>(blobs: &BlobStore, hash: &Hash) -> Result<D, String> {
     D::from_cbor(&bytes).map_err(|e| e.to_string())
 }
 
-fn inference(ran: &Ran, every: u64, used: bool) -> Check {
+/// Whether an answer has to be the same to the bit: it was computed in this very environment, which
+/// was measured to be repeatable for the model.
+fn must_be_exact(recheck: &Recheck, reports: &Reports) -> bool {
+    let Some(environment) = recheck.environment else {
+        return false;
+    };
+    let report = || reports.find(&environment, &recheck.model);
+    recheck.recorded == Some(environment) && report().is_some_and(|report| report.bit_exact())
+}
+
+fn inference(ran: &Ran, every: u64, used: bool, bit_exact: &dyn Fn(&Recheck) -> bool) -> Check {
     if !used {
         return Check::passed(3, "inference").with_note("the run made no inference call".into());
     }
@@ -375,7 +400,22 @@ fn inference(ran: &Ran, every: u64, used: bool) -> Check {
     }
     let checked = ran.rechecks.len();
     let exact = ran.rechecks.iter().filter(|r| r.exact).count();
-    let note = format!("{checked} computations made again, {exact} of them the same to the bit");
+    let held = |recheck: &&Recheck| bit_exact(recheck);
+    let strict = ran.rechecks.iter().filter(held).count();
+    let mut note =
+        format!("{checked} computations made again, {exact} of them the same to the bit");
+    if strict > 0 {
+        note.push_str(&format!(
+            "; {strict} had to be, in an environment that was measured to be repeatable"
+        ));
+    }
+    if let Some(other) = ran.rechecks.iter().find(|r| bit_exact(r) && !r.exact) {
+        let why = format!(
+            "call {} is not the same to the bit, and was computed in the same environment, which was measured to be repeatable",
+            other.index
+        );
+        return Check::failed(3, "inference", Fault::Diverged, why).with_note(note);
+    }
     match ran.rechecks.iter().find(|r| !r.accepted) {
         Some(r) => Check::failed(
             3,
@@ -388,5 +428,68 @@ fn inference(ran: &Ran, every: u64, used: bool) -> Check {
         )
         .with_note(note),
         None => Check::passed(3, "inference").with_note(note),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_protocol::device_report::{DeviceReport, Repeatability};
+
+    fn recheck(exact: bool) -> Recheck {
+        Recheck {
+            index: 3,
+            exact,
+            accepted: true,
+            max_abs: 1e-7,
+            max_rel: 1e-7,
+            model: Hash::of(b"model"),
+            recorded: Some(Hash::of(b"environment")),
+            environment: Some(Hash::of(b"environment")),
+        }
+    }
+
+    fn checked(rechecks: Vec<Recheck>, reports: &Reports) -> Check {
+        let ran = Ran {
+            rechecks,
+            ..Ran::without_guest(adit_protocol::status::Status::Ok, String::new())
+        };
+        inference(&ran, 1, true, &|recheck| must_be_exact(recheck, reports))
+    }
+
+    /// Within the tolerance is enough, unless this very environment was measured to be repeatable.
+    #[test]
+    fn a_repeatable_environment_is_held_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports::at(folder.path().to_owned());
+        let passed = |check: &Check| check.verdict == Verdict::Passed;
+        assert!(passed(&checked(vec![recheck(false)], &reports)));
+        let mut report = DeviceReport {
+            environment: Hash::of(b"environment"),
+            model: Hash::of(b"model"),
+            reference: None,
+            repeatability: Some(Repeatability {
+                runs: 5,
+                processes: 2,
+                threads: vec![1],
+                repeatable: false,
+                across_threads: false,
+            }),
+        };
+        reports.keep(&report).unwrap();
+        assert!(passed(&checked(vec![recheck(false)], &reports)));
+        if let Some(found) = &mut report.repeatability {
+            found.repeatable = true;
+        }
+        reports.keep(&report).unwrap();
+        let check = checked(vec![recheck(true), recheck(false)], &reports);
+        assert!(matches!(&check.verdict, Verdict::Failed(why) if why.contains("call 3")));
+        assert!(passed(&checked(vec![recheck(true)], &reports)));
+        // Another environment's answer may differ.
+        let other = Recheck {
+            recorded: Some(Hash::of(b"another")),
+            ..recheck(false)
+        };
+        assert!(passed(&checked(vec![other], &reports)));
     }
 }

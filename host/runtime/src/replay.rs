@@ -44,6 +44,15 @@ pub struct Recheck {
     /// Largest relative difference of any element.
     #[n(4)]
     pub max_rel: f64,
+    /// Hash of the model's manifest.
+    #[n(5)]
+    pub model: Hash,
+    /// Environment in which the recorded answer was computed, as the transcript says.
+    #[n(6)]
+    pub recorded: Option<Hash>,
+    /// Environment in which it was computed here.
+    #[n(7)]
+    pub environment: Option<Hash>,
 }
 
 /// The level-3 part of a replay.
@@ -106,11 +115,12 @@ impl Replay {
         asked: &Call,
         request: Request<'_>,
         recorded: &[(String, Tensor)],
+        environment: Option<Hash>,
     ) -> Result<(), Stop> {
         let Some(rechecker) = &mut self.rechecker else {
             return Ok(());
         };
-        let Request::Compute { manifest, .. } = &request else {
+        let Request::Compute { manifest, hash, .. } = &request else {
             // Loads prepare the backend for the computations that follow.
             return rechecker.backend.answer(index, asked, request).map(|_| ());
         };
@@ -119,14 +129,18 @@ impl Replay {
         if !turn {
             return Ok(());
         }
-        let tolerance = manifest.tolerance;
-        let own = rechecker.backend.answer(index, asked, request)?.outputs;
+        let (tolerance, model) = (manifest.tolerance, *hash);
+        let answer = rechecker.backend.answer(index, asked, request)?;
+        let own = answer.outputs;
         let mut finding = Recheck {
             index,
             exact: own.len() == recorded.len(),
             accepted: own.len() == recorded.len(),
             max_abs: 0.0,
             max_rel: 0.0,
+            model,
+            recorded: environment,
+            environment: answer.environment,
         };
         for ((_, a), (_, b)) in recorded.iter().zip(&own) {
             finding.exact &=
@@ -196,11 +210,11 @@ impl Answerer for Replay {
                 "a call whose manifest promises others".to_owned(),
             ));
         }
-        self.recheck(index, asked, request, &outputs)?;
         let environment = recorded
             .environment
             .and_then(|i| self.transcript.environments.get(i as usize))
             .copied();
+        self.recheck(index, asked, request, &outputs, environment)?;
         Ok(Answer {
             outputs,
             error: None,

@@ -116,6 +116,34 @@ pub const MODELS: &[Model] = &[
         example: "voice-activity",
         demo: false,
     },
+    Model {
+        path: "ppocr/det.onnx",
+        what: "PP-OCRv4 mobile by PaddlePaddle: finds where there is text on an image",
+        source: Source::Wheel {
+            name: "rapidocr-onnxruntime",
+            version: "1.4.4",
+            member: "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+        },
+        licence: "Apache-2.0",
+        size: 4_745_517,
+        blake3: "2b44a5100814b982d5f33c920d573dba91150069cf1525bc60f2e4b3f220ba3f",
+        example: "ocr",
+        demo: false,
+    },
+    Model {
+        path: "ppocr/rec.onnx",
+        what: "PP-OCRv4 mobile by PaddlePaddle: reads a piece of Chinese or English text",
+        source: Source::Wheel {
+            name: "rapidocr-onnxruntime",
+            version: "1.4.4",
+            member: "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+        },
+        licence: "Apache-2.0",
+        size: 10_857_958,
+        blake3: "6e47235f66df743e113807a035a1d3e5118d03d344226f5f15e4af3cda512424",
+        example: "ocr",
+        demo: false,
+    },
 ];
 
 /// What `LICENCES.txt` beside the models says about those in `models`.

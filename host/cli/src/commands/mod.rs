@@ -1,6 +1,8 @@
 //! The commands, one module each. Each returns how the process is to end.
 
+pub mod bench;
 pub mod build;
+pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;

@@ -32,7 +32,7 @@ use crate::error::{Exit, Failure};
 use crate::state::{State, write_file};
 use crate::text::{count, grouped, micros, one_line, size};
 use crate::ui::Ui;
-use crate::{amounts, input, models};
+use crate::{amounts, input, known, models};
 
 mod watch;
 use watch::{Interrupt, Watch};
@@ -113,7 +113,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::install()?;
     let chosen = args.device.choose(ui, state)?;
     let supervisor = state.supervisor(&blobs, Target::Processor, &chosen.device, chosen.threads)?;
-    let hello = supervisor.hello().context("the run could not begin")?;
+    let hello = chosen.hello(&supervisor)?;
     ui.detail(format!(
         "engine {}, worker: {}",
         hello.engine, hello.sandbox
@@ -122,6 +122,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         .context("the worker describes its environment wrongly")?;
     if chosen.device != DeviceChoice::Embedded {
         ui.note(format!("device: {}", device::in_words(&environment)));
+        for (name, manifest) in &models.hashes {
+            known::check(ui, state, &blobs, &environment, name, manifest)?;
+        }
     }
     let exec = ExecSpec {
         engine: hello.engine,
@@ -192,10 +195,11 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     } else {
         ui.note(format!("receipt {}", receipt.id()));
         ui.note(summary(&receipt, &ran, &environment));
-        for used in &environments {
-            if let Some(fell_back) = device::fell_back(used) {
-                ui.note(fell_back);
-            }
+    }
+    // In either form: nobody should have to look for it.
+    for used in &environments {
+        if let Some(fell_back) = device::fell_back(used) {
+            ui.note(fell_back);
         }
     }
     // The run and its receipt are complete, but the user has not got the output.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::Home;
 
 /// The checks of a report, as `level name: result`.
-fn checks(report: &Value) -> Vec<String> {
+pub fn checks(report: &Value) -> Vec<String> {
     let checks = report["checks"].as_array().unwrap();
     let line = |c: &Value| {
         format!(

@@ -88,7 +88,10 @@ pub struct AttributeProto {
     pub t: Option<TensorProto>,
     #[prost(message, optional, tag = "6")]
     pub g: Option<GraphProto>,
-    /// 1 float, 2 integer, 4 tensor, 5 graph.
+    /// Unpacked, as [`TensorProto::dims`].
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
+    /// 1 float, 2 integer, 4 tensor, 5 graph, 7 integers.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }

@@ -63,6 +63,16 @@ pub fn int_attribute(name: &str, value: i64) -> AttributeProto {
     }
 }
 
+/// An attribute of several integers.
+pub fn ints_attribute(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        ints: values.to_vec(),
+        r#type: 7,
+        ..Default::default()
+    }
+}
+
 /// A constant of 32-bit floats.
 pub fn constant(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {

@@ -1,9 +1,9 @@
 //! Inputs for a model of which nothing is known but its manifest.
 //!
 //! They are the same on every machine: BLAKE3's output stream from the manifest's hash and the
-//! number of the case. Floats are uniform in [-1, 1), integers and bytes are 0 or 1, which every
-//! vocabulary and every boolean has. That is enough to see whether a device computes what the
-//! reference does; it says nothing about a model's use.
+//! number of the case. Floats are uniform in [-1, 1); integers are those of a byte, or 0 and 1 for
+//! models that take no others, as booleans and masks. That is enough to see whether a device
+//! computes what the reference does; it says nothing about a model's use.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,21 @@ use crate::nn::tensor::Tensor;
 /// one: convolutional networks want multiples of 32, others a certain window.
 pub const SIZES: &[u32] = &[64, 32, 1, 128, 576, 512, 2048];
 
+/// How many different integers are tried, in this order.
+pub const INTEGERS: &[u32] = &[256, 2];
+
 /// Most bytes of one input; a manifest may ask for any size.
 const BYTES_MAX: u64 = 256 << 20;
 
 /// Inputs of a model, in the manifest's order. The first dimension of an input, if it is open, is
-/// 1: it is the batch of nearly every model. All other open dimensions are `size`.
-pub fn make(manifest: &ModelManifest, size: u32, case: u64) -> Vec<(String, Tensor)> {
+/// 1: it is the batch of nearly every model. All other open dimensions are `size`. Integers are
+/// below `integers`.
+pub fn make(
+    manifest: &ModelManifest,
+    size: u32,
+    integers: u32,
+    case: u64,
+) -> Vec<(String, Tensor)> {
     let mut stream = Stream::new(manifest, case);
     let mut named: BTreeMap<&str, u32> = BTreeMap::new();
     let mut inputs = Vec::with_capacity(manifest.inputs.len());
@@ -50,7 +59,7 @@ pub fn make(manifest: &ModelManifest, size: u32, case: u64) -> Vec<(String, Tens
             continue;
         }
         let count = dims.iter().map(|dim| *dim as usize).product();
-        if let Some(tensor) = stream.tensor(spec.dtype, dims, count) {
+        if let Some(tensor) = stream.tensor(spec.dtype, dims, count, integers) {
             inputs.push((spec.name.clone(), tensor));
         }
     }
@@ -68,7 +77,13 @@ impl Stream {
         Self(hasher.finalize_xof())
     }
 
-    fn tensor(&mut self, dtype: DType, dims: Vec<u32>, count: usize) -> Option<Tensor> {
+    fn tensor(
+        &mut self,
+        dtype: DType,
+        dims: Vec<u32>,
+        count: usize,
+        integers: u32,
+    ) -> Option<Tensor> {
         let mut bits = vec![0u8; count.saturating_mul(4)];
         self.0.fill(&mut bits);
         let words = bits
@@ -87,9 +102,13 @@ impl Stream {
             DType::Bf16 => words
                 .flat_map(|w| bf16::from_f32(float(w)).to_le_bytes())
                 .collect(),
-            DType::I32 => words.flat_map(|w| ((w & 1) as i32).to_le_bytes()).collect(),
-            DType::I64 => words.flat_map(|w| i64::from(w & 1).to_le_bytes()).collect(),
-            DType::U8 => words.map(|w| (w & 1) as u8).collect(),
+            DType::I32 => words
+                .flat_map(|w| ((w % integers) as i32).to_le_bytes())
+                .collect(),
+            DType::I64 => words
+                .flat_map(|w| i64::from(w % integers).to_le_bytes())
+                .collect(),
+            DType::U8 => words.map(|w| (w % integers) as u8).collect(),
         };
         Tensor::new(dtype, dims, bytes).ok()
     }
@@ -104,11 +123,11 @@ mod tests {
     #[test]
     fn inputs_fit_the_manifest_and_are_the_same_each_time() {
         let manifest = manifest_from_onnx(&add_model(), "m.onnx", &OnnxLimits::default()).unwrap();
-        let made = make(&manifest, 64, 0);
+        let made = make(&manifest, 64, 256, 0);
         // `n` is the first dimension of both, and the same.
         assert!(made.iter().all(|(_, t)| t.dims() == [1, 3]), "{made:?}");
-        assert_eq!(made, make(&manifest, 64, 0));
-        assert_ne!(made, make(&manifest, 64, 1));
+        assert_eq!(made, make(&manifest, 64, 256, 0));
+        assert_ne!(made, make(&manifest, 64, 256, 1));
         let shapes: Vec<_> = made
             .iter()
             .map(|(n, t)| (n.as_str(), t.dtype(), t.dims(), t.bytes().len()))

@@ -129,11 +129,14 @@ pub fn measure(
     }
     drop(device);
 
+    let runs = fewest_rounds(&first).min(plan.runs);
     let mut repeatable = first.cases.iter().all(|case| case.same);
     for _ in 1..plan.processes {
         let again = start(threads).try_model(manifest, cases.clone(), plan.runs, plan.time)?;
         repeatable &= same(&first, &again);
     }
+    // One run of one process shows nothing.
+    repeatable &= runs > 1 || plan.processes > 1;
     let mut tried = vec![threads];
     let mut across_threads = repeatable;
     for &count in plan.threads.iter().filter(|count| **count != threads) {
@@ -143,6 +146,7 @@ pub fn measure(
     }
     tried.sort_unstable();
     tried.dedup();
+    across_threads &= tried.len() > 1;
 
     let report = DeviceReport {
         environment: environment.hash(),
@@ -156,13 +160,16 @@ pub fn measure(
             max_rel_ppm: ppm(comparison.max_rel),
         }),
         repeatability: Some(Repeatability {
-            runs: fewest_rounds(&first).min(plan.runs),
+            runs,
             processes: plan.processes.max(1),
             threads: tried,
             repeatable,
             across_threads,
         }),
     };
+    report
+        .validate()
+        .map_err(|error| MeasureError::Unusable(error.to_string()))?;
     Ok(Measured {
         report,
         environment,
@@ -181,10 +188,15 @@ fn usable_cases(
     plan: &Plan,
 ) -> Result<(Vec<Vec<Named>>, Tried), MeasureError> {
     let mut why = String::from("it takes no input");
-    for size in inputs::SIZES {
+    let profiles = inputs::SIZES.iter().flat_map(|size| {
+        inputs::INTEGERS
+            .iter()
+            .map(move |integers| (*size, *integers))
+    });
+    for (size, integers) in profiles {
         let mut cases = Vec::with_capacity(plan.cases);
         for case in 0..plan.cases.max(1) {
-            let made = inputs::make(manifest, *size, case as u64);
+            let made = inputs::make(manifest, size, integers, case as u64);
             cases.push(store(blobs, &made)?);
         }
         let tried = match reference.try_model(manifest, cases.clone(), plan.runs, plan.time) {

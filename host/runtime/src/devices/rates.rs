@@ -56,7 +56,7 @@ pub fn measure(
     rates.memory = passes(blobs, device, memory_bytes)?.unwrap_or(0);
     for model in standard::models() {
         let manifest = model.store(blobs)?;
-        let case = super::store(blobs, &inputs::make(&manifest, SIZE, 0))?;
+        let case = super::store(blobs, &inputs::make(&manifest, SIZE, 256, 0))?;
         if let Some(us) = time(device, &manifest, case, 1000)? {
             // Inferences in 1000 s.
             rates.models.push((model.name, 1_000_000_000 / us.max(1)));

@@ -61,6 +61,18 @@ impl Reports {
         (report.environment == *environment && report.model == *model).then_some(report)
     }
 
+    /// The reports of a model, on whatever environments.
+    pub fn of_model(&self, model: &Hash) -> Vec<DeviceReport> {
+        let Ok(environments) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let name = format!("{}.cbor", model.to_hex());
+        environments
+            .filter_map(|entry| read(&entry.ok()?.path().join(&name)))
+            .filter(|report| report.model == *model)
+            .collect()
+    }
+
     fn path(&self, environment: &Hash, model: &Hash) -> PathBuf {
         self.folder
             .join(environment.to_hex())

@@ -4,7 +4,9 @@
 
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::onnx::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, data_type};
-use adit_protocol::onnx::testing::{constant, info, int_attribute, model, node, symbolic};
+use adit_protocol::onnx::testing::{
+    constant, info, int_attribute, ints_attribute, model, node, symbolic,
+};
 use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 
 use crate::store::StoreError;
@@ -51,9 +53,9 @@ fn convolutions() -> StandardModel {
     made.weight("w1", &[16, 3, 3, 3], 0.3);
     made.weight("w2", &[32, 16, 3, 3], 0.1);
     made.weight("w3", &[32, 10], 0.3);
-    made.node("Conv", &["x", "w1"], "c1");
+    made.convolution("x", "w1", "c1");
     made.node("Relu", &["c1"], "r1");
-    made.node("Conv", &["r1", "w2"], "c2");
+    made.convolution("r1", "w2", "c2");
     made.node("Relu", &["c2"], "r2");
     made.node("GlobalAveragePool", &["r2"], "p");
     made.node("Flatten", &["p"], "f");
@@ -188,6 +190,18 @@ impl Made {
         self.nodes.push(node(op, inputs, &[output]));
     }
 
+    /// With all that a library may want to be told, though it is what goes without saying.
+    fn convolution(&mut self, input: &str, weight: &str, output: &str) {
+        let mut convolution = node("Conv", &[input, weight], &[output]);
+        convolution.attribute.extend([
+            ints_attribute("dilations", &[1, 1]),
+            ints_attribute("kernel_shape", &[3, 3]),
+            ints_attribute("pads", &[0, 0, 0, 0]),
+            ints_attribute("strides", &[1, 1]),
+        ]);
+        self.nodes.push(convolution);
+    }
+
     fn cast(&mut self, input: &str, output: &str, to: i32) {
         let mut cast = node("Cast", &[input], &[output]);
         cast.attribute.push(int_attribute("to", i64::from(to)));
@@ -267,5 +281,9 @@ mod tests {
         }
     }
 
-    const PINNED: [&str; 3] = ["conv ?", "attention ?", "dense ?"];
+    const PINNED: [&str; 3] = [
+        "conv blake3:0ebc532e7e9451c8ab27b5d35988e5cb3052b2f41822b64432d07955cd3cc43f",
+        "attention blake3:f134c2cb5a8e3c15bae6b09240d0b560a642dd4eb7b2609e2487d5d9f6d8d2a2",
+        "dense blake3:61924cbc78221008e7c839d4052706cc35adbc32f52373211ee719d5850c6dbd",
+    ];
 }

@@ -153,6 +153,9 @@ pub enum BackendError {
         "inference failed: {0}; hint: run the model with other inputs or another backend to find the cause"
     )]
     Failed(String),
+    /// The library or the device cannot be used at all. The text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
     /// The backend panicked. It was contained; other models go on.
     #[error(
         "the inference library panicked: {0}; hint: this is a defect of the library or of the model file, please report it"
@@ -167,6 +170,10 @@ impl BackendError {
 
     pub(crate) fn unsupported(why: impl Display) -> Self {
         Self::Unsupported(bounded(why))
+    }
+
+    pub(crate) fn unavailable(why: impl Display) -> Self {
+        Self::Unavailable(bounded(why))
     }
 
     pub(crate) fn failed(why: impl Display) -> Self {

@@ -14,6 +14,7 @@ use adit_protocol::Hash;
 
 use super::channel::{Channel, ChannelError, Receiver, Sender};
 use super::compile::{self, CompileLimits};
+use super::device::DeviceChoice;
 use super::grant::{self, Grant, NotGranted};
 use super::limits;
 use super::messages::{
@@ -30,6 +31,8 @@ use crate::store::code::{CODE_BYTES_MAX, CodeCache};
 
 /// How long a worker may take to be ready.
 const START: Duration = Duration::from_secs(30);
+/// The same with a device: its libraries may have gigabytes, on a disk that has not read them yet.
+const START_DEVICE: Duration = Duration::from_secs(180);
 /// Events of one job that may wait. A worker that sends faster than its events are dealt with has
 /// to wait as well, so that it cannot fill the memory of its supervisor.
 const EVENTS_WAITING: usize = 64;
@@ -283,7 +286,10 @@ fn begin(program: &Path, options: &WorkerOptions) -> Result<Begun, String> {
     .map_err(|e| format!("{}: {e}", program.display()))?;
     let (sender, mut receiver) = here.split();
     let hello = receiver
-        .set_timeout(Some(START))
+        .set_timeout(Some(match options.device {
+            DeviceChoice::Embedded => START,
+            DeviceChoice::OnnxRuntime(_) => START_DEVICE,
+        }))
         .and_then(|()| receiver.recv())
         .map_err(|e| e.to_string())
         .and_then(|frame| match messages::read(&frame.payload) {

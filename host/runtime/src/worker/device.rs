@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::WorkerError;
 use super::sandbox::SandboxKind;
 use crate::nn::backend::{Backend, BackendError};
+use crate::nn::onnxruntime::provider::Provider;
 use crate::nn::onnxruntime::{OrtBackend, OrtDevice, library};
 use crate::nn::rten::RtenBackend;
 
@@ -141,7 +142,9 @@ impl DeviceChoice {
     /// The sandbox in which a worker for this device can compute.
     pub(super) fn sandbox(&self) -> SandboxKind {
         match self {
-            Self::OnnxRuntime(device) if device.provider.is_gpu() => SandboxKind::Gpu,
+            // ONNX Runtime's own kernels are in the one library; the others load more of themselves
+            // with each model.
+            Self::OnnxRuntime(device) if device.provider != Provider::Cpu => SandboxKind::Device,
             _ => SandboxKind::Worker,
         }
     }
@@ -199,7 +202,6 @@ pub(super) struct Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::onnxruntime::provider::Provider;
 
     #[test]
     fn a_choice_survives_the_command_line() {

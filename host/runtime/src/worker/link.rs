@@ -150,6 +150,24 @@ impl TensorSink for Tensors {
     }
 }
 
+/// Sends the environments of models to the supervisor, and keeps no tensor: for computations that
+/// are made again.
+pub(super) struct Environments {
+    pub link: Arc<Link>,
+    pub job: u64,
+}
+
+impl TensorSink for Environments {
+    fn tensor(&mut self, _: &Tensor) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn environment(&mut self, document: &[u8]) -> Result<(), Stop> {
+        self.link.parts(self.job, Stream::Blob, &[document]);
+        Ok(())
+    }
+}
+
 /// Recorded tensors, from the supervisor's blobs.
 pub(super) struct Recorded(pub Arc<Link>);
 

@@ -65,10 +65,10 @@ pub enum SandboxKind {
     /// Compiles one component from and to inherited descriptors. It never executes what it makes,
     /// so it may not map executable memory at all.
     Compile,
-    /// A worker whose driver needs more: it opens files and device nodes when it feels like it, and
-    /// talks to the kernel's part by `ioctl`. What it may open is bounded by Landlock; where that
+    /// A worker with a device whose driver and libraries need more: they open files and device nodes
+    /// while they work, and talk to the kernel's part by `ioctl`. What it may open is bounded by Landlock; where that
     /// is missing it may open nothing after it was started.
-    Gpu,
+    Device,
 }
 
 /// How much of Landlock is in force.
@@ -258,7 +258,7 @@ pub fn lock_down_with(_kind: SandboxKind, layers: Layers) -> Result<SandboxRepor
 /// Opening loads libraries, which start threads, and Landlock cannot include those later. So it
 /// comes first, and lets the process read the system's libraries and what is below `readable`, and
 /// use the device nodes of GPUs. The system-call filter comes last and holds for all threads. A
-/// worker without a GPU is then locked down as by [`lock_down`], and can open nothing any more.
+/// worker that needs no more is then locked down as by [`lock_down`], and can open nothing any more.
 ///
 /// # Errors
 /// As [`lock_down`], and those of `open`.
@@ -279,9 +279,9 @@ pub fn lock_down_around<T, E: From<SandboxError>>(
     {
         let threads = thread_count()?;
         prepare()?;
-        let (landlock_abi, landlock) = ruleset::restrict_for_gpu(threads, readable)?;
+        let (landlock_abi, landlock) = ruleset::restrict_for_device(threads, readable)?;
         let opened = open()?;
-        if kind != SandboxKind::Gpu {
+        if kind != SandboxKind::Device {
             let report = SandboxReport {
                 landlock_abi,
                 landlock,
@@ -292,8 +292,8 @@ pub fn lock_down_around<T, E: From<SandboxError>>(
         // Without Landlock nothing would bound what can be opened, so that the stricter list
         // of calls applies, with what the driver needs on open descriptors.
         let confined = landlock != LandlockLevel::Unavailable;
-        filter::install_for_gpu(confined)?;
-        check_enforced_for_gpu(confined)?;
+        filter::install_for_device(confined)?;
+        check_enforced_for_device(confined)?;
         let report = SandboxReport {
             landlock_abi,
             landlock,
@@ -356,7 +356,7 @@ fn thread_count() -> Result<usize, SandboxError> {
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-fn check_enforced_for_gpu(confined: bool) -> Result<(), SandboxError> {
+fn check_enforced_for_device(confined: bool) -> Result<(), SandboxError> {
     use rustix::net::{AddressFamily, SocketType, socket};
     let refused = |answer: Result<_, rustix::io::Errno>| match answer {
         Err(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => Ok(()),

@@ -12,11 +12,11 @@ use adit_protocol::manifest::ModelManifest;
 use adit_protocol::status::Status;
 use adit_protocol::transcript::Transcript;
 
-use super::link::{Link, Recorded, Tensors, WorkerEvents};
+use super::link::{Environments, Link, Recorded, Tensors, WorkerEvents};
 use super::lock;
 use super::messages::{Done, FromWorker, Job, Kind, Mode, Stream};
 use crate::executor::{Executor, Prepared, Run};
-use crate::live::{Device, Live, NoSink};
+use crate::live::{Device, Live};
 use crate::nn::host::ModelEntry;
 use crate::outcome::Outcome;
 use crate::record::Answerer;
@@ -119,7 +119,10 @@ impl Worker {
                 let transcript = Transcript::from_cbor(&bytes)
                     .map_err(|e| Stop::Unavailable(format!("the transcript is not usable: {e}")))?;
                 let rechecker = (*every > 0).then(|| Rechecker {
-                    backend: live(Box::new(NoSink)),
+                    backend: live(Box::new(Environments {
+                        link: self.link.clone(),
+                        job: job.job,
+                    })),
                     every: *every,
                     findings: findings.clone(),
                 });

@@ -105,7 +105,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    pub(super) fn without_guest(status: Status, detail: String) -> Self {
+    pub(crate) fn without_guest(status: Status, detail: String) -> Self {
         Self {
             status,
             output: Vec::new(),

@@ -392,6 +392,7 @@ impl Backend for Forbidden {
             threads: 1,
             cpu_baseline: String::new(),
             gpu: false,
+            options: Default::default(),
         }
     }
 

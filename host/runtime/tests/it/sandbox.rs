@@ -13,7 +13,8 @@ use adit_runtime::worker::channel::{Channel, ChannelError};
 use adit_runtime::worker::limits::{self, Limits};
 use adit_runtime::worker::probe::{ProbeResult, attempt_killed, probe};
 use adit_runtime::worker::sandbox::{
-    KILLED, LandlockLevel, Layers, SandboxKind, SandboxReport, Seccomp, lock_down, lock_down_with,
+    KILLED, LandlockLevel, Layers, SandboxError, SandboxKind, SandboxReport, Seccomp, lock_down,
+    lock_down_around, lock_down_with,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -73,6 +74,15 @@ fn sandbox_child_entry() {
             become_single_threaded();
             tell_report(&lock_down(kind_named(kind)).unwrap());
             tell_probe(kind_named(kind));
+        }
+        ("device", _) => {
+            become_single_threaded();
+            let free = || Ok::<(), SandboxError>(());
+            let readable = [std::path::PathBuf::from("/usr")];
+            let locked = lock_down_around(SandboxKind::Device, &readable, free);
+            let ((), report) = locked.unwrap();
+            tell_report(&report);
+            tell_probe(SandboxKind::Device);
         }
         ("landlock-only", _) => {
             let seccomp = Seccomp::Off;
@@ -227,6 +237,39 @@ fn every_denial_holds_from_inside() {
             _ => assert_eq!(told["landlock"], format!("{:?}", LandlockLevel::Full)),
         }
     }
+}
+
+/// A worker with a device reads the system's libraries and asks device nodes; what else it may do
+/// is in this list, and nothing else is.
+#[test]
+fn a_worker_with_a_device_may_do_little_more() {
+    let (told, results) = probed("device");
+    assert_eq!(told["seccomp"], "true");
+    if told["landlock abi"] == "0" {
+        // Without Landlock it may not even open a file.
+        for name in ["read a file", "list a directory", "make a Unix socket"] {
+            assert!(!results[name].allowed, "{name}: {}", results[name]);
+        }
+        return;
+    }
+    let more: BTreeSet<&str> = results
+        .iter()
+        .filter(|(_, result)| !result.good)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let may = BTreeSet::from([
+        // Of itself only; there is no secret in a worker's environment.
+        "read the own environment by /proc",
+        "reopen the own program by /proc",
+        "reopen a descriptor by /proc",
+        // Landlock does not keep one from seeing that a file is there.
+        "look up a file",
+        // As a driver is spoken to. Which devices can be opened is Landlock's to say.
+        "ask a device",
+        "type into a terminal",
+    ]);
+    assert!(more.is_subset(&may), "{:?}", more.difference(&may));
+    assert!(more.contains("ask a device"), "{more:?}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use adit_protocol::Hash;
 use adit_protocol::exec::{ExecSpec, Limits, World};
 use adit_protocol::status::Status;
 use adit_runtime::engine::Target;
+use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::worker::device::DeviceChoice;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::process::WorkerOptions;
 use adit_runtime::worker::supervisor::{Ran, Supervisor, SupervisorOptions, Task};
@@ -25,6 +27,14 @@ pub fn guest(name: &str) -> Vec<u8> {
     let path = target().join("wasm32-wasip2/release").join(name);
     std::fs::read(&path)
         .unwrap_or_else(|e| panic!("{}: {e}; hint: cargo xtask setup builds it", path.display()))
+}
+
+/// The worker of a bundle, on a machine where nothing was built; else `built`.
+fn worker_program(built: PathBuf) -> PathBuf {
+    match std::env::var_os("ADIT_BUNDLE") {
+        Some(bundle) => PathBuf::from(bundle).join("bin/adit-worker"),
+        None => built,
+    }
 }
 
 /// A runtime in a temporary folder.
@@ -45,7 +55,7 @@ impl Bench {
     pub fn with(worker: WorkerOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let blobs = BlobStore::open(dir.path().join("blobs")).unwrap();
-        let program = env!("CARGO_BIN_EXE_adit-worker").into();
+        let program = worker_program(env!("CARGO_BIN_EXE_adit-worker").into());
         Self::made(dir, program, &blobs, worker)
     }
 
@@ -90,6 +100,29 @@ impl Bench {
         };
         bench.supervisor = Supervisor::new(options, bench.blobs.clone());
         bench
+    }
+
+    /// One with the embedded backend, over blobs of another.
+    pub fn over_blobs(blobs: &BlobStore) -> Self {
+        let program = env!("CARGO_BIN_EXE_adit-worker").into();
+        Self::of(worker_program(program), blobs, WorkerOptions::default())
+    }
+
+    /// One whose worker computes on a device, over the blobs of `other`.
+    pub fn of_device(other: &Bench, device: OrtDevice) -> Self {
+        let options = WorkerOptions {
+            slots: 1,
+            device: DeviceChoice::OnnxRuntime(device),
+            ..WorkerOptions::default()
+        };
+        let program = env!("CARGO_BIN_EXE_adit-worker").into();
+        Self::of(worker_program(program), &other.blobs, options)
+    }
+
+    /// The supervisor alone; its folder of compiled code stays until the system removes it.
+    pub fn into_supervisor(self) -> Supervisor {
+        let _ = self.dir.keep();
+        self.supervisor
     }
 
     /// Another supervisor with a worker of its own, over the blobs of `other`.

@@ -4,12 +4,14 @@ use adit_protocol::receipt::Receipt;
 use adit_runtime::audit::{self, Check, Fault, Verdict};
 use adit_runtime::engine::Target;
 use adit_runtime::state::Events;
+use adit_runtime::worker::device::DeviceChoice;
 use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Subject, find};
 use crate::device::DeviceArgs;
 use crate::error::Exit;
+use crate::known;
 use crate::state::State;
 use crate::text::one_line;
 use crate::ui::{ProgressLine, Ui};
@@ -55,6 +57,9 @@ pub fn replay(
     let subject = Subject::of(state, named, receipt)?;
     let device = device.choose(ui, state)?;
     let supervisor = state.supervisor(&subject.blobs, target, &device.device, device.threads)?;
+    if device.device != DeviceChoice::Embedded {
+        device.hello(&supervisor)?;
+    }
     let mut progress = Progress(ProgressLine::new(ui.shows_progress()));
     let found = audit::replay(
         &subject.receipt,
@@ -62,6 +67,7 @@ pub fn replay(
         &subject.blobs,
         &supervisor,
         every,
+        &state.reports()?,
         &mut progress,
     );
     progress.0.clear();
@@ -71,6 +77,11 @@ pub fn replay(
         Some(true) => Some("interpreter"),
         Some(false) => Some("processor"),
     };
+    if let Ok(hello) = supervisor.hello() {
+        // By it what was learnt is found again.
+        subject.blobs.put(&hello.environment)?;
+    }
+    known::learn(state, &subject.blobs, &found.rechecks)?;
     checks.extend(found.checks);
     let asked = Asked { every, executed_on };
     report(ui, Some(&subject.receipt), &checks, &[], &asked)

@@ -1,13 +1,15 @@
 //! `adit receipt show`: every field, in words.
 
 use adit_protocol::Hash;
+use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::keys::{PublicKey, ss58};
 use adit_protocol::receipt::Receipt;
 use adit_runtime::store::StoreError;
 use serde_json::json;
 
-use super::Subject;
+use super::{Subject, document};
 use crate::component::world_name;
+use crate::device::{fell_back, in_words};
 use crate::error::Exit;
 use crate::state::State;
 use crate::text::{date_ms, grouped, hex, micros, one_line, size};
@@ -98,6 +100,12 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
     line("task", at_hand(subject, &body.task))?;
     line("component", at_hand(subject, &body.component))?;
     line("environment", at_hand(subject, &body.environment))?;
+    for used in environments(subject) {
+        line("ran on", in_words(&used))?;
+        if let Some(note) = fell_back(&used) {
+            line("", note)?;
+        }
+    }
     for (name, commitment, hash) in commitments(subject) {
         line(name, format!("{commitment} (a commitment)"))?;
         line(
@@ -120,6 +128,13 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
         Err(why) => line("spec", format!("not at hand: {why}"))?,
     }
     Ok(())
+}
+
+/// Where the models of the run were computed, as far as it is at hand.
+fn environments(subject: &Subject) -> Vec<EnvironmentDocument> {
+    let hashes = subject.transcript().unwrap_or_default().environments;
+    let documents = hashes.iter().map(|hash| document(&subject.blobs, hash));
+    documents.filter_map(Result::ok).collect()
 }
 
 /// A hash, and whether the blob is in the store, whole.
@@ -193,5 +208,6 @@ fn as_json(subject: &Subject) -> serde_json::Value {
         },
         "task": subject.task.as_ref().ok(),
         "exec": subject.exec.as_ref().ok(),
+        "environments": environments(subject),
     })
 }

@@ -27,7 +27,7 @@ const TEXT_BYTES: usize = 200;
 ///
 /// # Errors
 ///
-/// [`BackendError::Failed`] where it is known that there is none. ONNX Runtime's WebGPU provider
+/// [`BackendError::Unavailable`] where it is known that there is none. ONNX Runtime's WebGPU provider
 /// was seen to crash then.
 pub(super) fn of(provider: Provider, index: u32) -> Result<DeviceFacts, BackendError> {
     let found = match provider {
@@ -55,7 +55,7 @@ pub(super) fn of(provider: Provider, index: u32) -> Result<DeviceFacts, BackendE
 }
 
 fn no_vulkan() -> BackendError {
-    BackendError::failed(
+    BackendError::unavailable(
         "Vulkan finds no device; hint: install the Vulkan driver of your GPU and the loader libvulkan.so.1 (on Debian: libvulkan1, and mesa-vulkan-drivers for AMD and Intel), or name the driver's file in VK_DRIVER_FILES",
     )
 }
@@ -119,7 +119,15 @@ fn vulkan() -> Option<DeviceFacts> {
             );
             let facts = DeviceFacts {
                 name: text(about.device_name_as_c_str()),
-                driver: format!("{driver_name} {driver_info} ({})", about.driver_version),
+                driver: [
+                    driver_name,
+                    driver_info,
+                    format!("({})", about.driver_version),
+                ]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
                 memory_bytes: own.unwrap_or(0),
             };
             (rank, facts)

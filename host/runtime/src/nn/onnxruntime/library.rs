@@ -187,10 +187,10 @@ pub fn companions(library: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`BackendError::Unsupported`] if it is no ONNX Runtime, or too old.
+/// [`BackendError::Unavailable`] if it is no ONNX Runtime, or too old.
 pub(crate) fn version(library: &Path) -> Result<String, BackendError> {
     let unusable = |why: String| {
-        BackendError::unsupported(format!(
+        BackendError::unavailable(format!(
             "the library {} cannot be used: {why}",
             library.display()
         ))

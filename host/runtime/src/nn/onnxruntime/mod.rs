@@ -33,11 +33,12 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use adit_protocol::manifest::ModelManifest;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use super::backend::{
@@ -70,6 +71,8 @@ pub struct OrtBackend {
     info: BackendInfo,
     facts: DeviceFacts,
     sessions_max: usize,
+    /// Keeps the provider's libraries loaded. Never used again.
+    _warm: Mutex<Session>,
 }
 
 impl OrtBackend {
@@ -81,8 +84,8 @@ impl OrtBackend {
     ///
     /// # Errors
     ///
-    /// [`BackendError::Unsupported`] if the library cannot be used or lacks the provider,
-    /// [`BackendError::Failed`] if there is no such device or it does not compute.
+    /// [`BackendError::Unavailable`] if the library cannot be used or lacks the provider, and if there
+    /// is no such device or it does not compute.
     pub fn new(
         device: &OrtDevice,
         threads: u32,
@@ -93,7 +96,7 @@ impl OrtBackend {
         let version = library::version(&device.library)?;
         let environment = environment(&device.library)?;
         if !available()?.contains(&provider.library_name().to_owned()) {
-            return Err(BackendError::unsupported(format!(
+            return Err(BackendError::unavailable(format!(
                 "the library {} has no {provider} provider; hint: pip install {}",
                 device.library.display(),
                 provider.package(),
@@ -106,7 +109,7 @@ impl OrtBackend {
             device: device.clone(),
             threads,
         });
-        contained(|| session::warm_up(&settings))?;
+        let warm = contained(|| session::warm_up(&settings))?;
         let info = BackendInfo {
             name: "onnxruntime".into(),
             version,
@@ -132,6 +135,7 @@ impl OrtBackend {
             info,
             facts,
             sessions_max: sessions_max.max(1),
+            _warm: Mutex::new(warm),
         })
     }
 
@@ -183,7 +187,7 @@ impl Backend for OrtBackend {
 ///
 /// # Errors
 ///
-/// [`BackendError::Unsupported`] if the library cannot be asked.
+/// [`BackendError::Unavailable`] if the library cannot be asked.
 pub(crate) fn available() -> Result<Vec<String>, BackendError> {
     use ort::ep::{self, ExecutionProvider as _};
     let asked: [(&str, ort::Result<bool>); 8] = [
@@ -198,7 +202,7 @@ pub(crate) fn available() -> Result<Vec<String>, BackendError> {
     ];
     let mut names = Vec::new();
     for (name, available) in asked {
-        if available.map_err(BackendError::unsupported)? {
+        if available.map_err(BackendError::unavailable)? {
             names.push(name.to_owned());
         }
     }
@@ -209,7 +213,7 @@ pub(crate) fn available() -> Result<Vec<String>, BackendError> {
 /// has one, and another path is refused.
 pub(crate) fn environment(library: &Path) -> Result<Environment, BackendError> {
     let unusable = |why: String| {
-        BackendError::unsupported(format!(
+        BackendError::unavailable(format!(
             "the library {} cannot be used: {why}",
             library.display()
         ))

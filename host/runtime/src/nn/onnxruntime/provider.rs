@@ -111,6 +111,16 @@ impl Provider {
         matches!(self, Self::Cpu | Self::OpenVino | Self::WebGpu)
     }
 
+    /// The system that it needs, if this is another one.
+    pub fn other_system(self) -> Option<&'static str> {
+        match self {
+            Self::CoreMl if !cfg!(target_os = "macos") => Some("macOS"),
+            Self::DirectMl if !cfg!(target_os = "windows") => Some("Windows"),
+            Self::MiGraphX if !cfg!(target_os = "linux") => Some("Linux"),
+            _ => None,
+        }
+    }
+
     /// The Python package that brings it, for hints.
     pub fn package(self) -> &'static str {
         match self {

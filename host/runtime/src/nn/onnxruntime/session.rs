@@ -50,8 +50,8 @@ impl Settings {
             Ok(builder)
         };
         build().map_err(|error| {
-            BackendError::failed(format!(
-                "the {} provider cannot be used: {error}",
+            BackendError::unavailable(format!(
+                "the {} provider cannot be used: {error}; hint: see that its driver and libraries are installed",
                 device.provider
             ))
         })
@@ -60,13 +60,17 @@ impl Settings {
 
 /// Computes something small on the device.
 ///
+/// The session is to be kept: some providers unload their libraries with the last one.
+///
 /// # Errors
 ///
-/// [`BackendError::Failed`] if the device is not there, or computes wrongly.
-pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
+/// [`BackendError::Unavailable`] if the device is not there, or computes wrongly.
+pub(super) fn warm_up(settings: &Settings) -> Result<Session, BackendError> {
     let provider = settings.device.provider;
     let failed = |error: ort::Error| {
-        BackendError::failed(format!("the {provider} provider does not compute: {error}"))
+        BackendError::unavailable(format!(
+            "the {provider} provider does not compute: {error}; hint: see that its driver and libraries are installed"
+        ))
     };
     let mut session = settings
         .builder()?
@@ -74,8 +78,8 @@ pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
         .map_err(failed)?;
     let moved = assignment::fallback(&session, provider)?;
     if !moved.is_empty() {
-        return Err(BackendError::failed(format!(
-            "the {provider} provider left an addition to another one"
+        return Err(BackendError::unavailable(format!(
+            "the {provider} provider left an addition to another one; hint: use another device"
         )));
     }
     let one = [1.25f32];
@@ -83,11 +87,15 @@ pub(super) fn warm_up(settings: &Settings) -> Result<(), BackendError> {
     let outputs = session.run(ort::inputs!["x" => input]).map_err(failed)?;
     let sum = outputs.get("y").map(|y| y.try_extract_tensor::<f32>());
     match sum {
-        Some(Ok((_, &[2.5]))) => Ok(()),
-        other => Err(BackendError::failed(format!(
-            "the {provider} provider computed 1.25 + 1.25 as {other:?}"
-        ))),
+        Some(Ok((_, &[2.5]))) => {}
+        other => {
+            return Err(BackendError::unavailable(format!(
+                "the {provider} provider computed 1.25 + 1.25 as {other:?}; hint: use another device"
+            )));
+        }
     }
+    drop(outputs);
+    Ok(session)
 }
 
 /// A model in memory.

@@ -1,13 +1,14 @@
 //! Tests of the rten backend on small models.
 
-use adit_protocol::manifest::TensorSpec;
-use adit_protocol::onnx::manifest_from_onnx;
+use adit_protocol::manifest::{Dim, Encoding, TensorSpec};
 use adit_protocol::onnx::proto::*;
 use adit_protocol::onnx::testing::*;
+use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_protocol::tensor::DType;
 
 use super::*;
 use crate::nn::pool::InferencePool;
+use crate::nn::vet::fits;
 
 fn manifest_of(file: &[u8]) -> ModelManifest {
     manifest_from_onnx(file, "model.onnx", &OnnxLimits::default()).unwrap()

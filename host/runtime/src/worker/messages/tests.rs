@@ -29,6 +29,9 @@ fn recheck(index: u64) -> Recheck {
         exact: index.is_multiple_of(2),
         accepted: true,
         max_abs: 1e-3,
+        model: adit_protocol::Hash::ZERO,
+        recorded: Some(adit_protocol::Hash::ZERO),
+        environment: None,
         max_rel: f64::INFINITY,
     }
 }

@@ -245,7 +245,7 @@ const NEEDED_TO_RUN: &[Named] = &[
 ];
 
 pub(super) fn all(kind: SandboxKind, handed: Option<BorrowedFd<'_>>) -> Vec<ProbeResult> {
-    let runs = kind == SandboxKind::Worker;
+    let runs = kind != SandboxKind::Compile;
     let forbidden = FORBIDDEN.iter().map(|(name, run)| reached(name, run()));
     let needed = NEEDED.iter().map(|(name, run)| works(name, true, run()));
     let to_run = NEEDED_TO_RUN

@@ -1,6 +1,6 @@
 //! The seccomp layer: builds the filter program and installs it on all threads.
 
-use super::syscalls::{ALLOWED, GPU, GPU_FILES, KILLED};
+use super::syscalls::{ALLOWED, DEVICE, DEVICE_FILES, KILLED};
 use super::{SandboxError, SandboxKind};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -70,9 +70,9 @@ pub(super) fn install(kind: SandboxKind) -> Result<(), SandboxError> {
     apply(program(kind))
 }
 
-/// Installs the filter of a worker with a GPU; `files`: it may open what Landlock lets it.
-pub(super) fn install_for_gpu(files: bool) -> Result<(), SandboxError> {
-    apply(gpu_program(files))
+/// Installs the filter of a worker with a device; `files`: it may open what Landlock lets it.
+pub(super) fn install_for_device(files: bool) -> Result<(), SandboxError> {
+    apply(device_program(files))
 }
 
 fn apply(program: Result<BpfProgram, BackendError>) -> Result<(), SandboxError> {
@@ -90,9 +90,9 @@ fn program(kind: SandboxKind) -> Result<BpfProgram, BackendError> {
     with_prologue(rules(kind)?)
 }
 
-fn gpu_program(files: bool) -> Result<BpfProgram, BackendError> {
-    let mut rules = rules(SandboxKind::Gpu)?;
-    let more = GPU.iter().chain(if files { GPU_FILES } else { &[] });
+fn device_program(files: bool) -> Result<BpfProgram, BackendError> {
+    let mut rules = rules(SandboxKind::Device)?;
+    let more = DEVICE.iter().chain(if files { DEVICE_FILES } else { &[] });
     rules.extend(more.map(|number| (*number, vec![])));
     with_prologue(rules)
 }
@@ -186,7 +186,7 @@ fn rules(kind: SandboxKind) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendEr
     );
 
     match kind {
-        SandboxKind::Worker | SandboxKind::Gpu => {
+        SandboxKind::Worker | SandboxKind::Device => {
             rules.insert(libc::SYS_mmap, vec![]);
             rules.insert(libc::SYS_mprotect, vec![]);
             rules.insert(libc::SYS_ioctl, vec![rule(&[equal(1, PAGEMAP_SCAN)])?]);

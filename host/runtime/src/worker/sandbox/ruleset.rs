@@ -81,7 +81,7 @@ const DEVICES: &[&str] = &[
 ];
 
 /// Like [`restrict`], but what a GPU needs can be read and its device nodes used.
-pub(super) fn restrict_for_gpu(
+pub(super) fn restrict_for_device(
     threads: usize,
     readable: &[PathBuf],
 ) -> Result<(u32, LandlockLevel), SandboxError> {

@@ -72,8 +72,8 @@ pub(super) const ALLOWED: &[c_long] = &[
     libc::SYS_getegid,
 ];
 
-/// Calls that a GPU's driver makes beside those, on descriptors that it has and on this process.
-pub(super) const GPU: &[c_long] = &[
+/// Calls that a device's driver makes beside those, on descriptors that it has and on this process.
+pub(super) const DEVICE: &[c_long] = &[
     // How a driver talks to its part in the kernel. Which requests depends on the driver.
     libc::SYS_ioctl,
     libc::SYS_eventfd2,
@@ -97,7 +97,7 @@ pub(super) const GPU: &[c_long] = &[
 ];
 
 /// Calls that take a path, for where Landlock bounds what can be opened.
-pub(super) const GPU_FILES: &[c_long] = &[
+pub(super) const DEVICE_FILES: &[c_long] = &[
     libc::SYS_openat,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
