@@ -119,6 +119,9 @@ struct Ready {
     device: Arc<Device>,
     environment: Arc<EnvironmentDocument>,
     hash: Hash,
+    /// The environment is the device's own, which is known before the first run. Decided once:
+    /// hashing the document for each computation would cost more than all other bookkeeping.
+    own: bool,
 }
 
 impl Live {
@@ -136,7 +139,7 @@ impl Live {
 
     fn keep(
         &mut self,
-        own: bool,
+        brought: bool,
         hash: Hash,
         device: &Arc<Device>,
         model: Arc<dyn LoadedModel>,
@@ -146,9 +149,10 @@ impl Live {
             model,
             device: device.clone(),
             hash: environment.hash(),
+            own: environment == self.device.environment,
             environment: Arc::new(environment),
         };
-        self.models.insert((own, hash), ready.clone());
+        self.models.insert((brought, hash), ready.clone());
         ready
     }
 
@@ -232,8 +236,7 @@ impl Answerer for Live {
                     .compute(ready.model, inputs)
                     .map_err(failed)?;
                 outputs_fit(manifest, &outputs).map_err(Stop::HostFault)?;
-                // The device's own document is known before the first run.
-                if ready.hash != self.device.environment.hash() && self.told.insert(ready.hash) {
+                if !ready.own && self.told.insert(ready.hash) {
                     self.sink.environment(&ready.environment.to_cbor())?;
                 }
                 for (_, tensor) in &outputs {

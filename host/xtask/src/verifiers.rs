@@ -21,20 +21,7 @@ const NODE_HINT: &str =
 /// its packages are left out and so are the tests that need them; with `CI` set that is an error.
 pub fn install(project: &Project) -> Result<()> {
     let tools = project.target.join("tools");
-    let python = tools.join("vectors-python");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--upgrade"]);
-    pip.args(["--disable-pip-version-check", "--only-binary", ":all:"]);
-    pip.args(["--root-user-action", "ignore", "--target"]);
-    pip.arg(&python).args(PYTHON);
-    provide(
-        &python,
-        "python3",
-        PYTHON,
-        pip,
-        fetch::pip_works(),
-        PIP_HINT,
-    )?;
+    python(&tools.join("vectors-python"), PYTHON)?;
 
     let node = tools.join("vectors-node");
     // No script of a package is run, and no lock file is written.
@@ -50,6 +37,17 @@ pub fn install(project: &Project) -> Result<()> {
     npm.arg(&node).args(NODE);
     let npm_works = version("node").is_some() && version("npm").is_some();
     provide(&node, "node", NODE, npm, npm_works, NODE_HINT)
+}
+
+/// Installs packages of Python into a folder of their own.
+pub fn python(folder: &Path, packages: &[&str]) -> Result<()> {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--upgrade"]);
+    pip.args(["--disable-pip-version-check", "--only-binary", ":all:"]);
+    pip.args(["--root-user-action", "ignore", "--target"]);
+    pip.arg(folder).args(packages);
+    let works = fetch::pip_works();
+    provide(folder, "python3", packages, pip, works, PIP_HINT)
 }
 
 /// Runs `install` unless `folder` already has these packages for this interpreter.

@@ -9,7 +9,7 @@
 //! as typed slices without a copy.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use adit_protocol::Hash;
 use adit_protocol::tensor::{DType, TensorError, check_shape, tensor_hash};
@@ -25,7 +25,15 @@ compile_error!(
 pub struct Tensor {
     dtype: DType,
     dims: Vec<u32>,
-    data: Arc<Storage>,
+    data: Arc<Shared>,
+}
+
+/// What clones share.
+struct Shared {
+    storage: Storage,
+    /// Made when it is first asked for: an output is kept for replays under the hash that the
+    /// transcript has as well.
+    hash: OnceLock<Hash>,
 }
 
 /// A view of another element type than the tensor's was asked for.
@@ -108,7 +116,10 @@ impl Tensor {
         Ok(Self {
             dtype,
             dims,
-            data: Arc::new(data),
+            data: Arc::new(Shared {
+                storage: data,
+                hash: OnceLock::new(),
+            }),
         })
     }
 
@@ -124,7 +135,7 @@ impl Tensor {
 
     /// The elements as bytes, little-endian, row-major.
     pub fn bytes(&self) -> &[u8] {
-        self.data.bytes()
+        self.data.storage.bytes()
     }
 
     /// Number of bytes of the elements.
@@ -139,7 +150,8 @@ impl Tensor {
 
     /// The hash under which the protocol names this tensor (element type, dimensions, elements).
     pub fn hash(&self) -> Hash {
-        tensor_hash(self.dtype, &self.dims, self.bytes())
+        let made = || tensor_hash(self.dtype, &self.dims, self.bytes());
+        *self.data.hash.get_or_init(made)
     }
 
     /// The elements of a tensor of type `Fp32`.

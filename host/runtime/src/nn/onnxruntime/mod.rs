@@ -39,6 +39,7 @@ use adit_protocol::manifest::ModelManifest;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 
 use super::backend::{
     Backend, BackendError, BackendInfo, LoadedModel, ModelFiles, contained, cpu_baseline,
@@ -141,6 +142,17 @@ impl OrtBackend {
     /// What is known of the device.
     pub fn facts(&self) -> &DeviceFacts {
         &self.facts
+    }
+
+    /// What the sessions of this backend are built with, without a model: for those who measure
+    /// what is added to the library. A process has one environment of ONNX Runtime, so nobody else
+    /// could build any.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::Failed`] if the library takes a setting no more.
+    pub fn session_builder(&self) -> Result<SessionBuilder, BackendError> {
+        self.settings.builder()
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// A session with everything set that results depend on.
-    fn builder(&self) -> Result<SessionBuilder, BackendError> {
+    pub fn builder(&self) -> Result<SessionBuilder, BackendError> {
         let threads = usize::try_from(self.threads).unwrap_or(1);
         let device = &self.device;
         let providers = device.provider.dispatches(device, self.threads);
