@@ -170,6 +170,25 @@ impl DeviceArgs {
         })
     }
 
+    /// The choice of a command that computes no model: the embedded backend, whatever is configured.
+    ///
+    /// # Errors
+    ///
+    /// When an option asks for a device, which would be without effect.
+    pub fn none(&self) -> anyhow::Result<Chosen> {
+        if self.gpu || self.device.is_some() {
+            return Failure::argument("the device that is named has no effect here")
+                .why("no inference is computed")
+                .hint("add --inference all to compute what was recorded, or leave the device out")
+                .into_err();
+        }
+        self.only_for_libraries()?;
+        Ok(Chosen {
+            device: DeviceChoice::Embedded,
+            threads: 1,
+        })
+    }
+
     /// Whether the options or the configuration name one device.
     pub fn names_one(&self, config: &Config) -> bool {
         self.gpu || self.device.is_some() || config.device.is_some()

@@ -54,6 +54,15 @@ impl DeviceChoice {
         }
     }
 
+    /// Bytes of models that may be loaded at the same time: what of the device's memory may be used,
+    /// else `otherwise`.
+    pub(super) fn memory_bytes(&self, otherwise: u64) -> u64 {
+        match self {
+            Self::Embedded => otherwise,
+            Self::OnnxRuntime(device) => device.memory_bytes.unwrap_or(otherwise),
+        }
+    }
+
     /// As command-line arguments of a worker.
     ///
     /// # Errors

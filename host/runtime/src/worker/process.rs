@@ -190,7 +190,7 @@ fn ready(options: &WorkerOptions, link: &Arc<Link>) -> Result<Worker, WorkerErro
         let environment = environment_document(executor.engine_id(), &backend.describe());
         Ok(Arc::new(Device {
             pool: InferencePool::new(backend, slots)?,
-            cache: ModelCache::new(options.model_cache_bytes),
+            cache: ModelCache::new(choice.memory_bytes(options.model_cache_bytes)),
             files: Box::new(move |hash: &Hash, len: u64| link.need(Kind::Blob, hash, len)),
             environment,
         }))

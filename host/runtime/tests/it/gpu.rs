@@ -9,16 +9,14 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::manifest::ModelManifest;
-use adit_protocol::tensor::TensorBlob;
 use adit_runtime::devices::{self, Plan, inputs, standard};
 use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use adit_runtime::nn::tensor::Tensor;
-use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::supervisor::Supervisor;
-use adit_runtime::worker::trial::{Named, Tried};
+use adit_runtime::worker::trial::Tried;
 
-use crate::libraries::{bench, device, model_file, root, stored, with_gpu};
+use crate::libraries::{bench, device, model_file, put, root, stored, with_gpu};
 use crate::support::Bench;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -37,17 +35,6 @@ fn whole(device: OrtDevice) -> OrtDevice {
         fallback: false,
         ..device
     }
-}
-
-fn put(blobs: &BlobStore, made: &[(String, Tensor)]) -> Vec<Named> {
-    made.iter()
-        .map(|(name, t)| Named {
-            name: name.clone(),
-            hash: blobs
-                .put(&TensorBlob::encode(t.dtype(), t.dims(), t.bytes()))
-                .unwrap(),
-        })
-        .collect()
 }
 
 fn tried(bench: &Bench, manifest: &ModelManifest, size: u32) -> Tried {

@@ -7,12 +7,15 @@ use std::process::{Command, Stdio};
 
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
+use adit_protocol::tensor::TensorBlob;
 use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::nn::onnxruntime::library::Search;
 use adit_runtime::nn::onnxruntime::provider::Provider;
+use adit_runtime::nn::tensor::Tensor;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::device::DeviceChoice;
 use adit_runtime::worker::process::WorkerOptions;
+use adit_runtime::worker::trial::Named;
 
 use crate::support::{Bench, target};
 
@@ -84,6 +87,18 @@ pub fn bench_with(device: OrtDevice, slots: u32, threads: u32) -> Bench {
         ..WorkerOptions::default()
     };
     Bench::with(options)
+}
+
+/// Input tensors as blobs of a store.
+pub fn put(blobs: &BlobStore, made: &[(String, Tensor)]) -> Vec<Named> {
+    made.iter()
+        .map(|(name, t)| Named {
+            name: name.clone(),
+            hash: blobs
+                .put(&TensorBlob::encode(t.dtype(), t.dims(), t.bytes()))
+                .unwrap(),
+        })
+        .collect()
 }
 
 /// Runs the body of a test in a process of its own, in whose environment the software GPU is

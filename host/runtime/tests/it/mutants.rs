@@ -14,7 +14,6 @@ use adit_protocol::onnx::testing::{
     add_model, constant, info, int_attribute, ints_attribute, model, node,
 };
 use adit_protocol::onnx::{OnnxError, OnnxLimits, manifest_from_onnx};
-use adit_protocol::tensor::TensorBlob;
 use adit_runtime::devices::{inputs, standard};
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use adit_runtime::worker::device::DeviceChoice;
@@ -23,7 +22,7 @@ use adit_runtime::worker::supervisor::SupervisorError;
 use adit_runtime::worker::trial::Named;
 use prost::Message as _;
 
-use crate::libraries::device;
+use crate::libraries::{device, put};
 use crate::support::Bench;
 
 /// Mutants of each seed.
@@ -49,16 +48,7 @@ fn benches() -> [(&'static str, Bench); 2] {
 }
 
 fn case(bench: &Bench, manifest: &ModelManifest) -> Vec<Named> {
-    inputs::make(manifest, 16, 2, 0)
-        .iter()
-        .map(|(name, t)| Named {
-            name: name.clone(),
-            hash: bench
-                .blobs
-                .put(&TensorBlob::encode(t.dtype(), t.dims(), t.bytes()))
-                .unwrap(),
-        })
-        .collect()
+    put(&bench.blobs, &inputs::make(manifest, 16, 2, 0))
 }
 
 /// How a hostile model ended.

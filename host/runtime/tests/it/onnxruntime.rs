@@ -8,34 +8,22 @@ use adit_protocol::manifest::{Dim, ModelManifest};
 use adit_protocol::onnx::proto::{GraphProto, data_type};
 use adit_protocol::onnx::testing::{info, model, node};
 use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
-use adit_protocol::tensor::{DType, TensorBlob};
+use adit_protocol::tensor::DType;
 use adit_runtime::devices::{inputs, standard};
 use adit_runtime::nn::onnxruntime::OrtDevice;
 use adit_runtime::nn::onnxruntime::library::VARIABLE;
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use adit_runtime::nn::tensor::Tensor;
-use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::survey::survey;
-use adit_runtime::worker::trial::{Named, tensor};
+use adit_runtime::worker::trial::tensor;
 
-use crate::libraries::{bench, bench_with, device, library, model_file, stored};
+use crate::libraries::{bench, bench_with, device, library, model_file, put, stored};
 use crate::support::Bench;
 
 const TIME: Duration = Duration::from_secs(30);
 
 fn cpu() -> OrtDevice {
     device(Provider::Cpu, "onnxruntime")
-}
-
-fn put(blobs: &BlobStore, made: &[(String, Tensor)]) -> Vec<Named> {
-    made.iter()
-        .map(|(name, t)| Named {
-            name: name.clone(),
-            hash: blobs
-                .put(&TensorBlob::encode(t.dtype(), t.dims(), t.bytes()))
-                .unwrap(),
-        })
-        .collect()
 }
 
 fn compute(bench: &Bench, manifest: &ModelManifest, inputs: &[(String, Tensor)]) -> Vec<Tensor> {

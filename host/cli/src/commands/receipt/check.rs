@@ -55,7 +55,11 @@ pub fn replay(
         return report(ui, None, &checks, &[skipped], &asked);
     };
     let subject = Subject::of(state, named, receipt)?;
-    let device = device.choose(ui, state)?;
+    // The execution alone needs no device, and none that is configured is woken up for it.
+    let device = match every {
+        0 => device.none()?,
+        _ => device.choose(ui, state)?,
+    };
     let supervisor = state.supervisor(&subject.blobs, target, &device.device, device.threads)?;
     if device.device != DeviceChoice::Embedded {
         device.hello(&supervisor)?;

@@ -89,6 +89,7 @@ pub(super) const DEVICE: &[c_long] = &[
     libc::SYS_mbind,
     libc::SYS_dup,
     libc::SYS_dup3,
+    libc::SYS_pipe2,
     libc::SYS_sched_getparam,
     libc::SYS_sched_getscheduler,
     libc::SYS_sysinfo,
