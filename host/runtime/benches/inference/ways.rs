@@ -72,6 +72,7 @@ fn compare(group: &str, ways: &mut [Box<dyn Way + '_>]) {
     let one = ways[0].run(least).as_secs_f64() / least as f64;
     let count = least.max((TURN.as_secs_f64() / one).ceil() as u64);
     let mut times = vec![Vec::new(); ways.len()];
+    let mut waits = vec![Vec::new(); ways.len()];
     let began = Instant::now();
     while times[0].len() < TURNS.1 || began.elapsed() < TURNS.0 {
         // Each begins a turn as often as the others.
@@ -82,13 +83,14 @@ fn compare(group: &str, ways: &mut [Box<dyn Way + '_>]) {
             ways[at].latency();
             let time = ways[at].run(count);
             times[at].push(time.as_secs_f64() * 1e6 / count as f64);
+            waits[at].extend(ways[at].latency());
         }
     }
     println!(
         "{group}, medians and quartiles of {} turns:",
         times[0].len()
     );
-    for (at, way) in ways.iter_mut().enumerate() {
+    for (at, way) in ways.iter().enumerate() {
         let ratios = times[at]
             .iter()
             .zip(&times[0])
@@ -101,9 +103,16 @@ fn compare(group: &str, ways: &mut [Box<dyn Way + '_>]) {
             "  {:<12} {time:>9.1} us  {rate:>8.0}/s  {ratio:>6.3}x ({low:.3} to {high:.3})",
             way.name()
         );
-        match way.latency() {
-            Some((half, most)) => println!("  waits: p50 {half:.1?}, p99 {most:.1?}"),
-            None => println!(),
+        match waits[at].is_empty() {
+            true => println!(),
+            false => {
+                let of = |which: fn(&(Duration, Duration)) -> Duration| {
+                    let waits = waits[at].iter().map(which);
+                    median(waits.map(|wait| wait.as_secs_f64() * 1e3).collect())
+                };
+                let (half, most) = (of(|wait| wait.0), of(|wait| wait.1));
+                println!("  waits: p50 {half:.2} ms, p99 {most:.2} ms");
+            }
         }
     }
 }
