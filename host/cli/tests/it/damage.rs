@@ -254,8 +254,12 @@ fn same_run(expected: &Value, found: &Value) -> Result<(), String> {
 
 /// The fields of a receipt, and of its documents those that can be read.
 fn same_show(expected: &Value, found: &Value, home: &Home) -> Result<(), String> {
-    equal(expected, found, &["opening", "task", "exec"])?;
-    for part in ["task", "exec"] {
+    equal(
+        expected,
+        found,
+        &["opening", "task", "exec", "environments"],
+    )?;
+    for part in ["task", "exec", "environments"] {
         if !found[part].is_null() && found[part] != expected[part] {
             return Err(format!("another {part}"));
         }

@@ -100,11 +100,17 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
     line("task", at_hand(subject, &body.task))?;
     line("component", at_hand(subject, &body.component))?;
     line("environment", at_hand(subject, &body.environment))?;
-    for used in environments(subject) {
-        line("ran on", in_words(&used))?;
-        if let Some(note) = fell_back(&used) {
-            line("", note)?;
+    match environments(subject) {
+        Ok(used) => {
+            for used in used {
+                line("ran on", in_words(&used))?;
+                if let Some(note) = fell_back(&used) {
+                    line("", note)?;
+                }
+            }
         }
+        Err(why) if body.nn => line("ran on", format!("not known: {why}"))?,
+        Err(_) => {}
     }
     for (name, commitment, hash) in commitments(subject) {
         line(name, format!("{commitment} (a commitment)"))?;
@@ -130,11 +136,13 @@ fn print(ui: &Ui, subject: &Subject, signature: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the models of the run were computed, as far as it is at hand.
-fn environments(subject: &Subject) -> Vec<EnvironmentDocument> {
-    let hashes = subject.transcript().unwrap_or_default().environments;
-    let documents = hashes.iter().map(|hash| document(&subject.blobs, hash));
-    documents.filter_map(Result::ok).collect()
+/// Where the models of the run were computed; all of it, or why it is not known.
+fn environments(subject: &Subject) -> Result<Vec<EnvironmentDocument>, String> {
+    let hashes = subject.transcript()?.environments;
+    hashes
+        .iter()
+        .map(|hash| document(&subject.blobs, hash))
+        .collect()
 }
 
 /// A hash, and whether the blob is in the store, whole.
@@ -208,6 +216,6 @@ fn as_json(subject: &Subject) -> serde_json::Value {
         },
         "task": subject.task.as_ref().ok(),
         "exec": subject.exec.as_ref().ok(),
-        "environments": environments(subject),
+        "environments": environments(subject).ok(),
     })
 }
