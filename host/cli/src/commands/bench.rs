@@ -41,11 +41,11 @@ const RUNS: usize = 3;
 /// Options of `adit bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Write the signed record to this file too
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// `adit bench`: the processor, and the device that was asked for or all that there are.

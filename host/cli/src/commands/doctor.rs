@@ -31,8 +31,6 @@ use crate::{amounts, models};
 /// Options of `adit doctor`.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Check the devices for this model too: an ONNX file or a manifest; may be repeated
     #[arg(long, short, value_name = "NAME=FILE", value_parser = amounts::named_file)]
     model: Vec<(String, PathBuf)>,
@@ -45,6 +43,8 @@ pub struct Args {
     /// Processes in which each model is computed anew
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: u32,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// `adit doctor`.

@@ -69,11 +69,11 @@ pub struct Args {
     /// The world to run it in [default: the one that it exports, task before command]
     #[arg(long, value_enum)]
     world: Option<WorldArg>,
-    #[command(flatten)]
-    device: DeviceArgs,
     /// Write the receipt, 520 bytes, to this file too
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Arguments of the task
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
