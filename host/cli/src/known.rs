@@ -60,8 +60,7 @@ pub fn learn(state: &State, blobs: &BlobStore, rechecks: &[Recheck]) -> anyhow::
         let (Some(recorded), Some(own)) = (recheck.recorded, recheck.environment) else {
             continue;
         };
-        // Answers of another device say nothing about this one.
-        if recorded == own || !is_reference(blobs, &recorded) {
+        if recorded == own {
             continue;
         }
         let check = compared
@@ -81,6 +80,10 @@ pub fn learn(state: &State, blobs: &BlobStore, rechecks: &[Recheck]) -> anyhow::
         check.max_rel_ppm = check.max_rel_ppm.max(ppm(recheck.max_rel));
     }
     for ([environment, model, _], reference) in compared {
+        // Answers of another device say nothing about this one.
+        if !is_reference(blobs, &reference.environment) {
+            continue;
+        }
         state.reports()?.keep(&DeviceReport {
             environment,
             model,

@@ -3,6 +3,7 @@
 //! Every check says whether it passed, failed, or was not performed and why. Nothing that was not
 //! checked is ever reported as valid.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -400,16 +401,25 @@ fn inference(ran: &Ran, every: u64, used: bool, bit_exact: &dyn Fn(&Recheck) -> 
     }
     let checked = ran.rechecks.len();
     let exact = ran.rechecks.iter().filter(|r| r.exact).count();
-    let held = |recheck: &&Recheck| bit_exact(recheck);
-    let strict = ran.rechecks.iter().filter(held).count();
+    // There are as many reports as models, and each is a file.
+    let mut known: BTreeMap<(Option<Hash>, Option<Hash>, Hash), bool> = BTreeMap::new();
+    let strict: Vec<&Recheck> = ran
+        .rechecks
+        .iter()
+        .filter(|r| {
+            let of = (r.recorded, r.environment, r.model);
+            *known.entry(of).or_insert_with(|| bit_exact(r))
+        })
+        .collect();
     let mut note =
         format!("{checked} computations made again, {exact} of them the same to the bit");
-    if strict > 0 {
+    if !strict.is_empty() {
         note.push_str(&format!(
-            "; {strict} had to be, in an environment that was measured to be repeatable"
+            "; {} had to be, in an environment that was measured to be repeatable",
+            strict.len()
         ));
     }
-    if let Some(other) = ran.rechecks.iter().find(|r| bit_exact(r) && !r.exact) {
+    if let Some(other) = strict.iter().find(|r| !r.exact) {
         let why = format!(
             "call {} is not the same to the bit, and was computed in the same environment, which was measured to be repeatable",
             other.index

@@ -88,6 +88,7 @@ struct Doctor<'a> {
     ui: &'a Ui,
     state: &'a State,
     args: &'a Args,
+    config: Config,
     blobs: BlobStore,
     chosen: Option<Chosen>,
     threads: u32,
@@ -121,6 +122,7 @@ impl<'a> Doctor<'a> {
             ui,
             state,
             args,
+            config,
             blobs,
             chosen,
             threads,
@@ -144,7 +146,6 @@ impl<'a> Doctor<'a> {
                 tested,
             }]);
         }
-        let config = Config::load(self.state)?;
         let mut all = vec![Candidate {
             name: DeviceChoice::Embedded.name(),
             device: Ok(DeviceChoice::Embedded),
@@ -158,7 +159,7 @@ impl<'a> Doctor<'a> {
                     provider.other_system().unwrap_or_default()
                 )),
                 Some((library, has)) if has.contains(&provider) => {
-                    let device = self.args.device.on(provider, library.clone(), &config);
+                    let device = self.args.device.on(provider, library.clone(), &self.config);
                     Ok(DeviceChoice::OnnxRuntime(device))
                 }
                 Some(_) => Err(format!(

@@ -183,7 +183,10 @@ impl Provider {
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         macro_rules! set {
             ($provider:expr) => {
-                settings
+                set!($provider, settings)
+            };
+            ($provider:expr, $settings:expr) => {
+                $settings
                     .iter()
                     .fold($provider, |provider, (key, value)| {
                         provider.with_arbitrary_config(key, value)
@@ -200,13 +203,7 @@ impl Provider {
             if let Some(bytes) = memory {
                 cuda = cuda.with_memory_limit(bytes);
             }
-            settings
-                .iter()
-                .fold(cuda, |cuda, (key, value)| {
-                    cuda.with_arbitrary_config(key, value)
-                })
-                .build()
-                .error_on_failure()
+            set!(cuda, settings)
         };
         match self {
             Self::Cpu => Vec::new(),
