@@ -1,0 +1,1 @@
+//! A miner: fetches tasks from coordinators, runs them, and hands in receipts.
