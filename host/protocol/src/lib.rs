@@ -15,6 +15,7 @@
 //! | [`hardware`], [`device_report`] | what a node claims of its devices, and what was measured of a model on one |
 //! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
 //! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
+//! | [`signed`], [`network`] | documents that nodes sign; members, draws, leases, what is in a log and on the wire
 //! | [`codes`] | the typed error codes that go over a wire or to a person |
 //!
 //! All input is taken to be hostile: decoders return typed errors, bound every length before
@@ -33,9 +34,11 @@ pub mod hash;
 mod json;
 pub mod keys;
 pub mod manifest;
+pub mod network;
 pub mod onnx;
 pub mod opening;
 pub mod receipt;
+pub mod signed;
 pub mod status;
 pub mod task;
 pub mod tensor;

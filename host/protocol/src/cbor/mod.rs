@@ -52,6 +52,26 @@
 //! | signed hardware record | 0 record b (an encoded hardware record), 1 signature b64 under `adit-hardware-v1` |
 //! | device report | 0 environment h, 1 model h, 2 reference (map)?, 3 repeatability (map)? |
 //! | — reference | 0 environment h, 1 cases u, 2 accepted u, 3 exact u, 4 max_abs_nano u, 5 max_rel_ppm u |
+//! | genesis document | 0 name t, 1 created_ms u, 2 authority b32, 3 epoch_ms u, 4 miner_stake_min a, 5 coordinator_stake_min a, 6 saturation u, 7 development f |
+//! | membership | 0 genesis h, 1 version u, 2 engines \[h\] ascending, 3 coordinators \[coordinator\], 4 miners \[miner\], 5 witnesses \[witness\]; each ascending by its first field |
+//! | — coordinator | 0 node b32, 1 log b32, 2 account b32, 3 stake a, 4 url t, 5 region t, 6 introduction t |
+//! | — miner | 0 node b32, 1 account b32, 2 stake a, 3 jailed t?, 4 introduction t |
+//! | — witness | 0 name t, 1 cosign b32, 2 url t |
+//! | network file | 0 genesis (a genesis document), 1 membership (signed, `adit-membership-v1`) |
+//! | roster | 0 epoch u, 1 beacon h, 2 membership h, 3 region t, 4 candidates \[candidate\] ascending by node |
+//! | — candidate | 0 node b32, 1 stake a, 2 slots u, 3 cpu f, 4 gpu_memory_bytes u?, 5 environments \[h\] ascending, 6 quality_ppm u, 7 locality u, 8 weight u |
+//! | roster entry | 0 epoch u, 1 root h, 2 made_ms u, 3 vrf_point b32, 4 vrf_proof b64 |
+//! | assignment | 0 genesis h, 1 coordinator b32, 2 miner b32, 3 task h, 4 attempt u, 5 replica u, 6 roster u, 7 epoch u, 8 local f, 9 issued_ms u, 10 deadline_ms u, 11 escrow a |
+//! | acceptance | 0 assignment h, 1 miner b32, 2 at_ms u |
+//! | active-until | 0 genesis h, 1 coordinator b32, 2 miner b32, 3 at_ms u, 4 until_ms u |
+//! | verdict | 0 task h, 1 receipts \[judged\], 2 validator h? |
+//! | — judged | 0 receipt h, 1 decision u |
+//! | — decision | 0 accepted, 1 outvoted, 2 no-quorum, 3 refused-by-validator, 4 late, 5 mismatch, 6 not-attestable, 7 task-cancelled |
+//! | expiry | 0 assignment h, 1 at_ms u, 2 acceptance (signed, `adit-acceptance-v1`)? |
+//! | cancel | 0 task h, 1 by u, 2 at_ms u, 3 assignments \[h\] |
+//! | — by | 0 client, 1 coordinator, 2 decided |
+//! | any signed document | 0 body b (the encoded document), 1 signature b64 under `adit-<type>-v1` |
+//! | hello and the other messages between miners and coordinators | see [`crate::network::exchange`] |
 //! | — repeatability | 0 runs u, 1 processes u, 2 threads \[u\] ascending, 3 repeatable f, 4 across_threads f |
 
 pub(crate) mod fields;

@@ -6,12 +6,14 @@
 //! | [`uri`] | secret URIs, `phrase//hard/soft///password` |
 //! | [`mnemonic`] | recovery phrases (BIP39) |
 //! | [`ss58`] | addresses |
+//! | [`vrf`] | the verifiable random function
 //! | [`keystore`] | encrypted key files, as polkadot-js writes them |
 
 pub mod keystore;
 pub mod mnemonic;
 pub mod ss58;
 pub mod uri;
+pub mod vrf;
 
 use std::fmt;
 
