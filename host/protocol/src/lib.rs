@@ -15,6 +15,7 @@
 //! | [`hardware`], [`device_report`] | what a node claims of its devices, and what was measured of a model on one |
 //! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
 //! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
+//! | [`log`] | the transparency log: Merkle tree, proofs, tiles, checkpoints, witnesses |
 //! | [`codes`] | the typed error codes that go over a wire or to a person |
 //!
 //! All input is taken to be hostile: decoders return typed errors, bound every length before
@@ -32,6 +33,7 @@ pub mod hardware;
 pub mod hash;
 mod json;
 pub mod keys;
+pub mod log;
 pub mod manifest;
 pub mod onnx;
 pub mod opening;
