@@ -1,1 +1,18 @@
 //! What nodes share: HTTP conventions, signed requests, TLS, blobs, and the log on disk.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`clock`] | the time of day, injectable |
+//! | [`http`] | server, extractors, client, pages, cache headers |
+//! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
+//! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
+//! | [`tls`] | certificates and keys, for servers and for clients |
+
+pub mod clock;
+pub mod http;
+pub mod problem;
+pub mod signed;
+pub mod tls;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use problem::Problem;
