@@ -8,7 +8,8 @@
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
-//! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`order`], [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`remote`] | coordinators: where they are, what they are asked, whether their answers hold |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
 
@@ -22,7 +23,9 @@ mod input;
 mod journal;
 mod known;
 mod models;
+mod order;
 mod project;
+mod remote;
 mod state;
 mod text;
 mod ui;
@@ -33,7 +36,9 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, man, new, receipt, run};
+use commands::{
+    bench, build, doctor, explain, inspect, key, man, new, publish, receipt, run, task,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -80,6 +85,11 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Have tasks run by a network, and see what becomes of them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Upload a component and models, so that tasks can name them by their hashes
+    Publish(publish::Args),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
@@ -160,6 +170,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Task(command) => task::command(&ui, &state, &command),
+        Command::Publish(args) => publish::command(&ui, &state, &args),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),

@@ -8,5 +8,7 @@ pub mod inspect;
 pub mod key;
 pub mod man;
 pub mod new;
+pub mod publish;
 pub mod receipt;
 pub mod run;
+pub mod task;
