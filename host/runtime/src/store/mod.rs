@@ -36,7 +36,9 @@ pub enum StoreError {
         actual: adit_protocol::Hash,
     },
     /// What was written is not what it was announced as. Nothing was kept.
-    #[error("the {bytes} bytes that came are {actual} and not {expected}; hint: they were altered or cut off on the way: hash them again and repeat the transfer")]
+    #[error(
+        "the {bytes} bytes that came are {actual} and not {expected}; hint: they were altered or cut off on the way: hash them again and repeat the transfer"
+    )]
     Mismatch {
         /// The announced hash.
         expected: adit_protocol::Hash,
