@@ -200,7 +200,11 @@ async fn logs(ui: &Ui, api: &Api, task: &Hash) -> anyhow::Result<Exit> {
             .hint("wait for it with `adit task wait`")
             .into_err();
     };
-    let log = api.log(&receipt).await.context("the log cannot be shown")?;
+    let log = match api.log(&receipt).await {
+        // A run that has left nothing on stderr.
+        Err(error) if error.code() == adit_protocol::Code::NotFound => Vec::new(),
+        log => log.context("the log cannot be shown")?,
+    };
     ui.note(format!(
         "by the miner of the receipt {receipt}, whose word it is"
     ));

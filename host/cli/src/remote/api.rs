@@ -100,10 +100,10 @@ impl Api {
         self.seen(call).await
     }
 
-    /// What happens to a task from now on.
-    pub async fn events(&self, task: &Hash) -> Answered<Events> {
+    /// What happens to a task, from the beginning or from after the event with an id.
+    pub async fn events(&self, task: &Hash, last_id: Option<&str>) -> Answered<Events> {
         let call = self.client.get(&format!("/v1/tasks/{task}/events"));
-        call.timeout_ms(SILENCE_MS).events().await
+        call.timeout_ms(SILENCE_MS).events(last_id).await
     }
 
     /// A page of this client's tasks, the newest first.

@@ -83,7 +83,7 @@ fn print(ui: &Ui, explain: &Explain) -> anyhow::Result<()> {
     if let Some(counts) = &explain.counts {
         let mut parts = vec![format!(
             "{} in the roster",
-            count(counts.candidates, "miner")
+            count(counts.candidates.into(), "miner")
         )];
         for (number, words) in [
             (counts.unmet, "without what the task needs"),

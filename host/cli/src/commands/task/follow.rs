@@ -16,6 +16,9 @@ use crate::remote::wire::{Reason, Seen, Task, TaskEvent, TaskState};
 use crate::text::one_line;
 use crate::ui::{ProgressLine, TerminalFilter, Ui};
 
+/// Streams of events that are begun for one task, one after the other.
+const STREAMS_MAX: u32 = 10;
+
 /// What is shown of a task's output while it runs, before anyone has confirmed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
@@ -67,26 +70,10 @@ impl Follow {
     pub async fn to_the_end(&mut self, api: &Api, task: &Hash) -> anyhow::Result<Seen<Task>> {
         let what = || format!("the task {task} cannot be followed");
         // Without events there is still the answer to wait for.
-        if let Ok(mut events) = api.events(task).await {
-            loop {
-                match events.next().await {
-                    Ok(Some(event)) => {
-                        // What a newer coordinator may send besides is passed over.
-                        if let Ok(event) = serde_json::from_str(&event.data)
-                            && self.event(event)?
-                        {
-                            break;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.ui
-                            .detail(format!("the stream of events broke off: {error}"));
-                        // The next stream may begin after chunks that were missed.
-                        self.stopped = true;
-                        break;
-                    }
-                }
+        let mut last_id = None;
+        for _ in 0..STREAMS_MAX {
+            if self.stream(api, task, &mut last_id).await? {
+                break;
             }
         }
         loop {
@@ -107,6 +94,37 @@ impl Follow {
             if let Some(progress) = &view.progress {
                 self.progress
                     .show(progress.done, progress.total, &progress.note);
+            }
+        }
+    }
+
+    /// Takes events until there are no more. Whether no other stream is to be tried.
+    async fn stream(
+        &mut self,
+        api: &Api,
+        task: &Hash,
+        last_id: &mut Option<String>,
+    ) -> anyhow::Result<bool> {
+        let Ok(mut events) = api.events(task, last_id.as_deref()).await else {
+            return Ok(true);
+        };
+        loop {
+            match events.next().await {
+                Ok(Some(event)) => {
+                    *last_id = Some(event.id);
+                    // What a newer coordinator may send besides is passed over.
+                    if let Ok(event) = serde_json::from_str(&event.data)
+                        && self.event(event)?
+                    {
+                        return Ok(true);
+                    }
+                }
+                Ok(None) => return Ok(true),
+                Err(error) => {
+                    self.ui
+                        .detail(format!("the stream of events broke off: {error}"));
+                    return Ok(false);
+                }
             }
         }
     }

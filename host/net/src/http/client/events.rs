@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Call, ClientError, error};
 
@@ -19,6 +19,8 @@ pub struct Event {
     pub kind: String,
     /// What it says: the lines of `data`, with line breaks between.
     pub data: String,
+    /// The last id of the stream at this event; empty if there was none.
+    pub id: String,
 }
 
 /// The events of an answer, as they come.
@@ -32,13 +34,19 @@ pub struct Events {
 impl Call {
     /// Sends the request, once, and reads the answer as a stream of events. The time-out of the
     /// request is that of its beginning, and of each silence after: servers send a comment now and
-    /// then.
+    /// then. `last_id` is that of the last event of a stream that broke off; the new one goes on
+    /// after it, if the server still can.
     ///
     /// # Errors
     /// [`ClientError`]; `Malformed` if the answer is no such stream.
-    pub async fn events(self) -> Result<Events, ClientError> {
+    pub async fn events(self, last_id: Option<&str>) -> Result<Events, ClientError> {
         let mut extra = HeaderMap::new();
         extra.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(id) = last_id.filter(|id| !id.is_empty()) {
+            let id = HeaderValue::from_bytes(id.as_bytes())
+                .map_err(|error| ClientError::Build(error.to_string()))?;
+            extra.insert(HeaderName::from_static("last-event-id"), id);
+        }
         let response = self.within(self.timeout_ms, self.respond(extra)).await?;
         let is_stream = (response.headers().get(CONTENT_TYPE))
             .and_then(|value| value.to_str().ok())
@@ -97,6 +105,7 @@ struct Parser {
     /// Whether the first line has been seen, which may begin with a byte order mark.
     begun: bool,
     event: Event,
+    last_id: String,
     has_data: bool,
     ready: VecDeque<Event>,
 }
@@ -127,7 +136,10 @@ impl Parser {
             true => &line,
         };
         if line.is_empty() {
-            let event = std::mem::take(&mut self.event);
+            let event = Event {
+                id: self.last_id.clone(),
+                ..std::mem::take(&mut self.event)
+            };
             if std::mem::take(&mut self.has_data) {
                 self.ready.push_back(event);
             }
@@ -147,7 +159,8 @@ impl Parser {
                 self.has_data = true;
                 self.event.data.push_str(value);
             }
-            // Comments, ids, times to connect again, and what a later version may add.
+            "id" if !value.contains('\0') => self.last_id = value.to_owned(),
+            // Comments, times to connect again, and what a later version may add.
             _ => {}
         }
         Ok(())
