@@ -56,6 +56,10 @@ impl BlobSink for Partial {
         self.hasher.count()
     }
 
+    fn hash(&self) -> Hash {
+        self.hasher.finalize()
+    }
+
     fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;

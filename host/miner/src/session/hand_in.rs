@@ -441,7 +441,7 @@ impl Session {
             let upload = match carried {
                 Some(bytes) => Upload::Bytes(bytes.clone()),
                 None => match self.shared.cache.store().open_blob(hash) {
-                    Ok((file, len)) => Upload::File(file, len),
+                    Ok(_) => Upload::File(self.shared.cache.store().path(hash)),
                     Err(error) => {
                         tracing::error!(%error, "a blob of a receipt cannot be given");
                         return false;

@@ -1,8 +1,13 @@
 //! What a miner asks of a coordinator, as a trait: over HTTP in a network, by calls in a simulator,
 //! and hostile in tests.
 
+pub mod http;
+
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+
 
 use adit_protocol::network::exchange::{
     Echo, HandIn, HandInAnswer, Hello, Poll, PollAnswer, ProgressReport, Welcome,
@@ -95,6 +100,9 @@ pub trait BlobSink: Send {
     /// How many bytes it has already: the transfer goes on from there.
     fn offset(&self) -> u64;
 
+    /// The hash of the bytes that it has.
+    fn hash(&self) -> Hash;
+
     /// Forgets what it has, if the other side begins at the beginning all the same.
     ///
     /// # Errors
@@ -113,8 +121,8 @@ pub trait BlobSink: Send {
 pub enum Upload {
     /// Its bytes.
     Bytes(bytes::Bytes),
-    /// A file with it, of this length. Its content was not checked; the other side does.
-    File(std::fs::File, u64),
+    /// A file with it. Its content was not checked; the other side does.
+    File(PathBuf),
 }
 
 /// The result of a request.
@@ -140,8 +148,8 @@ pub trait CoordinatorApi: Send + Sync {
     /// `POST /v1/miner/receipts`.
     fn hand_in<'a>(&'a self, receipts: &'a HandIn) -> ApiFuture<'a, HandInAnswer>;
 
-    /// `GET /v1/blobs/HASH`, from the sink's offset on. What comes is not checked: the sink's owner
-    /// does that. Ends with [`ApiError::BlobTooLarge`] when the blob has more than `max` bytes.
+    /// `GET /v1/blobs/HASH`, from the sink's offset on. The sink's owner checks the hash of what came
+    /// whatever the implementation does. Ends with [`ApiError::BlobTooLarge`] when the blob has more than `max` bytes.
     fn fetch_blob<'a>(
         &'a self,
         hash: &'a Hash,

@@ -30,6 +30,7 @@ use adit_protocol::tensor::TensorBlob;
 use crate::nn::tensor::Tensor;
 use crate::store::StoreError;
 use crate::store::blobs::BlobStore;
+use crate::worker::device::DeviceChoice;
 use crate::worker::supervisor::{Supervisor, SupervisorError};
 use crate::worker::trial::{CaseResult, Named, Tried, tensor};
 
