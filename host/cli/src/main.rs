@@ -33,7 +33,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, new, receipt, run};
+use commands::{bench, build, doctor, explain, inspect, key, man, new, receipt, run};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -99,6 +99,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages to a folder
+    Man(man::Args),
 }
 
 fn main() {
@@ -171,6 +173,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             ui.bytes(&script)?;
             Ok(Exit::Ok)
         }
+        Command::Man(args) => man::command(&ui, &args, <Cli as clap::CommandFactory>::command()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`draw`] | which of them gets a task |
 //! | [`assignment`] | the lease that a miner gets, its acceptance, and until when a miner is active |
 //! | [`entry`] | the six kinds of entries in a coordinator's log |
+//! | [`standing`] | what the log says at one leaf; shared by coordinators and auditors
 //! | [`exchange`] | what miners and coordinators send each other |
 
 pub mod assignment;
@@ -19,3 +20,4 @@ pub mod exchange;
 pub mod genesis;
 pub mod membership;
 pub mod roster;
+pub mod standing;

@@ -1,0 +1,270 @@
+//! What a coordinator's log says at one leaf: the roster in force, the open leases, who held which
+//! task, and how each miner's work turned out.
+//!
+//! A coordinator draws from it and appends; an auditor reads the same entries and must arrive at the
+//! same draws. Both use this code, so that a draw is right exactly if it can be checked.
+//!
+//! | part | subject |
+//! |---|---|
+//! | this file | the state and the draw |
+//! | [`apply`] | how each entry changes it, and which entries break a rule |
+
+mod apply;
+#[cfg(test)]
+mod tests;
+
+pub use apply::{Facts, Fault};
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::assignment::Assignment;
+use super::draw::{DrawNumber, Record, draw_weight, meets};
+use super::genesis::Genesis;
+use super::roster::{Candidate, Roster};
+use crate::cbor::Document as _;
+use crate::hash::Hash;
+use crate::status::Status;
+use crate::task::Requirements;
+
+/// The roster that draws are made from.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Its leaf index.
+    pub leaf: u64,
+    /// The VRF output of the entry.
+    pub output: Hash,
+    /// The candidates.
+    pub roster: Arc<Roster>,
+}
+
+/// A lease that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The assignment.
+    pub assignment: Assignment,
+    /// Its leaf index.
+    pub leaf: u64,
+}
+
+/// A receipt that is in the log, until it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unjudged {
+    /// Its task.
+    pub task: Hash,
+    /// Its miner.
+    pub miner: [u8; 32],
+    /// How the run ended.
+    pub status: Status,
+    /// Whether its lease was open when it came.
+    pub in_time: bool,
+}
+
+/// A task that was assigned and not forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskStanding {
+    /// Everyone who held an assignment of it.
+    pub held: Vec<[u8; 32]>,
+    /// For each replica, the attempt that would come next, and whether the last one is open.
+    pub replicas: BTreeMap<u32, (u32, bool)>,
+    /// Results that were accepted.
+    pub accepted: u32,
+}
+
+/// What became of a draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// It fell on this miner.
+    Miner {
+        /// The number.
+        number: DrawNumber,
+        /// The candidate.
+        candidate: Box<Candidate>,
+    },
+    /// There is no roster in the log yet.
+    NoRoster,
+    /// Nobody is eligible.
+    Nobody(Nobody),
+}
+
+/// Why nobody is eligible: the candidates by the first reason that rules each out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Nobody {
+    /// Candidates in the roster.
+    pub candidates: u32,
+    /// Those that do not meet the requirements.
+    pub unmet: u32,
+    /// Those that held an assignment of this task before.
+    pub held: u32,
+    /// Those without a free slot.
+    pub busy: u32,
+    /// Those whose weight is 0, because their work was bad.
+    pub weightless: u32,
+}
+
+/// What the log says so far.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    genesis: Genesis,
+    genesis_hash: Hash,
+    coordinator: [u8; 32],
+    in_force: Option<InForce>,
+    leases: HashMap<Hash, Lease>,
+    load: HashMap<[u8; 32], u32>,
+    tasks: HashMap<Hash, TaskStanding>,
+    records: BTreeMap<[u8; 32], Record>,
+    unjudged: HashMap<Hash, Unjudged>,
+    /// Number and id of each miner's newest receipt.
+    newest: HashMap<[u8; 32], (u64, Hash)>,
+    /// Assignments that ended, and tasks that were forgotten: kept by auditors, who have no
+    /// database to ask.
+    ended: Option<HashSet<Hash>>,
+}
+
+impl Standing {
+    /// The standing before the first entry. `audit` keeps what has ended, at 32 bytes for each
+    /// assignment and receipt, so that whatever comes twice is found.
+    pub fn new(genesis: &Genesis, coordinator: [u8; 32], audit: bool) -> Standing {
+        Standing {
+            genesis: genesis.clone(),
+            genesis_hash: genesis.hash(),
+            coordinator,
+            in_force: None,
+            leases: HashMap::new(),
+            load: HashMap::new(),
+            tasks: HashMap::new(),
+            records: BTreeMap::new(),
+            unjudged: HashMap::new(),
+            newest: HashMap::new(),
+            ended: audit.then(HashSet::new),
+        }
+    }
+
+    /// The roster in force.
+    pub fn in_force(&self) -> Option<&InForce> {
+        self.in_force.as_ref()
+    }
+
+    /// An open lease by the hash of its assignment.
+    pub fn lease(&self, assignment: &Hash) -> Option<&Lease> {
+        self.leases.get(assignment)
+    }
+
+    /// All open leases.
+    pub fn leases(&self) -> impl Iterator<Item = (&Hash, &Lease)> {
+        self.leases.iter()
+    }
+
+    /// Open leases of a miner.
+    pub fn load(&self, miner: &[u8; 32]) -> u32 {
+        self.load.get(miner).copied().unwrap_or(0)
+    }
+
+    /// How a miner's work turned out.
+    pub fn record(&self, miner: &[u8; 32]) -> Record {
+        self.records.get(miner).copied().unwrap_or_default()
+    }
+
+    /// The records of all miners that ever worked, ascending by key.
+    pub fn records(&self) -> impl Iterator<Item = (&[u8; 32], &Record)> {
+        self.records.iter()
+    }
+
+    /// Number and id of a miner's newest receipt; 0 and zero before the first.
+    pub fn newest(&self, miner: &[u8; 32]) -> (u64, Hash) {
+        self.newest.get(miner).copied().unwrap_or_default()
+    }
+
+    /// A task that was assigned.
+    pub fn task(&self, id: &Hash) -> Option<&TaskStanding> {
+        self.tasks.get(id)
+    }
+
+    /// Makes the draw for one replica of one attempt of a task, from the roster in force.
+    pub fn draw(
+        &self,
+        task: &Hash,
+        requirements: &Requirements,
+        attempt: u32,
+        replica: u32,
+        local: bool,
+    ) -> Drawn {
+        let Some(force) = &self.in_force else {
+            return Drawn::NoRoster;
+        };
+        let held = self.tasks.get(task).map_or(&[][..], |t| &t.held);
+        let mut nobody = Nobody::default();
+        let mut eligible: Vec<(&Candidate, u64)> = Vec::new();
+        for candidate in &force.roster.candidates {
+            nobody.candidates += 1;
+            if !meets(candidate, requirements) {
+                nobody.unmet += 1;
+            } else if held.contains(&candidate.node) {
+                nobody.held += 1;
+            } else if self.load(&candidate.node) >= candidate.slots {
+                nobody.busy += 1;
+            } else {
+                match draw_weight(candidate, local) {
+                    0 => nobody.weightless += 1,
+                    weight => eligible.push((candidate, weight)),
+                }
+            }
+        }
+        let number = DrawNumber::new(&force.output, task, attempt, replica);
+        let picked = number.pick(eligible.iter().map(|(_, weight)| *weight));
+        match picked.and_then(|at| eligible.get(at)) {
+            Some((candidate, _)) => Drawn::Miner {
+                number,
+                candidate: Box::new((*candidate).clone()),
+            },
+            None => Drawn::Nobody(nobody),
+        }
+    }
+
+    /// Forgets a task that is decided and has no open lease. An auditor remembers its id.
+    pub fn forget(&mut self, task: &Hash) {
+        let Some(standing) = self.tasks.get(task) else {
+            return;
+        };
+        if standing.replicas.values().any(|(_, open)| *open) {
+            return;
+        }
+        self.tasks.remove(task);
+        if let Some(ended) = &mut self.ended {
+            ended.insert(*task);
+        }
+    }
+
+    /// Puts back what a coordinator kept in its database: the roster in force, the records, the
+    /// newest receipts. Leases and tasks follow by [`Standing::restore_lease`].
+    pub fn restore(
+        &mut self,
+        in_force: Option<InForce>,
+        records: impl IntoIterator<Item = ([u8; 32], Record)>,
+        newest: impl IntoIterator<Item = ([u8; 32], (u64, Hash))>,
+    ) {
+        self.in_force = in_force;
+        self.records = records.into_iter().collect();
+        self.newest = newest.into_iter().collect();
+    }
+
+    /// Puts back an assignment of a task that is not decided, open or ended.
+    pub fn restore_lease(&mut self, assignment: Assignment, leaf: u64, open: bool) {
+        let id = assignment.hash();
+        let task = self.tasks.entry(assignment.task).or_default();
+        task.held.push(assignment.miner);
+        let next = task.replicas.entry(assignment.replica).or_default();
+        if assignment.attempt >= next.0 {
+            *next = (assignment.attempt.saturating_add(1), open);
+        }
+        if open {
+            *self.load.entry(assignment.miner).or_default() += 1;
+            self.leases.insert(id, Lease { assignment, leaf });
+        }
+    }
+
+    /// Puts back a receipt that is in the log and not judged.
+    pub fn restore_unjudged(&mut self, receipt: Hash, unjudged: Unjudged) {
+        self.unjudged.insert(receipt, unjudged);
+    }
+}
