@@ -220,6 +220,8 @@ pub async fn ask(folder: &Path, request: &Request) -> Result<Value, ControlError
     }
     match answer.get_mut("ok") {
         Some(ok) => Ok(ok.take()),
-        None => Err(ControlError::Answer("it has neither ok nor error".to_owned())),
+        None => Err(ControlError::Answer(
+            "it has neither ok nor error".to_owned(),
+        )),
     }
 }

@@ -10,9 +10,7 @@ use adit_runtime::state::Events;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::device::DeviceChoice;
 use adit_runtime::worker::process::WorkerOptions;
-use adit_runtime::worker::supervisor::{
-    Ran, Supervisor, SupervisorError, SupervisorOptions, Task,
-};
+use adit_runtime::worker::supervisor::{Ran, Supervisor, SupervisorError, SupervisorOptions, Task};
 
 /// A device that computes.
 #[derive(Clone, Debug, PartialEq, Eq)]

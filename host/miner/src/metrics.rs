@@ -106,7 +106,7 @@ impl Metrics {
 
     /// A run ended.
     pub fn ran(&self, status: Status, seconds: f64) {
-        self.runs.get_or_create(&[("status", status.name()])).inc();
+        self.runs.get_or_create(&[("status", status.name())]).inc();
         self.run_seconds.observe(seconds);
     }
 
@@ -122,7 +122,7 @@ impl Metrics {
 
     /// A request failed.
     pub fn failed(&self, code: adit_protocol::Code) {
-        self.errors.get_or_create(&[("code", code.as_str()])).inc();
+        self.errors.get_or_create(&[("code", code.as_str())]).inc();
     }
 
     /// A blob was fetched.

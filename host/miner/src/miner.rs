@@ -367,7 +367,11 @@ async fn watch_temperatures(inner: Arc<Inner>) {
         every.tick().await;
         let reader = shared.clone();
         let devices = shared.scheduler.devices().len();
-        let read = move || (0..devices).map(|at| reader.executor.temperature_c(at)).collect();
+        let read = move || {
+            (0..devices)
+                .map(|at| reader.executor.temperature_c(at))
+                .collect()
+        };
         let Ok(read): Result<Vec<Option<u32>>, _> = tokio::task::spawn_blocking(read).await else {
             return;
         };
@@ -380,8 +384,15 @@ async fn watch_temperatures(inner: Arc<Inner>) {
             // It has to cool a little, else it would go to and fro.
             let cool = limit.saturating_sub(if was { COOLED_BY_C } else { 0 });
             if shared.scheduler.set_hot(at, *now >= cool.max(1)) {
-                tracing::warn!(device = at, celsius = now, limit, "the device is hot, or has cooled");
-                shared.devices_changed.send_modify(|n| *n = n.wrapping_add(1));
+                tracing::warn!(
+                    device = at,
+                    celsius = now,
+                    limit,
+                    "the device is hot, or has cooled"
+                );
+                shared
+                    .devices_changed
+                    .send_modify(|n| *n = n.wrapping_add(1));
             }
         }
         *lock(&inner.temperatures) = read;
@@ -510,7 +521,9 @@ impl Handle {
             },
         };
         let found = shared.scheduler.pause(at, paused);
-        shared.devices_changed.send_modify(|n| *n = n.wrapping_add(1));
+        shared
+            .devices_changed
+            .send_modify(|n| *n = n.wrapping_add(1));
         found
     }
 

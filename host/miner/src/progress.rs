@@ -9,9 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit_protocol::Hash;
-use adit_protocol::network::exchange::{
-    BATCH_MAX, CHUNK_BYTES_MAX, Progress, ProgressReport,
-};
+use adit_protocol::network::exchange::{BATCH_MAX, CHUNK_BYTES_MAX, Progress, ProgressReport};
 use tokio::sync::Notify;
 
 use crate::text::cut;

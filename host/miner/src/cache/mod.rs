@@ -201,10 +201,7 @@ impl BlobCache {
         max: u64,
     ) -> Result<(), CacheError> {
         let one = {
-            let mut fetching = self
-                .fetching
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
             // Those that nobody waits for any more.
             if fetching.len() > 1024 {
                 fetching.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -416,7 +413,9 @@ fn files(root: &Path) -> Result<Vec<(Hash, u64, SystemTime)>, StoreError> {
             let Ok(hash) = format!("blake3:{name}").parse::<Hash>() else {
                 continue;
             };
-            let Ok(about) = entry.metadata() else { continue };
+            let Ok(about) = entry.metadata() else {
+                continue;
+            };
             if about.is_file() {
                 let used = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 found.push((hash, about.len(), used));

@@ -584,7 +584,9 @@ impl Journal {
         while let Some(row) = rows.next()? {
             let state: i64 = row.get(0)?;
             let count: i64 = row.get(1)?;
-            let place = usize::try_from(state).ok().and_then(|at| counts.get_mut(at));
+            let place = usize::try_from(state)
+                .ok()
+                .and_then(|at| counts.get_mut(at));
             if let Some(place) = place {
                 *place = unsigned(count);
             }
@@ -611,18 +613,14 @@ impl Journal {
         let row = self
             .db
             .connection()
-            .query_row(
-                schema::RECEIPT_OF,
-                params![assignment.as_bytes()],
-                |row| {
-                    Ok((
-                        row.get::<_, [u8; BODY_LEN]>(0)?,
-                        row.get::<_, Option<[u8; 64]>>(1)?,
-                        row.get::<_, Option<[u8; 64]>>(2)?,
-                        row.get::<_, i64>(3)?,
-                    ))
-                },
-            )
+            .query_row(schema::RECEIPT_OF, params![assignment.as_bytes()], |row| {
+                Ok((
+                    row.get::<_, [u8; BODY_LEN]>(0)?,
+                    row.get::<_, Option<[u8; 64]>>(1)?,
+                    row.get::<_, Option<[u8; 64]>>(2)?,
+                    row.get::<_, i64>(3)?,
+                ))
+            })
             .optional()?;
         let Some((body, miner_signature, coordinator_signature, state)) = row else {
             return Ok(None);
@@ -713,8 +711,7 @@ impl Journal {
             let seq = unsigned(row.get(0)?);
             let damaged = |what| damaged(coordinator, seq, what);
             let bytes: [u8; BODY_LEN] = row.get(1)?;
-            let body =
-                ReceiptBody::decode(&bytes).map_err(|_| damaged("has a malformed body"))?;
+            let body = ReceiptBody::decode(&bytes).map_err(|_| damaged("has a malformed body"))?;
             if body.seq != seq || body.coordinator != *coordinator || body.miner != self.miner {
                 return Err(damaged("stands in the place of another"));
             }

@@ -1,8 +1,7 @@
 //! The tables of the journal, and the statements on them.
 
 /// Layouts, each by what leads to it from the one before. Published ones never change.
-pub(super) const MIGRATIONS: &[&str] = &[
-    "CREATE TABLE series (
+pub(super) const MIGRATIONS: &[&str] = &["CREATE TABLE series (
         id INTEGER PRIMARY KEY,
         miner BLOB NOT NULL CHECK (length(miner) = 32),
         coordinator BLOB NOT NULL CHECK (length(coordinator) = 32),
@@ -37,8 +36,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     -- Two signatures of one body are no fraud, but what was sent once is sent again as it was.
     CREATE TRIGGER signatures_stay BEFORE UPDATE OF signature ON receipts
         WHEN OLD.signature IS NOT NULL AND NEW.signature IS NOT OLD.signature
-        BEGIN SELECT RAISE(ABORT, 'the signature of a receipt never changes'); END;",
-];
+        BEGIN SELECT RAISE(ABORT, 'the signature of a receipt never changes'); END;"];
 
 pub(super) const LOAD_SERIES: &str = "SELECT s.id, s.coordinator, r.seq, r.body FROM series s
     LEFT JOIN receipts r ON r.series = s.id

@@ -14,9 +14,7 @@ use adit_net::Clock;
 use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
 
-use super::{
-    Assigned, Batch, Begun, Draft, Journal, JournalError, Point, Ready, Settled, State,
-};
+use super::{Assigned, Batch, Begun, Draft, Journal, JournalError, Point, Ready, Settled, State};
 use crate::random::SharedRng;
 
 /// Most drafts of one commit.
@@ -262,7 +260,11 @@ impl Writer {
         });
         let batch = Batch {
             signatures: signatures.collect(),
-            bodies: round.drafts.iter().map(|(begun, _)| begun.clone()).collect(),
+            bodies: round
+                .drafts
+                .iter()
+                .map(|(begun, _)| begun.clone())
+                .collect(),
             settled: round.settled,
         };
         if !self.commit(&batch, last) {

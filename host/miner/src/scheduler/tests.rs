@@ -161,7 +161,11 @@ fn a_device_takes_what_it_can_run_and_nothing_while_it_is_held() {
     assert_eq!(waiter.join().unwrap(), Some(3));
 
     scheduler.push(key, job(4, DeviceClass::Gpu));
-    assert!(scheduler.remove(&key, &Hash::of(&4u64.to_le_bytes())).is_some());
+    assert!(
+        scheduler
+            .remove(&key, &Hash::of(&4u64.to_le_bytes()))
+            .is_some()
+    );
     assert_eq!(scheduler.waiting(&key), 0);
     scheduler.close();
     assert!(scheduler.take(1).is_none());

@@ -286,7 +286,10 @@ impl Queue {
         }
         let seq = ready.seq();
         let code = result.refused.as_deref().unwrap_or_default();
-        let detail = cut(result.detail.as_deref().unwrap_or_default(), DETAIL_BYTES_MAX);
+        let detail = cut(
+            result.detail.as_deref().unwrap_or_default(),
+            DETAIL_BYTES_MAX,
+        );
         if !result.missing.is_empty() {
             let tries = self.items.get_mut(&seq).map_or(TRIES, |item| {
                 item.tries = item.tries.saturating_add(1);
@@ -302,7 +305,10 @@ impl Queue {
             // What is asked for again and again is not to be had here.
             return Judged::Final(Answer::Refused {
                 code: Code::BlobMissing.as_str().to_owned(),
-                detail: format!("{} blobs could not be given: {detail}", result.missing.len()),
+                detail: format!(
+                    "{} blobs could not be given: {detail}",
+                    result.missing.len()
+                ),
             });
         }
         let known = code.parse::<Code>().ok();
@@ -329,9 +335,16 @@ impl Queue {
     fn upload(&self, seq: u64, hashes: Vec<Hash>, ready: &Ready) {
         let session = self.session.clone();
         let done = self.uploaded.clone();
-        let inline: Vec<bytes::Bytes> = ready.parts.iter().flat_map(|parts| {
-            parts.inline.iter().map(|blob| bytes::Bytes::copy_from_slice(blob))
-        }).collect();
+        let inline: Vec<bytes::Bytes> = ready
+            .parts
+            .iter()
+            .flat_map(|parts| {
+                parts
+                    .inline
+                    .iter()
+                    .map(|blob| bytes::Bytes::copy_from_slice(blob))
+            })
+            .collect();
         let end = session.end.clone();
         tokio::spawn(async move {
             let upload = async {
@@ -421,7 +434,7 @@ impl Session {
             }
         }
         let mut rng = self.shared.rng.clone();
-        let check = move || verify_batch(&receipts, &mut rng).is_ok();
+        let mut check = move || verify_batch(&receipts, &mut rng).is_ok();
         let fits = match results.len() <= FEW {
             true => check(),
             false => tokio::task::spawn_blocking(check).await.unwrap_or(false),

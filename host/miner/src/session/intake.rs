@@ -117,7 +117,11 @@ impl Session {
         };
         let cache = &self.shared.cache;
         let complete = wanting.order.exec.models.is_empty()
-            && wanting.pins.hashes().iter().all(|hash| cache.contains(hash));
+            && wanting
+                .pins
+                .hashes()
+                .iter()
+                .all(|hash| cache.contains(hash));
         if complete {
             self.queue(wanting, BTreeMap::new());
         } else {
@@ -186,10 +190,7 @@ impl Session {
         }
     }
 
-    async fn complete(
-        &self,
-        wanting: &mut Wanting,
-    ) -> Result<BTreeMap<String, Vec<u8>>, Lacking> {
+    async fn complete(&self, wanting: &mut Wanting) -> Result<BTreeMap<String, Vec<u8>>, Lacking> {
         let exec = &wanting.order.exec;
         self.fetch(wanting, &exec.component, COMPONENT_BYTES_MAX, "component")
             .await?;

@@ -162,7 +162,8 @@ impl Session {
         let session = self.clone();
         tokio::spawn(async move {
             let begun = Instant::now();
-            let request = session.api.echo(&Echo { echo });
+            let echo = Echo { echo };
+            let request = session.api.echo(&echo);
             if let Ok(Ok(())) = tokio::time::timeout(HEARTBEAT, request).await {
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 session.state().round_trip_us = Some(took);
@@ -220,7 +221,10 @@ impl Session {
         let held: Vec<Held> = devices.iter().filter_map(|(held, _)| *held).collect();
         if held.len() == devices.len() {
             return Err(match held.contains(&Held::Hot) {
-                true => (Code::DeviceHot, "every device is too hot or paused".to_owned()),
+                true => (
+                    Code::DeviceHot,
+                    "every device is too hot or paused".to_owned(),
+                ),
                 false => (Code::Paused, "every device is paused".to_owned()),
             });
         }
@@ -236,7 +240,13 @@ impl Session {
     /// Whether it is worth asking: there is much room, or little left to do. Else a miner that ends
     /// a run each millisecond would send a request for each.
     fn worth_asking(&self, room: u32) -> bool {
-        let slots: u32 = self.shared.scheduler.devices().iter().map(|d| d.slots).sum();
+        let slots: u32 = self
+            .shared
+            .scheduler
+            .devices()
+            .iter()
+            .map(|d| d.slots)
+            .sum();
         let waiting = self.shared.scheduler.waiting(&self.coordinator);
         room >= self.held.capacity().div_ceil(4) || waiting < slots as usize
     }

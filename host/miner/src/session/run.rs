@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Makes the receipt of a run that never began.
-    pub(super) fn decline(self: &Arc<Self>, order: &Order, status: Status, why: String) {
+    pub fn decline(self: &Arc<Self>, order: &Order, status: Status, why: String) {
         tracing::info!(assignment = %order.id, %status, why, "the run did not begin");
         self.shared.metrics.ran(status, 0.0);
         let devices = self.shared.scheduler.devices();
@@ -153,13 +153,7 @@ impl Session {
     }
 
     /// Has the receipt made and written down. From there on the hand-in goes on with it.
-    fn record(
-        self: &Arc<Self>,
-        order: &Order,
-        ran: Ran,
-        device: usize,
-        start_ms: u64,
-    ) {
+    fn record(self: &Arc<Self>, order: &Order, ran: Ran, device: usize, start_ms: u64) {
         let shared = &self.shared;
         let devices = shared.scheduler.devices();
         let Some(about) = devices.get(device) else {

@@ -7,8 +7,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-
-
 use adit_protocol::network::exchange::{
     Echo, HandIn, HandInAnswer, Hello, Poll, PollAnswer, ProgressReport, Welcome,
 };

@@ -339,7 +339,6 @@ impl Call {
         &self,
         mut attempt: impl AsyncFnMut(&Call) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let retry = self.client.0.config.retry;
         let mut failed = 0;
         loop {
             let error = match attempt(self).await {
@@ -347,14 +346,24 @@ impl Call {
                 Err(error) => error,
             };
             failed += 1;
-            let repeat = error.retryable() && (self.idempotent || error.had_no_effect());
-            if !repeat || failed >= retry.attempts_max {
-                return Err(error);
-            }
-            let wait = retry.wait(failed, error.retry_after_s(), OsRng.next_u64());
-            tracing::debug!(url = %error::shown(&self.url), %error, ?wait, "the request is sent again");
-            self.client.0.config.sleeper.sleep(wait).await;
+            self.before_next(failed, error).await?;
         }
+    }
+
+    /// Waits until the request may be sent again, after `failed` attempts in vain.
+    ///
+    /// # Errors
+    /// The error of the last attempt, if it is not to be sent again.
+    async fn before_next(&self, failed: u32, error: ClientError) -> Result<(), ClientError> {
+        let retry = self.client.0.config.retry;
+        let repeat = error.retryable() && (self.idempotent || error.had_no_effect());
+        if !repeat || failed >= retry.attempts_max {
+            return Err(error);
+        }
+        let wait = retry.wait(failed, error.retry_after_s(), OsRng.next_u64());
+        tracing::debug!(url = %error::shown(&self.url), %error, ?wait, "the request is sent again");
+        self.client.0.config.sleeper.sleep(wait).await;
+        Ok(())
     }
 
     async fn once(&self) -> Result<Answer, ClientError> {
