@@ -1,6 +1,10 @@
 //! The network that a miner is in: the verified network file, and what of it concerns this miner.
 
+mod source;
+
 use std::sync::Arc;
+
+pub use source::{Fetched, Keeper, SourceError, fetch, skew_ms};
 
 use adit_protocol::cbor::Document as _;
 use adit_protocol::network::genesis::Genesis;
