@@ -185,17 +185,15 @@ impl Call {
             let before = sink.len();
             match self.part(sink, bytes_max).await {
                 Ok(()) => break,
-                // Progress is no failure: the attempts are counted anew.
-                Err(error) if error.retryable() && sink.len() > before => failed = 0,
                 Err(error @ ClientError::TooLarge { .. }) => {
                     sink.restart().await?;
                     return Err(error);
                 }
                 Err(error) => {
-                    failed += 1;
-                    // Not by `attempts`: the compiler does not see that a future with a closure
-                    // over the sink can be sent to another thread.
-                    self.before_next(failed, error).await?;
+                    if sink.len() > before {
+                        failed = 0;
+                    }
+                    self.before_repeating(error, &mut failed).await?;
                 }
             }
         }
