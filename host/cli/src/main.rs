@@ -39,7 +39,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, doctor, explain, inspect, key, man, network, new, publish, receipt, run, task,
+    bench, build, dev, doctor, explain, inspect, key, man, network, new, publish, receipt, run, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -87,6 +87,8 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Run a whole network on this machine, for development
+    Dev(dev::Args),
     /// Have tasks run by a network, and see what becomes of them
     #[command(subcommand)]
     Task(task::Command),
@@ -170,11 +172,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         quiet,
         verbose,
     };
+    let chosen = state.clone();
     let state = State::at(state);
     match cli.command {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Dev(args) => dev::command(&ui, chosen, &args),
         Command::Task(command) => task::command(&ui, &state, &command),
         Command::Publish(args) => publish::command(&ui, &state, &args),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),

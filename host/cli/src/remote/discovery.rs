@@ -32,10 +32,19 @@ pub struct Ports {
     pub pid: u32,
     /// The folder that holds everything.
     pub state: PathBuf,
-    /// Node keys of the miners, in the order of their numbers.
-    pub miners: Vec<String>,
+    /// The miners, in the order of their numbers.
+    pub miners: Vec<DevMiner>,
     /// The keys that everyone has.
     pub keys: Vec<DevKey>,
+}
+
+/// A miner of a development network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevMiner {
+    /// Its node key, as 0x and 64 digits.
+    pub node: String,
+    /// What it does wrong, if anything.
+    pub fault: Option<String>,
 }
 
 /// A key that everyone has.

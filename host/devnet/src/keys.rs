@@ -1,0 +1,100 @@
+//! The keys of development networks. They derive from the phrase that everyone has, so that they are
+//! the same on every machine, and worth nothing on any other network.
+
+use adit_protocol::keys::uri::UriError;
+use adit_protocol::keys::{Keypair, ss58};
+
+/// Names of the accounts, as secret URIs.
+pub const ACCOUNTS: [&str; 10] = [
+    "//Alice",
+    "//Bob",
+    "//Charlie",
+    "//Dave",
+    "//Eve",
+    "//Ferdie",
+    "//Grace",
+    "//Heidi",
+    "//Ivan",
+    "//Judy",
+];
+
+/// Signs the membership of development networks.
+pub const AUTHORITY: &str = "//Authority";
+/// Node key of their coordinator.
+pub const COORDINATOR: &str = "//Coordinator";
+/// Log key of their coordinator.
+pub const COORDINATOR_LOG: &str = "//Coordinator//log";
+
+/// Prefix of addresses of no network in particular.
+const PREFIX: u16 = 42;
+
+/// An account that everyone has.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its secret URI.
+    pub uri: &'static str,
+    /// Its keypair.
+    pub keypair: Keypair,
+    /// Its address.
+    pub address: String,
+}
+
+/// The accounts.
+///
+/// # Errors
+/// None, as long as the names above are secret URIs; a test makes sure of that.
+pub fn accounts() -> Result<Vec<Account>, UriError> {
+    let account = |uri: &'static str| {
+        let keypair = Keypair::from_uri(uri)?;
+        Ok(Account {
+            address: ss58::encode(&keypair.public(), PREFIX),
+            uri,
+            keypair,
+        })
+    };
+    ACCOUNTS.into_iter().map(account).collect()
+}
+
+/// Node key of the miner with a number.
+///
+/// # Errors
+/// As [`accounts`].
+pub fn miner(number: u32) -> Result<Keypair, UriError> {
+    Keypair::from_uri(&format!("//Miner//{number}"))
+}
+
+/// The account of the operator of the miner with a number: not the coordinator's, which is the first.
+///
+/// # Errors
+/// As [`accounts`].
+pub fn operator(number: u32) -> Result<Keypair, UriError> {
+    let rest = ACCOUNTS.len().saturating_sub(1);
+    let at = usize::try_from(number).unwrap_or(0) % rest;
+    Keypair::from_uri(ACCOUNTS.iter().skip(1).nth(at).unwrap_or(&"//Bob"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_the_phrase_that_everyone_has() {
+        let accounts = accounts().unwrap();
+        assert_eq!(accounts.len(), 10);
+        // From other tools of that phrase.
+        assert_eq!(
+            accounts[0].address,
+            "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+        );
+        for number in 0..20 {
+            assert_ne!(
+                operator(number).unwrap().public(),
+                accounts[0].keypair.public()
+            );
+            miner(number).unwrap();
+        }
+        for uri in [AUTHORITY, COORDINATOR, COORDINATOR_LOG] {
+            Keypair::from_uri(uri).unwrap();
+        }
+    }
+}
