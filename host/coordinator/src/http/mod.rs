@@ -1,0 +1,4 @@
+//! The coordinator's HTTP interface.
+
+pub mod submission;
+pub mod wire;
