@@ -25,7 +25,6 @@ pub mod membership;
 pub mod options;
 pub mod order;
 pub mod refusal;
-pub mod running;
 pub mod store;
 pub mod tokens;
 pub mod validator;

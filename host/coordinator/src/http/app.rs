@@ -1,7 +1,7 @@
 //! What all handlers share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use adit_net::signed::RequestVerifier;
 use adit_net::{Clock, Problem};
@@ -10,6 +10,8 @@ use adit_protocol::{Code, Hash};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Feeds;
+use super::metrics::Metrics;
+use super::network::NetworkBytes;
 use crate::Refusal;
 use crate::blobs::Blobs;
 use crate::engine::Handle;
@@ -19,10 +21,10 @@ use crate::tokens::{Client, Quota, Tokens};
 
 /// The state of the router. Clones share it.
 #[derive(Clone)]
-pub struct App(pub(crate) Arc<Inner>);
+pub struct App(pub Arc<Inner>);
 
 /// See [`App`].
-pub(crate) struct Inner {
+pub struct Inner {
     /// The engine.
     pub handle: Handle,
     /// The blobs.
@@ -55,6 +57,12 @@ pub(crate) struct Inner {
     pub feeds: Feeds,
     /// What miners have uploaded; at most one entry for each member.
     pub uploads: Mutex<HashMap<[u8; 32], Arc<Client>>>,
+    /// Engines of environments that are kept; a bounded memory of the database.
+    pub known_environments: Mutex<HashMap<Hash, Hash>>,
+    /// The network file as it is given to others.
+    pub network: NetworkBytes,
+    /// Figures for operators.
+    pub metrics: Metrics,
 }
 
 impl std::ops::Deref for App {
@@ -75,6 +83,13 @@ impl Inner {
         };
         let client = || Arc::new(Client::new("miner", quota));
         Arc::clone(uploads.entry(node).or_insert_with(client))
+    }
+
+    /// Engines of environments that are kept.
+    pub fn environments(&self) -> MutexGuard<'_, HashMap<Hash, Hash>> {
+        self.known_environments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses new work once the coordinator is about to stop.

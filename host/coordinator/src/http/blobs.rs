@@ -10,7 +10,7 @@ use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, body_problem, parse
 use adit_protocol::network::exchange::INLINE_BYTES_MAX;
 use adit_protocol::{Code, Hash};
 use axum::body::Body;
-use axum::extract::{FromRequest as _, Request, State};
+use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use http::header::{
@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::tasks::spec_for;
-use super::who::{Reader, Uploader};
+use super::who::{Caller, FromNode, Reader, Uploader};
 use super::wire::HashText;
 use crate::blobs::{Found, blocking, mismatch, too_large, unknown};
 
@@ -37,8 +37,7 @@ const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What never changes may be kept for ever.
-const IMMUTABLE: HeaderValue =
-    HeaderValue::from_static("public, max-age=31536000, immutable");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// The same for what not everybody may read.
 const IMMUTABLE_PRIVATE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
@@ -157,7 +156,9 @@ async fn whole_or_part(
     let body = match found {
         Found::Small(bytes) => {
             let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-            let bytes = bytes.get(at(range.start)..at(range.end)).unwrap_or_default();
+            let bytes = bytes
+                .get(at(range.start)..at(range.end))
+                .unwrap_or_default();
             Body::from(bytes.to_vec())
         }
         Found::File(file, _) => {
@@ -175,7 +176,10 @@ async fn whole_or_part(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let out = response.headers_mut();
-    out.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    out.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     out.insert(CONTENT_LENGTH, HeaderValue::from(count));
     out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     out.insert(CACHE_CONTROL, cache);
@@ -241,14 +245,16 @@ pub async fn write(
         }
         // `read_body` bounds what is announced as short, or not announced at all.
         _ => {
-            let bytes = read_body(request).await.map_err(|problem| match problem.code {
-                Code::TooLarge if announced.is_none() => Problem::new(
-                    Code::InvalidRequest,
-                    "a blob of more than 64 KiB came without the header `content-length`",
-                )
-                .hint("announce its length, so that room can be made for it"),
-                _ => problem,
-            })?;
+            let bytes = read_body(request)
+                .await
+                .map_err(|problem| match problem.code {
+                    Code::TooLarge if announced.is_none() => Problem::new(
+                        Code::InvalidRequest,
+                        "a blob of more than 64 KiB came without the header `content-length`",
+                    )
+                    .hint("announce its length, so that room can be made for it"),
+                    _ => problem,
+                })?;
             take(&uploader, bytes.len() as u64)?;
             app.blobs.put_small(hash, bytes.to_vec()).await?;
         }
@@ -317,7 +323,10 @@ fn bounded(list: HashList, max: usize) -> Result<Vec<Hash>, Problem> {
         true => Ok(list.hashes.into_iter().map(|hash| hash.0).collect()),
         false => Err(Problem::new(
             Code::InvalidRequest,
-            format!("there are {} hashes, at most {max} are taken", list.hashes.len()),
+            format!(
+                "there are {} hashes, at most {max} are taken",
+                list.hashes.len()
+            ),
         )
         .hint("ask in several requests")),
     }
@@ -344,12 +353,10 @@ async fn authorized_body(app: &App, request: Request) -> Result<bytes::Bytes, Pr
         .headers()
         .contains_key(adit_net::signed::SIGNATURE_INPUT)
     {
-        return Ok(super::who::FromNode::from_request(request, app).await?.bytes);
+        return Ok(FromNode::from_request(request, app).await?.bytes);
     }
     let (mut parts, body) = request.into_parts();
-    let caller: Result<super::who::Caller, Problem> =
-        axum::extract::FromRequestParts::from_request_parts(&mut parts, app).await;
-    caller?;
+    Caller::from_request_parts(&mut parts, app).await?;
     read_body(Request::from_parts(parts, body)).await
 }
 
@@ -372,8 +379,9 @@ pub async fn batch(
             Ok(bytes) => Some(bytes),
             // The first one is answered whatever it takes, or it could never be had.
             Err(problem) if problem.code == Code::BlobTooLarge && !found.is_empty() => break,
-            Err(problem) if problem.code == Code::BlobTooLarge => return Err(problem
-                .hint("read it by itself with GET /v1/blobs/HASH")),
+            Err(problem) if problem.code == Code::BlobTooLarge => {
+                return Err(problem.hint("read it by itself with GET /v1/blobs/HASH"));
+            }
             Err(problem) if problem.code == Code::UnknownBlob => None,
             Err(problem) => return Err(problem),
         };
@@ -389,12 +397,7 @@ pub async fn batch(
     Ok(response)
 }
 
-async fn batch_one(
-    app: &App,
-    hash: Hash,
-    reader: &Reader,
-    left: u64,
-) -> Result<Vec<u8>, Problem> {
+async fn batch_one(app: &App, hash: Hash, reader: &Reader, left: u64) -> Result<Vec<u8>, Problem> {
     match spec_for(app, hash, reader).await {
         Ok(Some(bytes)) => return Ok(bytes),
         Ok(None) => {}
@@ -468,7 +471,14 @@ mod tests {
             assert_eq!(read(none), Some(None), "{none}");
         }
         // Passed over.
-        for other in ["bytes=3-1", "bytes=-", "bytes=1-2,4-5", "lines=1-2", "bytes=+1-2", "bytes=a"] {
+        for other in [
+            "bytes=3-1",
+            "bytes=-",
+            "bytes=1-2,4-5",
+            "lines=1-2",
+            "bytes=+1-2",
+            "bytes=a",
+        ] {
             assert_eq!(read(other), None, "{other}");
         }
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::engine::PAGE_MAX;
+use crate::engine::handle::PAGE_MAX;
 use crate::view::Page;
 
 /// Items of a page if nothing is said of it.

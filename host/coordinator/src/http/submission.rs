@@ -83,7 +83,10 @@ pub struct TaskRequest {
 /// The input of a task: a hash of a blob as a string, or an object with the input itself, of at
 /// most 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a hash as a string, or an object with one of `text`, `base64` and `hash`")]
+#[serde(
+    untagged,
+    expecting = "a hash as a string, or an object with one of `text`, `base64` and `hash`"
+)]
 pub enum Input {
     /// The hash of a blob that was uploaded.
     Hash(HashText),
@@ -353,7 +356,10 @@ impl TaskRequest {
         if deadline_ms == 0 || deadline_ms > frame.deadline_ms_max {
             return Err(invalid(
                 "deadline_ms",
-                &format!("it is {deadline_ms}, which is not from 1 to {}", frame.deadline_ms_max),
+                &format!(
+                    "it is {deadline_ms}, which is not from 1 to {}",
+                    frame.deadline_ms_max
+                ),
             ));
         }
         let region = self.region.unwrap_or_default();
@@ -456,7 +462,10 @@ impl VerificationWanted {
         if self.replicas == 0 || self.replicas > replicas_max {
             return Err(invalid(
                 "verification.replicas",
-                &format!("it is {}, which is not from 1 to {replicas_max}", self.replicas),
+                &format!(
+                    "it is {}, which is not from 1 to {replicas_max}",
+                    self.replicas
+                ),
             ));
         }
         Ok(Verification {
@@ -631,10 +640,19 @@ mod tests {
         assert_eq!(order.exec.clock_start_ns, u64::MAX);
         assert_eq!(order.exec.models.len(), 1);
         assert_eq!((order.exec.seed, order.task.client_tag), ([5; 32], [6; 32]));
-        assert_eq!((order.exec.limits.fuel, order.exec.limits.memory_bytes), (7, 8));
+        assert_eq!(
+            (order.exec.limits.fuel, order.exec.limits.memory_bytes),
+            (7, 8)
+        );
         assert_eq!(order.task.requirements.device, DeviceClass::Gpu);
         assert_eq!(order.task.requirements.environments.len(), 1);
-        assert_eq!((order.task.verification.replicas, order.task.verification.quorum), (5, 3));
+        assert_eq!(
+            (
+                order.task.verification.replicas,
+                order.task.verification.quorum
+            ),
+            (5, 3)
+        );
         assert_eq!((order.task.price, order.task.attempt_fee), (u128::MAX, 3));
         assert_eq!(order.task.disclosure, Disclosure::Public);
         assert!(order.local && order.validator.is_some());
@@ -669,12 +687,19 @@ mod tests {
                 "txt",
                 "`text`",
             ),
-            (with("gpu", serde_json::json!(true)), "gpu", "component, world"),
+            (
+                with("gpu", serde_json::json!(true)),
+                "gpu",
+                "component, world",
+            ),
         ] {
             let problem = order(json).unwrap_err();
             assert_eq!(problem.code, Code::InvalidRequest);
             assert!(problem.detail.contains(named), "{problem}");
-            assert!(problem.hint.as_deref().unwrap().contains(meant), "{problem}");
+            assert!(
+                problem.hint.as_deref().unwrap().contains(meant),
+                "{problem}"
+            );
         }
     }
 
@@ -682,7 +707,10 @@ mod tests {
     fn a_value_that_cannot_be_is_refused_by_the_name_of_its_field() {
         for (json, named) in [
             (serde_json::json!({}), "component"),
-            (with("component", serde_json::json!("blake3:00")), "component"),
+            (
+                with("component", serde_json::json!("blake3:00")),
+                "component",
+            ),
             (
                 with("requirements", serde_json::json!({ "device": "gpuu" })),
                 "requirements.device",
@@ -692,7 +720,10 @@ mod tests {
                 "requirements.environments",
             ),
             (
-                with("requirements", serde_json::json!({ "device": "cpu", "device_memory_bytes": 1 })),
+                with(
+                    "requirements",
+                    serde_json::json!({ "device": "cpu", "device_memory_bytes": 1 }),
+                ),
                 "requirements.device_memory_bytes",
             ),
             (
@@ -704,23 +735,41 @@ mod tests {
                 "verification.replicas",
             ),
             (
-                with("verification", serde_json::json!({ "replicas": 2, "quorum": 3 })),
+                with(
+                    "verification",
+                    serde_json::json!({ "replicas": 2, "quorum": 3 }),
+                ),
                 "verification.quorum",
             ),
             (with("deadline_ms", serde_json::json!(0)), "deadline_ms"),
-            (with("deadline_ms", serde_json::json!(u64::MAX)), "deadline_ms"),
+            (
+                with("deadline_ms", serde_json::json!(u64::MAX)),
+                "deadline_ms",
+            ),
             (with("world", serde_json::json!("wasm")), "world"),
             (with("disclosure", serde_json::json!("none")), "disclosure"),
             (with("price", serde_json::json!(5)), "price"),
             (with("price", serde_json::json!("5.0")), "price"),
             (with("input", serde_json::json!({})), "input"),
-            (with("input", serde_json::json!({ "text": "a", "base64": "" })), "input"),
-            (with("input", serde_json::json!({ "base64": "?" })), "input.base64"),
-            (with("input", serde_json::json!({ "text": "x".repeat(70_000) })), "input"),
+            (
+                with("input", serde_json::json!({ "text": "a", "base64": "" })),
+                "input",
+            ),
+            (
+                with("input", serde_json::json!({ "base64": "?" })),
+                "input.base64",
+            ),
+            (
+                with("input", serde_json::json!({ "text": "x".repeat(70_000) })),
+                "input",
+            ),
             (with("args", serde_json::json!(["a\0b"])), "args"),
             (with("args", serde_json::json!(vec!["a"; 2000])), "args"),
             (with("region", serde_json::json!("x".repeat(65))), "region"),
-            (with("limits", serde_json::json!({ "fuel": -1 })), "limits.fuel"),
+            (
+                with("limits", serde_json::json!({ "fuel": -1 })),
+                "limits.fuel",
+            ),
         ] {
             let problem = order(json.clone()).unwrap_err();
             assert_eq!(problem.code, Code::InvalidRequest);

@@ -61,10 +61,11 @@ fn client(app: &App, headers: &HeaderMap) -> Result<Option<Arc<Client>>, Problem
     };
     match app.tokens.client(token) {
         Some(client) => Ok(Some(client)),
-        None => Err(
-            Problem::new(Code::Unauthorized, "the coordinator does not know the token")
-                .hint("check it for typing errors; it may have been withdrawn"),
-        ),
+        None => Err(Problem::new(
+            Code::Unauthorized,
+            "the coordinator does not know the token",
+        )
+        .hint("check it for typing errors; it may have been withdrawn")),
     }
 }
 

@@ -7,8 +7,8 @@ use std::fmt;
 use adit_protocol::Hash;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// A hash.
@@ -210,7 +210,8 @@ mod tests {
         let bytes = format!("\"0x{}\"", "0a".repeat(32));
         let read: Bytes32 = serde_json::from_str(&bytes).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), bytes);
-        let read: Amount = serde_json::from_str("\"340282366920938463463374607431768211455\"").unwrap();
+        let read: Amount =
+            serde_json::from_str("\"340282366920938463463374607431768211455\"").unwrap();
         assert_eq!(read.0, u128::MAX);
         for text in ["7", "\"7\""] {
             assert_eq!(serde_json::from_str::<Number>(text).unwrap().0, 7);
@@ -219,10 +220,23 @@ mod tests {
             assert!(serde_json::from_str::<HashText>(bad).is_err(), "{bad}");
             assert!(serde_json::from_str::<Bytes32>(bad).is_err(), "{bad}");
         }
-        for bad in ["7", "\"+7\"", "\"-1\"", "\"\"", "\"340282366920938463463374607431768211456\""] {
+        for bad in [
+            "7",
+            "\"+7\"",
+            "\"-1\"",
+            "\"\"",
+            "\"340282366920938463463374607431768211456\"",
+        ] {
             assert!(serde_json::from_str::<Amount>(bad).is_err(), "{bad}");
         }
-        for bad in ["-1", "1.5", "\"+7\"", "\"18446744073709551616\"", "[]", "\"\""] {
+        for bad in [
+            "-1",
+            "1.5",
+            "\"+7\"",
+            "\"18446744073709551616\"",
+            "[]",
+            "\"\"",
+        ] {
             assert!(serde_json::from_str::<Number>(bad).is_err(), "{bad}");
         }
     }

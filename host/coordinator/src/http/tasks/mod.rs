@@ -21,8 +21,8 @@ use adit_protocol::{Code, Hash};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header::CONTENT_TYPE;
 use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -58,7 +58,9 @@ impl WaitQuery {
             Some(seconds) if seconds <= WAIT_S_MAX => Ok(Some(Duration::from_secs(seconds))),
             Some(seconds) => Err(Problem::new(
                 Code::InvalidRequest,
-                format!("the parameter `wait` is {seconds}, at most {WAIT_S_MAX} seconds are waited"),
+                format!(
+                    "the parameter `wait` is {seconds}, at most {WAIT_S_MAX} seconds are waited"
+                ),
             )
             .hint("wait for less, and ask again")),
         }
@@ -227,7 +229,12 @@ pub async fn list(
     let (after, size) = page.read()?;
     let page = app
         .handle
-        .list(client.name.clone(), query.state.map(Into::into), after, size)
+        .list(
+            client.name.clone(),
+            query.state.map(Into::into),
+            after,
+            size,
+        )
         .await?;
     Ok(Json(page.into()))
 }
@@ -298,4 +305,3 @@ pub(super) fn cbor(bytes: Vec<u8>) -> Response {
         .insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_CBOR));
     response
 }
-

@@ -86,12 +86,16 @@ fn result_of(view: &TaskView) -> Result<&ResultView, Problem> {
         TaskState::Failed => reason(Code::AttemptsExhausted),
         _ => {
             let (code, detail) = reason(Code::WaitingForResult);
-            return Err(Problem::new(code, format!("there is no result yet: {detail}"))
-                .hint("wait for it: GET /v1/tasks/ID/result?wait=60"));
+            return Err(
+                Problem::new(code, format!("there is no result yet: {detail}"))
+                    .hint("wait for it: GET /v1/tasks/ID/result?wait=60"),
+            );
         }
     };
-    Err(Problem::new(code, format!("the task has no result: {detail}"))
-        .hint("GET /v1/tasks/ID/explain tells more"))
+    Err(
+        Problem::new(code, format!("the task has no result: {detail}"))
+            .hint("GET /v1/tasks/ID/explain tells more"),
+    )
 }
 
 /// What the guest of the accepted run wrote to stderr, or the end of it; else that of the newest

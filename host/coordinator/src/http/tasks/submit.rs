@@ -161,11 +161,10 @@ fn take(client: &Client) -> Result<(), Problem> {
 /// along.
 async fn check(app: &App, planned: &Planned) -> Result<Vec<Hash>, Problem> {
     if planned.validator.is_some() && !app.validates {
-        return Err(invalid(
-            "validator",
-            "this coordinator does not run validators",
-        )
-        .hint("leave it out, or use a coordinator that does"));
+        return Err(
+            invalid("validator", "this coordinator does not run validators")
+                .hint("leave it out, or use a coordinator that does"),
+        );
     }
     let exec = &planned.exec;
     let mut named = vec![("component".to_owned(), exec.component)];
@@ -193,7 +192,10 @@ async fn check(app: &App, planned: &Planned) -> Result<Vec<Hash>, Problem> {
         let manifest = ModelManifest::from_cbor(&bytes).map_err(|error| {
             invalid(
                 &format!("models.{name}"),
-                &format!("the blob {hash} is no model manifest: {}", super::super::wire::without_hint(&error.to_string())),
+                &format!(
+                    "the blob {hash} is no model manifest: {}",
+                    super::super::wire::without_hint(&error.to_string())
+                ),
             )
             .hint("give the hash of the manifest, not that of the model file")
         })?;
@@ -253,7 +255,10 @@ async fn check_there(app: &App, named: &[(String, Hash)]) -> Result<(), Problem>
 async fn check_component(app: &App, field: &str, hash: Hash) -> Result<(), Problem> {
     let (beginning, len) = app.blobs.head(hash, 8).await?;
     let refused = |code, why: &str| {
-        Problem::new(code, format!("the field `{field}` is not valid: {hash} {why}"))
+        Problem::new(
+            code,
+            format!("the field `{field}` is not valid: {hash} {why}"),
+        )
     };
     if len > COMPONENT_BYTES_MAX {
         return Err(refused(
@@ -267,10 +272,11 @@ async fn check_component(app: &App, field: &str, hash: Hash) -> Result<(), Probl
             .hint("upload the .wasm file that `adit build` makes"));
     }
     if !beginning.ends_with(&COMPONENT) {
-        return Err(
-            refused(Code::CoreModule, "is a core module, and tasks are components")
-                .hint("build it for wasm32-wasip2, or adapt it with `adit build`"),
-        );
+        return Err(refused(
+            Code::CoreModule,
+            "is a core module, and tasks are components",
+        )
+        .hint("build it for wasm32-wasip2, or adapt it with `adit build`"));
     }
     Ok(())
 }
