@@ -25,6 +25,7 @@ pub mod membership;
 pub mod options;
 pub mod order;
 pub mod refusal;
+pub mod running;
 pub mod store;
 pub mod tokens;
 pub mod validator;
