@@ -167,7 +167,10 @@ impl ClientError {
 
 /// The address to show: without what may be secret.
 pub(super) fn shown(url: &Url) -> String {
-    format!("{}://{}{}", url.scheme(), url.authority(), url.path())
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 /// Sorts an error of reqwest by what can be done about it.

@@ -43,6 +43,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::problem::{PROBLEM_BYTES_MAX, RemoteProblem};
 use crate::signed::{self, Target};
 use crate::tls::Roots;
+use crate::trace::TraceContext;
 
 /// What a client needs to know.
 #[derive(Clone)]
@@ -331,30 +332,36 @@ impl Call {
     /// # Errors
     /// [`ClientError`] of the last attempt.
     pub async fn send(self) -> Result<Answer, ClientError> {
-        self.attempts(async |call: &Call| call.once().await).await
-    }
-
-    /// Repeats `attempt` as the settings say.
-    async fn attempts<T>(
-        &self,
-        mut attempt: impl AsyncFnMut(&Call) -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let retry = self.client.0.config.retry;
         let mut failed = 0;
         loop {
-            let error = match attempt(self).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            failed += 1;
-            let repeat = error.retryable() && (self.idempotent || error.had_no_effect());
-            if !repeat || failed >= retry.attempts_max {
-                return Err(error);
+            match self.once().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.before_repeating(error, &mut failed).await?,
             }
-            let wait = retry.wait(failed, error.retry_after_s(), OsRng.next_u64());
-            tracing::debug!(url = %error::shown(&self.url), %error, ?wait, "the request is sent again");
-            self.client.0.config.sleeper.sleep(wait).await;
         }
+    }
+
+    /// Counts a failed attempt and waits until the next one is due.
+    ///
+    /// # Errors
+    /// The same error, if there is to be no other attempt.
+    async fn before_repeating(
+        &self,
+        error: ClientError,
+        failed: &mut u32,
+    ) -> Result<(), ClientError> {
+        let config = &self.client.0.config;
+        *failed += 1;
+        let may_repeat = self.idempotent || error.had_no_effect();
+        if !error.retryable() || !may_repeat || *failed >= config.retry.attempts_max {
+            return Err(error);
+        }
+        let wait = config
+            .retry
+            .wait(*failed, error.retry_after_s(), OsRng.next_u64());
+        tracing::debug!(url = %error::shown(&self.url), %error, ?wait, "the request is sent again");
+        config.sleeper.sleep(wait).await;
+        Ok(())
     }
 
     async fn once(&self) -> Result<Answer, ClientError> {
@@ -427,6 +434,9 @@ impl Call {
         let headers = request.headers_mut();
         headers.extend(self.headers.clone());
         headers.extend(extra);
+        if let Some(context) = TraceContext::current() {
+            context.next().inject(headers);
+        }
         if let Some(value) = &inner.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use adit_protocol::Code;
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -36,8 +37,10 @@ use tokio_util::task::TaskTracker;
 
 pub use bodies::BodyError;
 
+use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::tls::ServerTls;
+use crate::trace;
 
 /// Bounds on what peers can use up. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,8 @@ pub struct Listen {
     pub tls: Option<ServerTls>,
     /// Allows an address beyond this machine without TLS.
     pub allow_insecure: bool,
+    /// Counts requests.
+    pub metrics: Option<HttpMetrics>,
 }
 
 impl Listen {
@@ -103,6 +108,7 @@ impl Listen {
             address,
             tls: None,
             allow_insecure: false,
+            metrics: None,
         }
     }
 
@@ -112,6 +118,7 @@ impl Listen {
             address,
             tls: Some(tls),
             allow_insecure: false,
+            metrics: None,
         }
     }
 }
@@ -199,7 +206,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             requests: Arc::new(Semaphore::new(limits.requests_max)),
             addresses: Mutex::new(HashMap::new()),
-            router: with_fallbacks(router),
+            router: with_layers(with_fallbacks(router), listen.metrics),
             tls: listen.tls,
             draining: server.draining.clone(),
             stopped: server.stopped.clone(),
@@ -342,6 +349,17 @@ fn with_fallbacks(router: Router) -> Router {
             )
             .into_response()
         })
+}
+
+/// The router with what every request passes through, also those without a route.
+fn with_layers(router: Router, metrics: Option<HttpMetrics>) -> Router {
+    let router = match metrics {
+        None => router,
+        Some(metrics) => router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            metrics.clone().layer(request, next)
+        })),
+    };
+    router.layer(middleware::from_fn(trace::layer))
 }
 
 /// Accepts connections until the server drains.
