@@ -5,9 +5,7 @@ use std::path::Path;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::network::membership::{
-    CoordinatorMember, Membership, MinerMember, NetworkFile,
-};
+use adit_protocol::network::membership::{CoordinatorMember, Membership, MinerMember, NetworkFile};
 use adit_protocol::signed::Signable as _;
 use adit_runtime::engine_document::engine_document;
 use rand_core::OsRng;
@@ -83,7 +81,9 @@ fn read(
     let file = NetworkFile::from_cbor(bytes).map_err(|error| other(error.to_string()))?;
     let membership = file.verify().map_err(|error| other(error.to_string()))?;
     if !file.genesis.development || file.genesis.authority != authority.public().to_bytes() {
-        return Err(other("it is of a network that is no development network".to_owned()));
+        return Err(other(
+            "it is of a network that is no development network".to_owned(),
+        ));
     }
     Ok((file, membership))
 }
@@ -119,7 +119,9 @@ fn members(genesis: &Genesis, url: &str, miners: &[Member]) -> Result<Membership
     for (number, miner) in (0u32..).zip(miners) {
         let introduction = match miner.fault {
             None => format!("Miner {number} of a development network."),
-            Some(fault) => format!("Miner {number} of a development network, which cheats: {fault}."),
+            Some(fault) => {
+                format!("Miner {number} of a development network, which cheats: {fault}.")
+            }
         };
         members.push(MinerMember {
             node: miner.node.public().to_bytes(),

@@ -81,17 +81,14 @@ pub fn command(ui: &Ui, chosen: Option<PathBuf>, args: &Args) -> anyhow::Result<
     if let Some(folder) = temporary
         && let Err(error) = folder.close()
     {
-        ui.note(format!("the temporary folder could not be removed: {error}"));
+        ui.note(format!(
+            "the temporary folder could not be removed: {error}"
+        ));
     }
     exit
 }
 
-async fn serve(
-    ui: &Ui,
-    options: &Options,
-    args: &Args,
-    temporary: bool,
-) -> anyhow::Result<Exit> {
+async fn serve(ui: &Ui, options: &Options, args: &Args, temporary: bool) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("signals cannot be caught")?;
     let net = tokio::select! {
         started = DevNet::start(options) => started.map_err(not_started)?,
@@ -101,7 +98,11 @@ async fn serve(
     let announced = discovery::announce(&ports)?;
     if let Some(path) = &args.ports_file {
         // The token is in it.
-        write_file(path, format!("{}\n", serde_json::to_string(&ports)?).as_bytes(), 0o600)?;
+        write_file(
+            path,
+            format!("{}\n", serde_json::to_string(&ports)?).as_bytes(),
+            0o600,
+        )?;
     }
     if ui.json {
         ui.object(&serde_json::to_value(&ports)?)?;

@@ -106,7 +106,9 @@ impl FromStr for Faults {
                         .ok()
                         .filter(|count| *count <= MINERS_MAX)
                         .ok_or_else(|| {
-                            format!("{name}: `{value}` is no number of miners from 0 to {MINERS_MAX}")
+                            format!(
+                                "{name}: `{value}` is no number of miners from 0 to {MINERS_MAX}"
+                            )
                         })?;
                     faults.miners.extend((0..count).map(|_| fault));
                 }

@@ -1,0 +1,165 @@
+//! What is asked of the engine's thread, and what it answers.
+
+use std::sync::Arc;
+
+use adit_protocol::Code;
+use adit_protocol::hash::Hash;
+use adit_protocol::network::assignment::{Acceptance, Assignment};
+use adit_protocol::network::exchange::{Hello, Progress};
+use adit_protocol::signed::Signed;
+use tokio::sync::{broadcast, oneshot};
+
+use super::Refusal;
+use crate::core::TaskContext;
+use crate::order::{HandInOrder, Submission};
+use crate::view::{ExplainView, MinerView, Page, TaskEvent, TaskView};
+
+/// Where an answer goes. Nobody waits for it any more if the other side is gone.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// A submission with what was computed of it before it came to the engine.
+#[derive(Debug)]
+pub(crate) struct PreparedSubmission {
+    pub task: Hash,
+    pub order: Submission,
+    pub spec: Vec<u8>,
+    /// Hash and bytes.
+    pub blobs: Vec<(Hash, Vec<u8>)>,
+}
+
+/// The answer to a hello, before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// When it was given, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Until when the miner counts as active.
+    pub active_until_ms: u64,
+    /// Number of its newest receipt.
+    pub last_seq: u64,
+    /// Id of that receipt.
+    pub last_receipt: Hash,
+    /// Its open assignments.
+    pub open: Vec<Hash>,
+}
+
+/// An assignment on its way to its miner.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The signed assignment.
+    pub assignment: Signed<Assignment>,
+    /// Its task.
+    pub task: Hash,
+    /// Specs and small blobs of the task, if they are in memory.
+    pub context: Option<Arc<TaskContext>>,
+}
+
+/// The answer to a poll, before it is signed.
+#[derive(Clone, Debug)]
+pub struct PollReply {
+    /// When it was given, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Until when the miner counts as active.
+    pub active_until_ms: u64,
+    /// New assignments, and those that were sent before and did not arrive.
+    pub work: Vec<Delivery>,
+    /// Assignments that ended.
+    pub ended: Vec<Hash>,
+    /// Why there is no work.
+    pub idle: Option<Code>,
+    /// Whether the round trip is to be measured again.
+    pub measure: bool,
+}
+
+/// What became of a receipt that was appended, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its leaf index.
+    pub leaf: u64,
+    /// The countersignature that is in the log.
+    pub countersignature: [u8; 64],
+}
+
+/// What became of one item of a hand-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandedIn {
+    /// It is durable.
+    Appended(Appended),
+    /// It was refused; the hashes are blobs to be uploaded before another try.
+    Refused(Refusal, Vec<Hash>),
+}
+
+/// A poll as the engine takes it.
+#[derive(Debug)]
+pub(crate) struct PollOrder {
+    pub want: u32,
+    pub wait_ms: u32,
+    /// Hash of the assignment, and the acceptance, whose signature was checked.
+    pub accepted: Vec<(Hash, Signed<Acceptance>)>,
+    pub working: Vec<Hash>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Submit(Box<PreparedSubmission>, Answer<TaskView>),
+    Cancel {
+        task: Hash,
+        client: String,
+        answer: Answer<TaskView>,
+    },
+    /// `None` is answered for a task that is not live: the caller asks the database.
+    Task(Hash, Answer<Option<TaskView>>),
+    /// Answered at the end of the task.
+    Wait(Hash, Answer<Option<TaskView>>),
+    Events(
+        Hash,
+        Answer<Option<(TaskView, broadcast::Receiver<Arc<TaskEvent>>)>>,
+    ),
+    Explain(Hash, Answer<ExplainView>),
+    Hello {
+        node: [u8; 32],
+        hello: Box<Hello>,
+        answer: Answer<Greeting>,
+    },
+    RoundTrip {
+        node: [u8; 32],
+        round_trip_us: u64,
+    },
+    Poll {
+        node: [u8; 32],
+        poll: PollOrder,
+        answer: Answer<PollReply>,
+    },
+    Progress {
+        node: [u8; 32],
+        reports: Vec<Progress>,
+        answer: Answer<()>,
+    },
+    HandIn {
+        node: [u8; 32],
+        items: Vec<HandInOrder>,
+        answer: Answer<Vec<HandedIn>>,
+    },
+    PutSmall(Vec<(Hash, Vec<u8>)>, Answer<()>),
+    Validated {
+        task: Hash,
+        output: Hash,
+        result: Result<(), String>,
+        answer: Answer<()>,
+    },
+    Miner([u8; 32], Answer<MinerView>),
+    Miners {
+        after: Option<u64>,
+        size: u32,
+        answer: Answer<Page<MinerView>>,
+    },
+    Document {
+        bytes: Vec<u8>,
+        kind: crate::store::DocumentKind,
+        answer: Answer<Hash>,
+    },
+    /// The bytes of an entry of the log.
+    Entry(u64, Answer<Vec<u8>>),
+    /// Answered when no assignment is open.
+    Drain(Answer<()>),
+    Stop,
+}
