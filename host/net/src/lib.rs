@@ -8,6 +8,8 @@
 //! | [`limiter`] | rates of requests |
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
+//! | [`http`] | server, extractors, client, pages, cache headers |
+//! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
 //! | [`tokens`] | bearer tokens of clients, and their quotas |
@@ -19,6 +21,7 @@ pub mod http;
 pub mod limiter;
 pub mod metrics;
 pub mod openapi;
+pub mod log;
 pub mod problem;
 pub mod signed;
 pub mod tls;
