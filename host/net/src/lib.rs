@@ -8,7 +8,6 @@
 //! | [`limiter`] | rates of requests |
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
-//! | [`http`] | server, extractors, client, pages, cache headers |
 //! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
@@ -19,9 +18,9 @@ pub mod clock;
 pub mod db;
 pub mod http;
 pub mod limiter;
+pub mod log;
 pub mod metrics;
 pub mod openapi;
-pub mod log;
 pub mod problem;
 pub mod signed;
 pub mod tls;
