@@ -182,9 +182,9 @@ impl DevNet {
         let before = folder.text("address");
         let address = before.clone().unwrap_or("http://127.0.0.1:1".to_owned());
         bring_up_to_date(&network_path, &address, &members, now_ms)?;
+        let coordinator =
+            start_coordinator(&folder, options.port, before.as_deref(), &options.program).await?;
         let token = token(&folder, now_ms)?;
-
-        let coordinator = coordinator(&folder, options, before.as_deref()).await?;
         let url = coordinator.url();
         if before.as_deref() != Some(url.as_str()) {
             write(&folder.path("address"), url.as_bytes(), 0o644)?;
@@ -272,7 +272,13 @@ impl DevNet {
         }
         let all = coordinator.drain(patience).await;
         for miner in honest {
-            ending.spawn(async move { miner.stop(Duration::ZERO).await });
+            ending.spawn(async move {
+                match all {
+                    true => miner.stop(Duration::ZERO).await,
+                    // What is left could be handed in to nobody.
+                    false => miner.handle().abandon().await,
+                }
+            });
         }
         while ending.join_next().await.is_some() {}
         drop(folder);
@@ -331,13 +337,20 @@ fn token(folder: &Folder, now_ms: u64) -> Result<String, DevError> {
     Ok(token)
 }
 
-async fn coordinator(
+/// Starts the coordinator of the network whose file lies in a folder: on a port, else on that of the
+/// address `before`, if it is free, else on any.
+///
+/// # Errors
+/// [`DevError`].
+pub async fn start_coordinator(
     folder: &Folder,
-    options: &Options,
+    port: Option<u16>,
     before: Option<&str>,
+    program: &Path,
 ) -> Result<Running, DevError> {
     let state = folder.path("coordinator");
     make(&state)?;
+    token(folder, SystemClock.now_ms())?;
     let listen = |port: u16| Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let last = before
         .and_then(|url| url.rsplit_once(':'))
@@ -355,13 +368,13 @@ async fn coordinator(
             quota: Default::default(),
             bounds: Bounds::default(),
             limits: Limits::default(),
-            worker: Some(options.program.clone()),
+            worker: Some(program.to_owned()),
         })
     };
-    let port = options.port.or(last).unwrap_or(0);
-    match Coordinator::start(start(port)?).await {
+    let wanted = port.or(last).unwrap_or(0);
+    match Coordinator::start(start(wanted)?).await {
         // The port of the last time was not asked for: any other one is as good.
-        Err(StartError::Listen(_)) if options.port.is_none() && port != 0 => {
+        Err(StartError::Listen(_)) if port.is_none() && wanted != 0 => {
             Ok(Coordinator::start(start(0)?).await?)
         }
         started => Ok(started?),

@@ -2,7 +2,7 @@
 //! the same on every machine, and worth nothing on any other network.
 
 use adit_protocol::keys::uri::UriError;
-use adit_protocol::keys::{Keypair, ss58};
+use adit_protocol::keys::{Keypair, PublicKey, ss58};
 
 /// Names of the accounts, as secret URIs.
 pub const ACCOUNTS: [&str; 10] = [
@@ -27,6 +27,8 @@ pub const COORDINATOR_LOG: &str = "//Coordinator//log";
 
 /// Prefix of addresses of no network in particular.
 const PREFIX: u16 = 42;
+/// Numbers of miners whose keys count as everyone's.
+const MINERS: u32 = 320;
 
 /// An account that everyone has.
 #[derive(Clone, Debug)]
@@ -73,6 +75,14 @@ pub fn operator(number: u32) -> Result<Keypair, UriError> {
     Keypair::from_uri(ACCOUNTS.iter().skip(1).nth(at).unwrap_or(&"//Bob"))
 }
 
+/// Public keys of all accounts, and of all nodes that a development network may have.
+pub fn all() -> impl Iterator<Item = PublicKey> {
+    let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG];
+    let named = ACCOUNTS.into_iter().chain(nodes).map(Keypair::from_uri);
+    let miners = (0..MINERS).map(miner);
+    named.chain(miners).filter_map(|key| Some(key.ok()?.public()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,8 +103,6 @@ mod tests {
             );
             miner(number).unwrap();
         }
-        for uri in [AUTHORITY, COORDINATOR, COORDINATOR_LOG] {
-            Keypair::from_uri(uri).unwrap();
-        }
+        assert_eq!(all().count(), 10 + 3 + 320);
     }
 }

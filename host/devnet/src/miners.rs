@@ -27,12 +27,12 @@ use crate::folder::make;
 
 /// Bytes of blobs that a miner keeps.
 const CACHE_BYTES: u64 = 4 << 30;
-/// How long a worker's loaded models may be in memory, by their size.
+/// Bytes of loaded models that a worker keeps.
 const MODEL_BYTES: u64 = 1 << 30;
 
 /// What miners of a network have in common.
 #[derive(Clone)]
-pub(crate) struct Common {
+pub struct Common {
     /// Where the coordinator is.
     pub url: String,
     /// The network.
@@ -55,7 +55,10 @@ pub struct DevMiner {
 }
 
 /// The view of a network file that was just signed.
-pub(crate) fn view(file: &NetworkFile) -> Result<Arc<NetworkView>, DevError> {
+///
+/// # Errors
+/// [`DevError`], if it does not hold.
+pub fn view(file: &NetworkFile) -> Result<Arc<NetworkView>, DevError> {
     NetworkView::of(file, None)
         .map(Arc::new)
         .map_err(|error| DevError::Miner(error.to_string()))
@@ -63,7 +66,10 @@ pub(crate) fn view(file: &NetworkFile) -> Result<Arc<NetworkView>, DevError> {
 
 impl DevMiner {
     /// Starts the miner with a number, in a folder of its own.
-    pub(crate) async fn start(
+    ///
+    /// # Errors
+    /// [`DevError`].
+    pub async fn start(
         common: &Common,
         number: u32,
         key: &Keypair,
@@ -138,8 +144,8 @@ impl DevMiner {
         self.fault
     }
 
-    /// Ends it: an honest one hands in what it has.
-    pub(crate) async fn stop(&self, grace: Duration) {
+    /// Ends it: an honest one hands in what it has, and gives runs the grace to end.
+    pub async fn stop(&self, grace: Duration) {
         self.ending.store(true, Ordering::Relaxed);
         match self.fault {
             None => self.handle.stop(grace).await,
