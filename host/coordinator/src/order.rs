@@ -79,10 +79,11 @@ pub struct CheckedItem {
     /// What does not fit, if a field or a commitment is not that of the task: the receipt is logged
     /// and then rejected as [`adit_protocol::network::entry::Decision::Mismatch`].
     pub mismatch: Option<String>,
-    /// Blobs of at most 64 KiB that become durable with the receipt: output, transcript, tensors.
-    pub blobs: Vec<Vec<u8>>,
-    /// Environment documents that come with it, encoded: public, and kept.
-    pub environments: Vec<Vec<u8>>,
+    /// Blobs of at most 64 KiB that become durable with the receipt, with their hashes: output,
+    /// transcript, tensors.
+    pub blobs: Vec<(Hash, Vec<u8>)>,
+    /// Environment documents that come with it, encoded, with their hashes: public, and kept.
+    pub environments: Vec<(Hash, Vec<u8>)>,
     /// Why the run ended so; a claim of the miner, at most 4096 bytes.
     pub detail: Option<String>,
     /// The guest's stderr or the end of it; a claim of the miner, at most 64 KiB.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
-use adit_protocol::network::exchange::{Hello, Progress};
+use adit_protocol::network::exchange::Progress;
 use adit_protocol::signed::Signed;
 use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
-use crate::core::TaskContext;
+use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
 use crate::view::{ExplainView, MinerView, Page, TaskEvent, TaskView};
 
@@ -114,10 +114,11 @@ pub(crate) enum Command {
         Hash,
         Answer<Option<(TaskView, broadcast::Receiver<Arc<TaskEvent>>)>>,
     ),
-    Explain(Hash, Answer<ExplainView>),
+    Explain(Hash, Answer<Option<ExplainView>>),
     Hello {
         node: [u8; 32],
-        hello: Box<Hello>,
+        offer: Box<Offer>,
+        documents: Vec<(Hash, Vec<u8>)>,
         answer: Answer<Greeting>,
     },
     RoundTrip {

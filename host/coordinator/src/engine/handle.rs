@@ -26,7 +26,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::Refusal;
 use super::command::{Answer, Command, Delivery, HandedIn, PollOrder, PreparedSubmission};
 use super::stats::{Stats, StatsView};
-use crate::core::TaskContext;
+use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
 use crate::store::read::{Readers, StoredReceipt};
 use crate::store::{Document, DocumentKind};
@@ -167,7 +167,16 @@ impl Handle {
     /// # Errors
     /// `unknown-task`.
     pub async fn explain(&self, task: Hash) -> Result<ExplainView, Refusal> {
-        self.ask(|answer| Command::Explain(task, answer)).await
+        if let Some(view) = self.ask(|answer| Command::Explain(task, answer)).await? {
+            return Ok(view);
+        }
+        let key = self.shared.node.public();
+        let found = self
+            .shared
+            .readers
+            .read(move |db| db.explain(&task, &key))
+            .await?;
+        found.ok_or_else(|| unknown_task(&task))
     }
 
     /// A live task and what happens to it from now on. The channel closes when the task has ended;
@@ -186,17 +195,18 @@ impl Handle {
         }
     }
 
-    /// A miner says what it offers. The request's signature was checked, and that the environment
-    /// documents are well formed.
+    /// A miner says what it offers. The request's signature was checked.
     ///
     /// # Errors
-    /// `version-mismatch` for another network, `not-registered`, `jailed`, `below-minimum-stake`,
+    /// `version-mismatch` for another network, `bad-encoding`, `not-registered`, `jailed`, `below-minimum-stake`,
     /// `stale-engine`.
     pub async fn hello(&self, node: [u8; 32], hello: Hello) -> Result<Welcome, Refusal> {
+        let (offer, documents) = Offer::read(&hello, &self.shared.genesis)?;
         let greeting = self
             .ask(|answer| Command::Hello {
                 node,
-                hello: Box::new(hello),
+                offer: Box::new(offer),
+                documents,
                 answer,
             })
             .await?;

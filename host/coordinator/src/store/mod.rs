@@ -72,6 +72,10 @@ pub enum StoreError {
         /// The version that was in use.
         known: u64,
     },
+    /// An entry that the coordinator was about to log breaks a rule: an error of this program. What
+    /// an auditor would hold against it is not written.
+    #[error("an entry was about to be logged that breaks a rule: {0}; hint: please report this")]
+    Broken(String),
     /// A test lets the store fail here.
     #[error("the store was told to fail")]
     Injected,
@@ -249,11 +253,6 @@ pub trait Store {
     /// # Errors
     /// As all operations here: [`StoreError`], after which nothing of the batch is kept.
     fn append(&mut self, entry: &Entry) -> Result<u64, StoreError>;
-    /// The bytes of an entry of the log.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn entry(&mut self, leaf: u64) -> Result<Vec<u8>, StoreError>;
 
     /// Adds a task.
     ///
@@ -320,6 +319,11 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn find_receipt(&mut self, id: &Hash) -> Result<Option<Appended>, StoreError>;
+    /// The receipt at a leaf, unless its task was pruned.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn receipt_at(&mut self, leaf: u64) -> Result<Option<Receipt>, StoreError>;
     /// Keeps two receipts of one assignment as evidence.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
+use adit_protocol::keys::PublicKey;
 use adit_protocol::network::entry::Decision;
 use adit_protocol::task::TaskSpec;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -16,10 +17,11 @@ use super::rows::{self, damaged, int, uint};
 use super::{AssignmentRow, Document, ReceiptRow, StoreError, TaskRow};
 use crate::Refusal;
 use crate::core::TaskContext;
+use crate::core::explain::draw_views;
 use crate::engine::lock;
 use crate::view::{
-    AssignmentView, NodeKey, Page, Reason, ReceiptSummary, ReceiptView, ResultView, TaskState,
-    TaskSummary, TaskView,
+    AssignmentView, ExplainView, NodeKey, Page, Reason, ReceiptSummary, ReceiptView, ResultView,
+    TaskState, TaskSummary, TaskView,
 };
 
 /// Reads that go on at one time.
@@ -111,6 +113,31 @@ impl Reader {
         };
         let history = rows::history(&db, found.row.number)?;
         Ok(Some(found.view(&history)?))
+    }
+
+    /// What is needed to make the draws of an ended task again; `key` is the coordinator's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn explain(
+        &mut self,
+        id: &Hash,
+        key: &PublicKey,
+    ) -> Result<Option<ExplainView>, StoreError> {
+        let db = self.db.transaction()?;
+        let Some(found) = find_task(&db, id)? else {
+            return Ok(None);
+        };
+        let history = rows::history(&db, found.row.number)?;
+        let assignments = history.iter().map(|(row, _)| row);
+        let draws = draw_views(assignments, key, |leaf| rows::roster(&db, Some(leaf)))?;
+        Ok(Some(ExplainView {
+            task: found.view(&history)?,
+            draws,
+            candidates: Vec::new(),
+            counts: None,
+            waiting: 0,
+        }))
     }
 
     /// A client's tasks, the newest first.

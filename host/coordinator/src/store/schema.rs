@@ -43,7 +43,7 @@ CREATE TABLE assignment (
 );
 CREATE INDEX assignment_task ON assignment (task);
 
--- The bytes are empty once the task was pruned: then the log has them.
+-- Once the task was pruned, the bytes are the countersignature alone: the log has the rest.
 CREATE TABLE receipt (
     leaf INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,

@@ -48,12 +48,6 @@ impl Store for SqlStore<'_> {
             .map_err(|error| StoreError::Log(error.to_string()))
     }
 
-    fn entry(&mut self, leaf: u64) -> Result<Vec<u8>, StoreError> {
-        self.log
-            .entry(self.transaction, leaf)
-            .map_err(|error| StoreError::Log(error.to_string()))
-    }
-
     fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
         let inline: Vec<u8> = task.inline.iter().flat_map(|h| *h.as_bytes()).collect();
         self.execute(
@@ -209,20 +203,29 @@ impl Store for SqlStore<'_> {
             .prepare_cached("SELECT leaf, bytes FROM receipt WHERE id = ?1")?
             .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some((leaf, mut bytes)) = found else {
-            return Ok(None);
-        };
-        let leaf = uint(leaf);
-        if bytes.is_empty() {
-            // The type byte comes first.
-            bytes = self.entry(leaf)?.split_off(1);
-        }
-        let receipt = Receipt::from_bytes(&bytes)
-            .map_err(|error| rows::damaged(format!("the receipt of leaf {leaf}: {error}")))?;
-        Ok(Some(Appended {
-            leaf,
-            countersignature: receipt.coordinator_signature,
-        }))
+        found
+            .map(|(leaf, bytes)| {
+                // Of one that was pruned, only this is left; of the others it is the end.
+                let tail = bytes.last_chunk::<64>().copied();
+                Ok(Appended {
+                    leaf: uint(leaf),
+                    countersignature: tail
+                        .ok_or_else(|| rows::damaged(format!("the receipt of leaf {leaf}")))?,
+                })
+            })
+            .transpose()
+    }
+
+    fn receipt_at(&mut self, leaf: u64) -> Result<Option<Receipt>, StoreError> {
+        let bytes: Option<Vec<u8>> = self
+            .transaction
+            .prepare_cached("SELECT bytes FROM receipt WHERE leaf = ?1 AND task IS NOT NULL")?
+            .query_row([int(leaf)], |row| row.get(0))
+            .optional()?;
+        bytes
+            .map(|bytes| Receipt::from_bytes(&bytes))
+            .transpose()
+            .map_err(|error| rows::damaged(format!("the receipt of leaf {leaf}: {error}")))
     }
 
     fn add_equivocation(
@@ -374,7 +377,7 @@ impl Store for SqlStore<'_> {
         };
         for number in &old {
             self.execute(
-                "UPDATE receipt SET task = NULL, assignment = NULL, bytes = x'', opening = NULL,
+                "UPDATE receipt SET task = NULL, assignment = NULL, bytes = substr(bytes, -64), opening = NULL,
                                     detail = NULL, log = NULL
                  WHERE leaf IN (SELECT receipt FROM assignment WHERE task = ?1)",
                 [number],
