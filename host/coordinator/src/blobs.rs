@@ -35,7 +35,7 @@ pub struct Blobs {
 pub enum Found {
     /// A short one.
     Small(Vec<u8>),
-    /// A file that is open at the offset that was asked for, and the length of the whole blob.
+    /// An open file, and its length.
     File(File, u64),
 }
 
@@ -102,18 +102,18 @@ impl Blobs {
         }
     }
 
-    /// A blob, open at an offset.
+    /// A blob.
     ///
     /// # Errors
     /// `unknown-blob`.
-    pub async fn open(&self, hash: Hash, offset: u64) -> Result<Found, Problem> {
+    pub async fn open(&self, hash: Hash) -> Result<Found, Problem> {
         if let Some(bytes) = self.small(hash).await? {
             return Ok(Found::Small(bytes));
         }
         let files = self.files.clone();
         let opened = blocking(move || {
             files.touch(&hash);
-            files.store().open_at(&hash, offset)
+            files.store().open_blob(&hash)
         })
         .await?;
         match opened {
@@ -153,7 +153,7 @@ impl Blobs {
     /// # Errors
     /// `unknown-blob`.
     pub async fn head(&self, hash: Hash, count: usize) -> Result<(Vec<u8>, u64), Problem> {
-        match self.open(hash, 0).await? {
+        match self.open(hash).await? {
             Found::Small(mut bytes) => {
                 let len = bytes.len() as u64;
                 bytes.truncate(count);

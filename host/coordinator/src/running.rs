@@ -212,8 +212,10 @@ impl Coordinator {
             "/log",
             adit_net::log::router(options.state.join("log")),
         );
+        let mut listen = options.listen.clone();
+        listen.metrics = Some(app.metrics.http());
         let server = Server::start(
-            options.listen.clone(),
+            listen,
             options.limits.clone(),
             routes,
             app.draining.clone(),

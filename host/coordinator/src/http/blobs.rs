@@ -3,24 +3,18 @@
 //! Reading is open to whoever knows the hash. A task spec is named by the task's public id, so its
 //! disclosure decides who reads it: see [`super::tasks::spec_for`].
 
-use std::ops::Range;
-
 use adit_net::Problem;
 use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, body_problem, parse_json, read_body};
+use adit_net::http::files::{About, bytes, file};
 use adit_protocol::network::exchange::INLINE_BYTES_MAX;
 use adit_protocol::{Code, Hash};
 use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use futures_util::StreamExt as _;
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    RANGE,
-};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
-use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
 use super::app::App;
@@ -33,14 +27,11 @@ use crate::blobs::{Found, blocking, mismatch, too_large, unknown};
 const HASHES_MAX: usize = 1024;
 /// Most bytes of the blobs in one answer.
 const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes that are handed to the disk, or taken from it, at once.
+/// Bytes that are handed to the disk at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What never changes may be kept for ever.
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// The same for what not everybody may read.
-const IMMUTABLE_PRIVATE: HeaderValue =
-    HeaderValue::from_static("private, max-age=31536000, immutable");
+/// How long the reader itself may keep what not everybody may read.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
 /// Hashes of blobs.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -78,135 +69,24 @@ pub async fn read(
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
-    let etag = format!("\"{hash}\"");
+    let about = About::immutable("application/octet-stream", hash.to_string());
     // Before all else, since its hash is public.
-    if let Some(bytes) = spec_for(&app, hash, &reader).await? {
-        let response = whole_or_part(headers, &etag, Found::Small(bytes), IMMUTABLE_PRIVATE);
-        return response.await;
+    if let Some(spec) = spec_for(&app, hash, &reader).await? {
+        let mut response = bytes(headers, spec.into(), &about);
+        response.headers_mut().insert(CACHE_CONTROL, PRIVATE);
+        return Ok(response);
     }
-    if headers
-        .get(IF_NONE_MATCH)
-        .is_some_and(|known| known.as_bytes() == etag.as_bytes())
-        && app.blobs.missing(vec![hash]).await?.is_empty()
-    {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
-    }
-    let offset = wanted(headers).map_or(0, |(from, _)| from.unwrap_or(0));
-    let found = match app.blobs.open(hash, offset).await {
+    match app.blobs.open(hash).await {
+        Ok(Found::Small(blob)) => Ok(bytes(headers, blob.into(), &about)),
+        Ok(Found::File(blob, _)) => file(headers, tokio::fs::File::from_std(blob), &about).await,
         Err(problem) if problem.code == Code::UnknownBlob => {
             match app.handle.document(hash).await? {
-                Some(document) => Found::Small(document.bytes),
-                None => return Err(problem),
+                Some(document) => Ok(bytes(headers, document.bytes.into(), &about)),
+                None => Err(problem),
             }
         }
-        found => found?,
-    };
-    whole_or_part(headers, &etag, found, IMMUTABLE).await
-}
-
-/// The part that a request wants: first byte and last, or the last bytes only. What is not a single
-/// range in bytes is passed over, as RFC 9110 has it.
-fn wanted(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
-    let text = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
-    let (from, to) = text.split_once('-')?;
-    let number = |text: &str| match text.is_empty() {
-        true => Some(None),
-        false => text
-            .bytes()
-            .all(|b| b.is_ascii_digit())
-            .then(|| text.parse().ok())
-            .flatten()
-            .map(Some),
-    };
-    match (number(from)?, number(to)?) {
-        (None, None) => None,
-        (Some(from), Some(to)) if from > to => None,
-        wanted => Some(wanted),
+        Err(problem) => Err(problem),
     }
-}
-
-/// The bytes that a wanted part is, or `None` if there are none.
-fn part(wanted: (Option<u64>, Option<u64>), len: u64) -> Option<Range<u64>> {
-    let range = match wanted {
-        (Some(from), to) => from..to.map_or(len, |to| to.saturating_add(1).min(len)),
-        (None, Some(last)) => len.saturating_sub(last)..len,
-        (None, None) => 0..len,
-    };
-    (range.start < range.end).then_some(range)
-}
-
-async fn whole_or_part(
-    headers: &HeaderMap,
-    etag: &str,
-    found: Found,
-    cache: HeaderValue,
-) -> Result<Response, Problem> {
-    let len = match &found {
-        Found::Small(bytes) => bytes.len() as u64,
-        Found::File(_, len) => *len,
-    };
-    let (status, range) = match wanted(headers) {
-        None => (StatusCode::OK, 0..len),
-        Some(wanted) => match part(wanted, len) {
-            Some(range) => (StatusCode::PARTIAL_CONTENT, range),
-            None => return Ok(not_satisfiable(len)),
-        },
-    };
-    let count = range.end - range.start;
-    let body = match found {
-        Found::Small(bytes) => {
-            let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-            let bytes = bytes
-                .get(at(range.start)..at(range.end))
-                .unwrap_or_default();
-            Body::from(bytes.to_vec())
-        }
-        Found::File(file, _) => {
-            let mut file = file;
-            // The last bytes are found only now that the length is known.
-            let file = blocking(move || {
-                std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(range.start)).map(|_| file)
-            })
-            .await?
-            .map_err(Problem::internal)?;
-            let reader = tokio::fs::File::from_std(file).take(count);
-            Body::from_stream(ReaderStream::with_capacity(reader, CHUNK_BYTES))
-        }
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let out = response.headers_mut();
-    out.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    out.insert(CONTENT_LENGTH, HeaderValue::from(count));
-    out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    out.insert(CACHE_CONTROL, cache);
-    if let Ok(etag) = HeaderValue::from_str(etag) {
-        out.insert(ETAG, etag);
-    }
-    if status == StatusCode::PARTIAL_CONTENT {
-        let last = range.end.saturating_sub(1);
-        if let Ok(value) = HeaderValue::try_from(format!("bytes {}-{last}/{len}", range.start)) {
-            out.insert(CONTENT_RANGE, value);
-        }
-    }
-    Ok(response)
-}
-
-fn not_satisfiable(len: u64) -> Response {
-    let problem = Problem::new(
-        Code::InvalidRequest,
-        format!("the range is beyond the blob's {len} bytes"),
-    )
-    .hint("ask for bytes that there are");
-    let mut response = problem.into_response();
-    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-    if let Ok(value) = HeaderValue::try_from(format!("bytes */{len}")) {
-        response.headers_mut().insert(CONTENT_RANGE, value);
-    }
-    response
 }
 
 /// Stores a blob. What arrives must have the hash in the path; otherwise nothing is kept.
@@ -437,49 +317,12 @@ fn encode(
 pub async fn document(
     State(app): State<App>,
     Path(HashText(hash)): Path<HashText>,
+    request: Request,
 ) -> Result<Response, Problem> {
     let document = app.handle.document(hash).await?.ok_or_else(|| {
         Problem::new(Code::NotFound, format!("there is no document {hash}"))
             .hint("rosters, memberships and environments are documents; all else is a blob")
     })?;
-    let mut response = Response::new(Body::from(document.bytes));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_CBOR));
-    headers.insert(CACHE_CONTROL, IMMUTABLE);
-    Ok(response)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_read_as_the_standard_says() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RANGE, HeaderValue::from_str(text).unwrap());
-            wanted(&headers).map(|wanted| part(wanted, 10))
-        };
-        assert_eq!(read("bytes=0-3"), Some(Some(0..4)));
-        assert_eq!(read("bytes=4-"), Some(Some(4..10)));
-        assert_eq!(read("bytes=4-99"), Some(Some(4..10)));
-        assert_eq!(read("bytes=-3"), Some(Some(7..10)));
-        assert_eq!(read("bytes=-99"), Some(Some(0..10)));
-        assert_eq!(read("bytes=0-18446744073709551615"), Some(Some(0..10)));
-        // There is nothing there.
-        for none in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
-            assert_eq!(read(none), Some(None), "{none}");
-        }
-        // Passed over.
-        for other in [
-            "bytes=3-1",
-            "bytes=-",
-            "bytes=1-2,4-5",
-            "lines=1-2",
-            "bytes=+1-2",
-            "bytes=a",
-        ] {
-            assert_eq!(read(other), None, "{other}");
-        }
-    }
+    let about = About::immutable(CONTENT_TYPE_CBOR, hash.to_string());
+    Ok(bytes(request.headers(), document.bytes.into(), &about))
 }

@@ -1,132 +1,81 @@
 //! `/metrics`, `/livez`, `/readyz`, `/version`: for those who operate the coordinator.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use adit_net::Problem;
 use adit_net::http::extract::Json;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use adit_net::metrics::{HttpMetrics, Metrics as Registry};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
+use crate::engine::StatsView;
 
-/// Upper ends of the classes of durations, in seconds.
-const SECONDS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0,
-];
-
-/// Figures that the HTTP side counts itself.
+/// The figures of a coordinator. Those of the engine are taken over at each look.
 pub struct Metrics {
-    requests: Family<Labels, Counter>,
-    seconds: Family<Route, Histogram, fn() -> Histogram>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Labels {
-    method: &'static str,
-    route: String,
-    status: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Route {
-    route: String,
+    registry: Registry,
+    counters: Vec<(&'static str, Counter)>,
+    levels: Vec<(&'static str, Gauge<u64, AtomicU64>)>,
+    blob_bytes: Gauge<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
+        let registry = Registry::new();
+        let (mut counters, mut levels) = (Vec::new(), Vec::new());
+        for (name, help, _) in StatsView::default().all() {
+            let full = format!("coordinator_{name}");
+            let help = help.trim().trim_end_matches('.');
+            match help.strip_prefix("Level: ") {
+                Some(help) => levels.push((name, registry.register(&full, help, Gauge::default()))),
+                None => counters.push((name, registry.register(&full, help, Counter::default()))),
+            }
+        }
+        let help = "Bytes of blobs that are files";
         Metrics {
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            blob_bytes: registry.register("coordinator_blob_bytes", help, Gauge::default()),
+            registry,
+            counters,
+            levels,
         }
     }
 }
 
-/// Counts a request by the pattern of its route, of which there are few.
-pub async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("other", MatchedPath::as_str)
-        .to_owned();
-    // A method of the peer's own choice must not become a series of its own.
-    let method = match request.method().as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        _ => "other",
-    };
-    let begin = Instant::now();
-    let response = next.run(request).await;
-    let labels = Labels {
-        method,
-        route: route.clone(),
-        status: response.status().as_u16(),
-    };
-    app.metrics.requests.get_or_create(&labels).inc();
-    app.metrics
-        .seconds
-        .get_or_create(&Route { route })
-        .observe(begin.elapsed().as_secs_f64());
-    response
+impl Metrics {
+    /// What the server counts.
+    pub fn http(&self) -> HttpMetrics {
+        HttpMetrics::new(&self.registry)
+    }
+
+    fn take_over(&self, stats: &StatsView) {
+        for (name, _, value) in stats.all() {
+            if let Some((_, level)) = self.levels.iter().find(|(level, _)| *level == name) {
+                level.set(value);
+            }
+            if let Some((_, counter)) = self.counters.iter().find(|(known, _)| *known == name) {
+                counter.inner().store(value, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// Figures in the text format of OpenMetrics.
 pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let mut registry = Registry::with_prefix("adit_coordinator");
-    registry.register(
-        "http_requests",
-        "Requests that were answered",
-        app.metrics.requests.clone(),
-    );
-    registry.register(
-        "http_request_seconds",
-        "Time until the answer began",
-        app.metrics.seconds.clone(),
-    );
-    let stats = app.handle.stats();
-    for (name, help, value) in stats.all() {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        let help = help.trim_end_matches('.');
-        match help.strip_prefix("Level: ") {
-            Some(help) => registry.register(name, help, ConstGauge::new(value)),
-            None => registry.register(
-                name,
-                help,
-                prometheus_client::metrics::counter::ConstCounter::new(stats_value(value)),
-            ),
-        }
-    }
-    let blobs = i64::try_from(app.blobs.files().used_bytes()).unwrap_or(i64::MAX);
-    registry.register(
-        "blob_bytes",
-        "Bytes of blobs that are files",
-        ConstGauge::new(blobs),
-    );
-    let mut text = String::new();
-    encode(&mut text, &registry).map_err(Problem::internal)?;
+    app.metrics.take_over(&app.handle.stats());
+    app.metrics.blob_bytes.set(app.blobs.files().used_bytes());
+    let text = app.metrics.registry.encode().map_err(Problem::internal)?;
     let mut response = text.into_response();
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
     );
     Ok(response)
-}
-
-fn stats_value(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
 
 /// The process runs.
@@ -157,11 +106,10 @@ pub struct Version {
 
 /// Which program this is.
 #[utoipa::path(get, path = "/version", tag = "operation", responses((status = 200, body = Version)))]
-pub async fn version() -> (StatusCode, Json<Version>) {
-    let version = Version {
+pub async fn version() -> Json<Version> {
+    Json(Version {
         name: "adit-coordinator",
         version: env!("CARGO_PKG_VERSION"),
         api: ["v1"],
-    };
-    (StatusCode::OK, Json(version))
+    })
 }

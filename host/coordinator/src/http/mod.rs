@@ -95,9 +95,5 @@ pub fn router(app: App) -> Router {
         .merge(blobs)
         .merge(miner)
         .merge(rest)
-        .route_layer(axum::middleware::from_fn_with_state(
-            app.clone(),
-            metrics::count,
-        ))
         .with_state(app)
 }

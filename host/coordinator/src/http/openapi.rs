@@ -1,11 +1,11 @@
 //! The description of the interface, made from the code. It is committed as `openapi.json` beside
 //! this crate's manifest, so that a change of the interface is seen in review.
 
+use adit_net::openapi::complete;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi;
 
 use super::{blobs, metrics, miner, network, receipts, tasks};
 
@@ -16,7 +16,6 @@ use super::{blobs, metrics, miner, network, receipts, tasks};
         description = "Clients submit tasks and get results with receipts; miners get assignments and hand in receipts; auditors read the log.\n\nHashes are written `blake3:` and 64 digits, keys `0x` and 64 digits, amounts as decimal strings in 10^-12 token. Errors are `application/problem+json` (RFC 9457) with `code`, `hint` and `retryable`; `adit explain CODE` tells more of each code. The log is served as C2SP tlog-tiles under `/log/`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    modifiers(&Security),
     paths(
         tasks::submit::submit, tasks::list, tasks::show, tasks::cancel, tasks::explain,
         tasks::spec, tasks::exec, tasks::result::output, tasks::result::log, tasks::events::stream,
@@ -29,33 +28,12 @@ use super::{blobs, metrics, miner, network, receipts, tasks};
 )]
 struct Api;
 
-struct Security;
-
-impl Modify for Security {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme(
-            "token",
-            SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
-        );
-        components.add_security_scheme(
-            "node",
-            SecurityScheme::ApiKey(utoipa::openapi::security::ApiKey::Header(
-                utoipa::openapi::security::ApiKeyValue::with_description(
-                    "signature",
-                    "HTTP message signature (RFC 9421) of a node with sr25519: see protocol.md",
-                ),
-            )),
-        );
-    }
-}
-
 /// The description as JSON, each line as it is committed.
 ///
 /// # Errors
 /// Only if it could not be written as JSON.
 pub fn json() -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string_pretty(&Api::openapi())?;
+    let mut text = serde_json::to_string_pretty(&complete(Api::openapi()))?;
     text.push('\n');
     Ok(text)
 }

@@ -64,23 +64,23 @@ pub struct Config {
     /// Whether it listens beyond this machine without TLS.
     pub insecure_listen: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    blob_bytes: Option<String>,
+    pub(super) blob_bytes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    blob_bytes_max: Option<String>,
+    pub(super) blob_bytes_max: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    blob_retention: Option<String>,
+    pub(super) blob_retention: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    task_retention: Option<String>,
+    pub(super) task_retention: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deadline_max: Option<String>,
+    pub(super) deadline_max: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    replicas_max: Option<u8>,
+    pub(super) replicas_max: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tasks_in_flight: Option<u32>,
+    pub(super) tasks_in_flight: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tasks_per_minute: Option<u32>,
+    pub(super) tasks_per_minute: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    blob_bytes_per_day: Option<String>,
+    pub(super) blob_bytes_per_day: Option<String>,
 }
 
 impl Config {

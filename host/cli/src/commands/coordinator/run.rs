@@ -145,6 +145,7 @@ fn options(folder: &Path, config: &Config, args: &RunArgs) -> anyhow::Result<Opt
             address,
             tls: tls(folder, config, &urls)?,
             allow_insecure: config.insecure_listen,
+            metrics: None,
         },
         urls,
         region: config.region.clone(),

@@ -25,7 +25,7 @@ use crate::store::DocumentKind;
 
 /// A miner begins to work for this coordinator, or has changed.
 #[utoipa::path(post, path = "/v1/miner/hello", tag = "miners",
-    request_body(content_type = "application/cbor"), security(("node" = [])),
+    request_body(content_type = "application/cbor"), security(("node_signature" = [])),
     responses((status = 200, description = "a welcome", content_type = "application/cbor"),
         (status = 403, description = "the miner may not work"),
         (status = 409, description = "its engine is not one that is paid")))]
@@ -95,7 +95,7 @@ fn check_hardware(hello: &Hello, node: &[u8; 32]) -> Result<(), Problem> {
 
 /// Sends back what came with a welcome or a poll's answer: the time until then is the round trip.
 #[utoipa::path(post, path = "/v1/miner/echo", tag = "miners",
-    request_body(content_type = "application/cbor"), security(("node" = [])),
+    request_body(content_type = "application/cbor"), security(("node_signature" = [])),
     responses((status = 204, description = "it was measured")))]
 pub async fn echo(State(app): State<App>, request: FromNode) -> Result<StatusCode, Problem> {
     let echo: Echo = parse_cbor(&request.bytes)?;
@@ -105,7 +105,7 @@ pub async fn echo(State(app): State<App>, request: FromNode) -> Result<StatusCod
 
 /// Asks for work, and waits for it.
 #[utoipa::path(post, path = "/v1/miner/poll", tag = "miners",
-    request_body(content_type = "application/cbor"), security(("node" = [])),
+    request_body(content_type = "application/cbor"), security(("node_signature" = [])),
     responses((status = 200, description = "assignments, or why there are none", content_type = "application/cbor")))]
 pub async fn poll(State(app): State<App>, request: FromNode) -> Result<Cbor<PollAnswer>, Problem> {
     let mut poll: Poll = parse_cbor(&request.bytes)?;
@@ -129,7 +129,7 @@ pub async fn poll(State(app): State<App>, request: FromNode) -> Result<Cbor<Poll
 
 /// Tells how far tasks are, with what their guests emitted.
 #[utoipa::path(post, path = "/v1/miner/progress", tag = "miners",
-    request_body(content_type = "application/cbor"), security(("node" = [])),
+    request_body(content_type = "application/cbor"), security(("node_signature" = [])),
     responses((status = 204, description = "it was passed on")))]
 pub async fn progress(State(app): State<App>, request: FromNode) -> Result<StatusCode, Problem> {
     let report: ProgressReport = parse_cbor(&request.bytes)?;

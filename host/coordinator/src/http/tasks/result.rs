@@ -2,13 +2,13 @@
 
 use adit_net::Problem;
 use adit_net::http::extract::{Path, Query};
+use adit_net::http::files::{About, Cache, bytes, file};
 use adit_protocol::{Code, Hash};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio_util::io::ReaderStream;
 
 use super::super::app::App;
 use super::super::who::Reader;
@@ -16,9 +16,6 @@ use super::super::wire::HashText;
 use super::{WaitQuery, await_end, sight};
 use crate::blobs::Found;
 use crate::view::{ResultView, TaskState, TaskView};
-
-/// Bytes that are taken from the disk at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The output, as it is. How the run ended is in the header `adit-status`; a task that ended with
 /// an error of its own has a result too, and so a receipt.
@@ -36,29 +33,24 @@ pub async fn output(
     Path(HashText(task)): Path<HashText>,
     Query(wait): Query<WaitQuery>,
     reader: Reader,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     sight(&app, task, &reader).await?;
     let view = await_end(&app, task, wait).await?;
     let result = result_of(&view)?;
-    let (body, len) = match app.blobs.open(result.output, 0).await? {
-        Found::Small(bytes) => {
-            let len = bytes.len() as u64;
-            (Body::from(bytes), len)
-        }
-        Found::File(file, len) => {
-            let file = tokio::fs::File::from_std(file);
-            let stream = ReaderStream::with_capacity(file, CHUNK_BYTES);
-            (Body::from_stream(stream), len)
+    let about = About {
+        cache: Cache::Revalidate,
+        ..About::immutable("application/octet-stream", result.output.to_string())
+    };
+    let mut response = match app.blobs.open(result.output).await? {
+        Found::Small(output) => bytes(&headers, output.into(), &about),
+        Found::File(output, _) => {
+            file(&headers, tokio::fs::File::from_std(output), &about).await?
         }
     };
-    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    // The result is its client's.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     put(headers, "adit-receipt", result.receipt.to_string());
     put(headers, "adit-leaf", result.leaf.to_string());
