@@ -25,6 +25,8 @@ pub const COORDINATOR: &str = "//Coordinator";
 /// Log key of their coordinator.
 pub const COORDINATOR_LOG: &str = "//Coordinator//log";
 
+/// What the phrase that everyone has comes to (BIP39), which takes some time to compute.
+const SEED: &str = "0xfac7959dbfe72f052e5a0c3c8d6530f202b02fd8f9f5ca3580ec8deb7797479e";
 /// Prefix of addresses of no network in particular.
 const PREFIX: u16 = 42;
 /// Numbers of miners whose keys count as everyone's.
@@ -41,13 +43,18 @@ pub struct Account {
     pub address: String,
 }
 
+/// The keypair of a name of the phrase that everyone has.
+fn derive(name: &str) -> Result<Keypair, UriError> {
+    Keypair::from_uri(&format!("{SEED}{name}"))
+}
+
 /// The accounts.
 ///
 /// # Errors
 /// None, as long as the names above are secret URIs; a test makes sure of that.
 pub fn accounts() -> Result<Vec<Account>, UriError> {
     let account = |uri: &'static str| {
-        let keypair = Keypair::from_uri(uri)?;
+        let keypair = derive(uri)?;
         Ok(Account {
             address: ss58::encode(&keypair.public(), PREFIX),
             uri,
@@ -62,7 +69,7 @@ pub fn accounts() -> Result<Vec<Account>, UriError> {
 /// # Errors
 /// As [`accounts`].
 pub fn miner(number: u32) -> Result<Keypair, UriError> {
-    Keypair::from_uri(&format!("//Miner//{number}"))
+    derive(&format!("//Miner//{number}"))
 }
 
 /// The account of the operator of the miner with a number: not the coordinator's, which is the first.
@@ -72,13 +79,13 @@ pub fn miner(number: u32) -> Result<Keypair, UriError> {
 pub fn operator(number: u32) -> Result<Keypair, UriError> {
     let rest = ACCOUNTS.len().saturating_sub(1);
     let at = usize::try_from(number).unwrap_or(0) % rest;
-    Keypair::from_uri(ACCOUNTS.iter().skip(1).nth(at).unwrap_or(&"//Bob"))
+    derive(ACCOUNTS.iter().skip(1).nth(at).unwrap_or(&"//Bob"))
 }
 
 /// Public keys of all accounts, and of all nodes that a development network may have.
 pub fn all() -> impl Iterator<Item = PublicKey> {
     let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG];
-    let named = ACCOUNTS.into_iter().chain(nodes).map(Keypair::from_uri);
+    let named = ACCOUNTS.into_iter().chain(nodes).map(derive);
     let miners = (0..MINERS).map(miner);
     named.chain(miners).filter_map(|key| Some(key.ok()?.public()))
 }
@@ -102,6 +109,10 @@ mod tests {
                 accounts[0].keypair.public()
             );
             miner(number).unwrap();
+        }
+        for name in ["//Alice", AUTHORITY, COORDINATOR, COORDINATOR_LOG] {
+            let slowly = Keypair::from_uri(name).unwrap().public();
+            assert!(all().any(|key| key == slowly), "{name}");
         }
         assert_eq!(all().count(), 10 + 3 + 320);
     }

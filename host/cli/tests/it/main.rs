@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod damage;
+mod dev;
 mod devices;
 mod disk;
 mod faults;
@@ -11,6 +12,7 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod network_support;
 mod ocr;
 mod project;
 mod receipts;

@@ -1,5 +1,6 @@
 //! `adit task submit`: sends a task to a coordinator, follows it, and checks the result.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use adit_protocol::Hash;
@@ -140,30 +141,29 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         OsRng.fill_bytes(&mut random);
         hex(&random)
     });
-    let submitted = block_on(async {
+    let submitted = Cell::new(None);
+    let done = block_on(async {
         let known = remote.network(ui, state).await?;
         upload(ui, &remote, &blobs, &stored).await?;
         let seen = (remote.api.submit(&body, &key).await).context("the task was not submitted")?;
-        Ok((known, seen))
-    })?;
-    let (known, seen) = match submitted {
-        Ok(submitted) => submitted,
-        Err(interrupted) => return Ok(interrupted),
-    };
-    let task = seen.view.task;
-    ui.note(format!("task {task} at {}", shown(&remote.url)));
-    if args.no_wait {
-        match ui.json {
-            true => ui.object(&seen.json)?,
-            false => ui.line(task.to_string())?,
+        let task = seen.view.task;
+        submitted.set(Some(task));
+        ui.note(format!("task {task} at {}", shown(&remote.url)));
+        if args.no_wait {
+            match ui.json {
+                true => ui.object(&seen.json)?,
+                false => ui.line(task.to_string())?,
+            }
+            return Ok(Exit::Ok);
         }
-        return Ok(Exit::Ok);
-    }
-    let done = block_on(wait(ui, state, args, &remote, &known, &wanted, &seen))?;
+        wait(ui, state, args, &remote, &known, &wanted, &seen).await
+    })?;
     Ok(done.unwrap_or_else(|interrupted| {
-        ui.note(format!(
-            "the task goes on; see `adit task wait {task}`, or end it with `adit task cancel {task}`"
-        ));
+        if let Some(task) = submitted.get() {
+            ui.note(format!(
+                "the task goes on; see `adit task wait {task}`, or end it with `adit task cancel {task}`"
+            ));
+        }
         interrupted
     }))
 }
