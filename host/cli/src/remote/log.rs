@@ -8,7 +8,6 @@ use adit_protocol::Hash;
 use adit_protocol::keys::PublicKey;
 use adit_protocol::log::bundle;
 use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
-use adit_protocol::log::key::NoteKey;
 use adit_protocol::log::origin::Origin;
 use adit_protocol::log::proof::{inclusion, verify_inclusion};
 use adit_protocol::log::reader::TileReader;
@@ -31,7 +30,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A log at one checkpoint.
 pub struct LogReader<'a> {
     api: &'a Api,
-    key: NoteKey,
     checkpoint: Checkpoint,
     files: BTreeMap<Tile, Vec<u8>>,
 }
@@ -82,7 +80,6 @@ impl<'a> LogReader<'a> {
             if checkpoint.size > leaf {
                 return Ok(LogReader {
                     api,
-                    key,
                     checkpoint,
                     files: BTreeMap::new(),
                 });
@@ -96,16 +93,6 @@ impl<'a> LogReader<'a> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-
-    /// Entries that the checkpoint covers.
-    pub fn size(&self) -> u64 {
-        self.checkpoint.size
-    }
-
-    /// The name and key that signed the checkpoint.
-    pub fn key(&self) -> &NoteKey {
-        &self.key
     }
 
     /// An entry, proven to be in the log.

@@ -117,8 +117,6 @@ pub struct ReceiptSummary {
     /// Its id.
     #[serde(deserialize_with = "text")]
     pub receipt: Hash,
-    /// Leaf index of its log entry.
-    pub leaf: u64,
     /// How the run ended.
     pub status: String,
     /// What was decided of it.
@@ -136,8 +134,6 @@ pub struct Assignment {
     pub attempt: u32,
     /// The miner's node key.
     pub miner: String,
-    /// When it was made.
-    pub issued_ms: u64,
     /// What became of it.
     pub state: String,
     /// Its receipt.
