@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use adit_net::db::DbError;
 use adit_net::http::server::{ListenError, Server};
 use adit_net::signed::nonces::NonceLimits;
 use adit_net::signed::verify::{Previous, Window};
@@ -27,7 +28,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::blobs::{Blobs, blocking};
-use crate::engine::{Engine, EngineError, EngineOptions, Handle};
+use crate::core;
+use crate::engine::{self, Engine, EngineOptions, Handle};
 use crate::http::app::{App, Inner};
 use crate::http::feed::Feeds;
 use crate::http::metrics::Metrics;
@@ -98,7 +100,7 @@ pub enum StartError {
     Blobs(#[from] StoreError),
     /// Database or log cannot be used.
     #[error(transparent)]
-    State(#[from] EngineError),
+    State(#[from] engine::StartError),
     /// The address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -119,7 +121,8 @@ impl StartError {
             StartError::Tokens(TokenError::Exposed { .. }) => Code::PermissionDenied,
             StartError::Tokens(_) => Code::StateCorrupt,
             StartError::Blobs(error) => error.code(),
-            StartError::State(error) => error.code(),
+            StartError::State(engine::StartError::Db(error)) => db_code(error),
+            StartError::State(_) => Code::StateCorrupt,
             StartError::Listen(error) => error.code(),
             StartError::Internal(_) => Code::Internal,
         }
@@ -164,26 +167,18 @@ impl Coordinator {
         .await
         .map_err(internal)??;
         let tokens = Tokens::open(&options.tokens, options.quota)?;
-        let engine_options = EngineOptions {
-            database: options.state.join("coordinator.db"),
-            log: options.state.join("log"),
-            node: options.node.clone(),
-            log_key: options.log.clone(),
-            region: region.clone(),
-            membership: Arc::clone(&membership) as Arc<dyn Membership>,
-            task_retention: options.bounds.task_retention,
-        };
-        let (engine, handle, questions) = blocking(move || Engine::start(engine_options))
+        let engine_options = engine_options(&options, &membership);
+        let (engine, questions) = blocking(move || Engine::start(engine_options))
             .await
             .map_err(internal)??;
+        let handle = engine.handle().clone();
         let blobs = Blobs::new(handle.clone(), files.clone());
         let stopped = CancellationToken::new();
         let background = TaskTracker::new();
         let validates = options.worker.is_some();
         if let Some(program) = &options.worker {
             let folder = options.state.join("validator");
-            let validator =
-                Validator::open(&folder, program, options.bounds.validator_deadline)?;
+            let validator = Validator::open(&folder, program, options.bounds.validator_deadline)?;
             let (handle, blobs, stopped) = (handle.clone(), blobs.clone(), stopped.clone());
             background.spawn(validator.serve(questions, handle, blobs, stopped));
         }
@@ -208,23 +203,15 @@ impl Coordinator {
             network: NetworkBytes::new(&options.network),
             metrics: Metrics::default(),
         }));
-        let routes = router(app.clone()).nest(
-            "/log",
-            adit_net::log::router(options.state.join("log")),
-        );
+        let routes = router(app.clone());
         let mut listen = options.listen.clone();
         listen.metrics = Some(app.metrics.http());
-        let server = Server::start(
-            listen,
-            options.limits.clone(),
-            routes,
-            app.draining.clone(),
-        )
-        .await?;
+        let server =
+            Server::start(listen, options.limits.clone(), routes, app.draining.clone()).await?;
         let verifier = verifier(&app, &options, &members, &server, previous);
         // It is set nowhere else.
         let _ = app.verifier.set(Arc::new(verifier));
-        let collector = Collector::new(files, options.bounds.blob_retention);
+        let collector = Collector::new(files, retention(&options));
         background.spawn(tick(app.clone(), collector, stopped.clone()));
         Ok(Running {
             app,
@@ -311,6 +298,47 @@ impl Drop for Running {
     }
 }
 
+fn engine_options(options: &Options, membership: &Arc<FileMembership>) -> EngineOptions {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let bounds = &options.bounds;
+    EngineOptions {
+        core: core::Options {
+            deadline_ms_max: ms(bounds.deadline_max),
+            ..core::Options::default()
+        },
+        keep_tasks_ms: ms(bounds.task_retention),
+        keep_blobs_ms: ms(bounds.blob_retention.max(bounds.task_retention)),
+        ..EngineOptions::new(
+            options.state.join("coordinator.db"),
+            options.node.clone(),
+            Arc::clone(membership) as Arc<dyn Membership>,
+            Arc::new(|| SystemClock.now_ms()),
+        )
+    }
+}
+
+/// How long blobs are kept: at least as long as a task may wait and run that refers to them.
+fn retention(options: &Options) -> Duration {
+    let core = core::Options::default();
+    let attempts = options
+        .bounds
+        .deadline_max
+        .saturating_add(Duration::from_millis(core.grace_ms))
+        .saturating_mul(core.attempts_max.saturating_add(1));
+    let least = Duration::from_millis(core.queue_ms_max).saturating_add(attempts);
+    options.bounds.blob_retention.max(least)
+}
+
+fn db_code(error: &DbError) -> Code {
+    match error {
+        DbError::InUse { .. } => Code::StateLocked,
+        DbError::Newer { .. } => Code::VersionMismatch,
+        DbError::Damaged { .. } => Code::StateCorrupt,
+        DbError::Open { .. } => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
 /// Checks that the network has this coordinator as a member. Its region.
 fn check_members(members: &Members, options: &Options) -> Result<String, StartError> {
     let node = options.node.public();
@@ -373,7 +401,10 @@ fn verifier(
     let address = server.address();
     if address.ip().is_loopback() {
         urls.extend(Url::parse(&server.url()).ok());
-        let local = server.url().replace(&address.to_string(), &format!("localhost:{}", address.port()));
+        let local = server.url().replace(
+            &address.to_string(),
+            &format!("localhost:{}", address.port()),
+        );
         urls.extend(Url::parse(&local).ok());
     }
     RequestVerifier::new(
@@ -417,7 +448,11 @@ async fn tick(app: App, mut collector: Collector, stopped: CancellationToken) {
             }
             match collector.round(SystemTime::now(), COLLECTED_FILES, |_| false) {
                 Ok(round) if round.deleted > 0 => {
-                    tracing::info!(files = round.deleted, bytes = round.freed, "old blobs were removed");
+                    tracing::info!(
+                        files = round.deleted,
+                        bytes = round.freed,
+                        "old blobs were removed"
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "old blobs could not be removed"),

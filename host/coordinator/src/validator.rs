@@ -117,7 +117,7 @@ impl Validator {
     /// Answers the engine's questions until there are no more, or `stopped`.
     pub async fn serve(
         self,
-        questions: mpsc::Receiver<Validation>,
+        questions: mpsc::UnboundedReceiver<Validation>,
         handle: Handle,
         blobs: Blobs,
         stopped: CancellationToken,

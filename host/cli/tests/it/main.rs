@@ -13,6 +13,7 @@ mod keys;
 mod languages;
 mod legacy;
 mod network_support;
+mod networks;
 mod ocr;
 mod project;
 mod receipts;

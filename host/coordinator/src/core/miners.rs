@@ -189,7 +189,7 @@ impl Core {
     ///
     /// # Errors
     /// Refusals `hello-first`, `not-registered`, `jailed`, `below-minimum-stake`.
-    pub(crate) fn poll(
+    pub fn poll(
         &mut self,
         now_ms: u64,
         node: [u8; 32],
@@ -241,12 +241,7 @@ impl Core {
     }
 
     /// What a miner that polls has to be told, if there is anything.
-    pub(crate) fn news(
-        &mut self,
-        now_ms: u64,
-        node: [u8; 32],
-        poll: &PollOrder,
-    ) -> Option<PollReply> {
+    pub fn news(&mut self, now_ms: u64, node: [u8; 32], poll: &PollOrder) -> Option<PollReply> {
         let working: HashSet<Hash> = poll.working.iter().copied().collect();
         let miner = self.miners.get_mut(&node)?;
         let mut work = Vec::new();
@@ -283,12 +278,7 @@ impl Core {
     }
 
     /// The answer to a poll that has waited as long as it may.
-    pub(crate) fn nothing_new(
-        &mut self,
-        now_ms: u64,
-        node: [u8; 32],
-        poll: &PollOrder,
-    ) -> PollReply {
+    pub fn nothing_new(&mut self, now_ms: u64, node: [u8; 32], poll: &PollOrder) -> PollReply {
         let idle = self.idle_reason(&node, poll.want == 0);
         self.reply(now_ms, node, Vec::new(), Vec::new(), Some(idle))
     }
@@ -352,7 +342,7 @@ impl Core {
 
     /// A poll was answered, or the miner hung up: it counts as active for some time from now on.
     /// Until when.
-    pub(crate) fn answered(&mut self, now_ms: u64, node: [u8; 32]) -> u64 {
+    pub fn answered(&mut self, now_ms: u64, node: [u8; 32]) -> u64 {
         if let Some(miner) = self.miners.get_mut(&node) {
             miner.polling = false;
         }

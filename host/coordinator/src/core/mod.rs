@@ -42,6 +42,7 @@ mod views;
 
 pub use context::{TaskContext, Validation};
 pub use miners::Offer;
+pub use submit::Submitted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -262,6 +263,16 @@ impl Core {
             self.members = members;
             self.roster_stale = true;
         }
+    }
+
+    /// Hash of the members in use.
+    pub fn members_hash(&self) -> Hash {
+        self.members.hash
+    }
+
+    /// Whether a task has not ended.
+    pub fn is_live(&self, task: &Hash) -> bool {
+        self.tasks.contains_key(task)
     }
 
     /// Takes no more tasks and draws no more miners from now on.

@@ -344,4 +344,12 @@ impl Core {
         }
         Ok(())
     }
+
+    /// Forgets which numbers were used up by refusals, as a restart does.
+    #[cfg(test)]
+    pub(super) fn forget_refused(&mut self, node: &[u8; 32]) {
+        if let Some(miner) = self.miners.get_mut(node) {
+            miner.refused = None;
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use adit_protocol::cbor::Document as _;
-use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::Decision;
 use adit_protocol::network::standing::{InForce, Unjudged};
 use adit_protocol::task::TaskSpec;
@@ -52,7 +51,7 @@ impl Core {
             let assignments = assignments.remove(&row.number).unwrap_or_default();
             let receipts = receipts.remove(&row.number).unwrap_or_default();
             live.push(row.id);
-            self.resume_task(row, assignments, receipts)?;
+            self.resume_task(now_ms, row, assignments, receipts)?;
         }
         self.roster_changed();
         for id in live {
@@ -99,6 +98,7 @@ impl Core {
 
     fn resume_task(
         &mut self,
+        now_ms: u64,
         row: TaskRow,
         assignments: Vec<AssignmentRow>,
         receipts: Vec<ReceiptRow>,
@@ -137,6 +137,13 @@ impl Core {
                 receipt.log = None;
             }
             self.resume_lease(&mut task, row, receipt);
+        }
+        if now_ms >= task.expires_ms {
+            for replica in &mut task.replicas {
+                if replica.state == ReplicaState::Waiting {
+                    replica.state = ReplicaState::Dead;
+                }
+            }
         }
         self.tasks_due.insert((task.expires_ms, task.id));
         self.tasks.insert(task.id, task);
@@ -187,16 +194,17 @@ impl Core {
         });
     }
 
-    /// The live tasks, for those who keep what goes with them.
-    pub fn live_tasks(&self) -> impl Iterator<Item = &Hash> {
-        self.tasks.keys()
-    }
-
     /// What is needed of the replica states to compare two cores in tests.
     #[cfg(test)]
     pub(super) fn fingerprint(
         &self,
-    ) -> Vec<(Hash, Vec<super::task::Replica>, usize, Option<u32>, u32)> {
+    ) -> Vec<(
+        adit_protocol::hash::Hash,
+        Vec<super::task::Replica>,
+        usize,
+        Option<u32>,
+        u32,
+    )> {
         let mut all: Vec<_> = self
             .tasks
             .values()
@@ -204,5 +212,22 @@ impl Core {
             .collect();
         all.sort_by_key(|(id, ..)| *id);
         all
+    }
+
+    /// The tasks that wait, with the draw that comes next for each.
+    #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "for one test")]
+    pub(super) fn waiting_tasks(
+        &self,
+    ) -> Vec<(
+        adit_protocol::hash::Hash,
+        (u32, u32, adit_protocol::task::Requirements, bool),
+    )> {
+        let waiting = self.tasks.values().filter_map(|task| {
+            let (replica, attempt) = task.first_waiting()?;
+            let requirements = task.spec.requirements.clone();
+            Some((task.id, (replica, attempt, requirements, task.local)))
+        });
+        waiting.collect()
     }
 }

@@ -32,7 +32,11 @@ fn invalid<T>(detail: impl Into<String>, hint: &str) -> Result<T, CoreError> {
 
 impl Core {
     /// Takes a task. Its hashes were computed before.
-    pub(crate) fn submit(
+    ///
+    /// # Errors
+    /// Refusals `draining`, `overloaded`, `quota-exceeded`, `idempotency-conflict`,
+    /// `invalid-request`.
+    pub fn submit(
         &mut self,
         now_ms: u64,
         prepared: PreparedSubmission,
@@ -48,8 +52,9 @@ impl Core {
             task: id,
             order,
             spec: spec_bytes,
-            blobs,
+            blobs: hashes,
         } = prepared;
+        let blobs: Vec<(Hash, Vec<u8>)> = hashes.into_iter().zip(order.blobs).collect();
         let queue_ms = order.queue_ms.unwrap_or(self.options.queue_ms);
         let queue_ms = queue_ms.min(self.options.queue_ms_max);
         let spec = order.spec;

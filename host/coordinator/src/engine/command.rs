@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adit_protocol::Code;
+use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
 use adit_protocol::network::exchange::Progress;
@@ -18,13 +19,29 @@ use crate::view::{ExplainView, MinerView, Page, TaskEvent, TaskView};
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// A submission with what was computed of it before it came to the engine.
-#[derive(Debug)]
-pub(crate) struct PreparedSubmission {
+#[derive(Clone, Debug)]
+pub struct PreparedSubmission {
+    /// Hash of the task spec.
     pub task: Hash,
+    /// The submission.
     pub order: Submission,
+    /// The task spec, encoded.
     pub spec: Vec<u8>,
-    /// Hash and bytes.
-    pub blobs: Vec<(Hash, Vec<u8>)>,
+    /// Hashes of its blobs, in their order.
+    pub blobs: Vec<Hash>,
+}
+
+impl PreparedSubmission {
+    /// Computes what the engine's thread need not.
+    pub fn new(order: Submission) -> PreparedSubmission {
+        let spec = order.spec.to_cbor();
+        PreparedSubmission {
+            task: Hash::of(&spec),
+            spec,
+            blobs: order.blobs.iter().map(|bytes| Hash::of(bytes)).collect(),
+            order,
+        }
+    }
 }
 
 /// The answer to a hello, before it is signed.
@@ -89,12 +106,15 @@ pub enum HandedIn {
 }
 
 /// A poll as the engine takes it.
-#[derive(Debug)]
-pub(crate) struct PollOrder {
+#[derive(Clone, Debug, Default)]
+pub struct PollOrder {
+    /// How many assignments more the miner would take.
     pub want: u32,
+    /// How long it may wait for one, in milliseconds.
     pub wait_ms: u32,
     /// Hash of the assignment, and the acceptance, whose signature was checked.
     pub accepted: Vec<(Hash, Signed<Acceptance>)>,
+    /// Assignments that the miner works on, or whose receipts are under way.
     pub working: Vec<Hash>,
 }
 

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit_protocol::Code;
-use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::assignment::ActiveUntil;
@@ -92,14 +91,8 @@ impl Handle {
     /// # Errors
     /// `draining`, `overloaded`, `quota-exceeded`, `idempotency-conflict`, `invalid-request`.
     pub async fn submit(&self, order: Submission) -> Result<TaskView, Refusal> {
-        let spec = order.spec.to_cbor();
-        let blobs = hashed(order.blobs.iter().cloned())?;
-        let prepared = PreparedSubmission {
-            task: Hash::of(&spec),
-            order,
-            spec,
-            blobs,
-        };
+        small_enough(&order.blobs)?;
+        let prepared = PreparedSubmission::new(order);
         self.ask(|answer| Command::Submit(Box::new(prepared), answer))
             .await
     }
@@ -325,6 +318,16 @@ impl Handle {
         node: [u8; 32],
         items: Vec<HandInOrder>,
     ) -> Result<Vec<HandInResult>, Refusal> {
+        for item in &items {
+            if let HandInOrder::Checked(item) = item
+                && let Some((_, bytes)) = item
+                    .blobs
+                    .iter()
+                    .find(|(_, bytes)| bytes.len() > INLINE_BYTES_MAX)
+            {
+                small_enough(std::slice::from_ref(bytes))?;
+            }
+        }
         if items.len() > BATCH_MAX {
             return Err(Refusal::new(
                 Code::TooLarge,
@@ -388,8 +391,9 @@ impl Handle {
     /// # Errors
     /// `blob-too-large`.
     pub async fn put_small(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<Hash>, Refusal> {
-        let blobs = hashed(blobs)?;
-        let hashes = blobs.iter().map(|(hash, _)| *hash).collect();
+        small_enough(&blobs)?;
+        let hashes: Vec<Hash> = blobs.iter().map(|bytes| Hash::of(bytes)).collect();
+        let blobs = hashes.iter().copied().zip(blobs).collect();
         self.ask(|answer| Command::PutSmall(blobs, answer)).await?;
         Ok(hashes)
     }
@@ -630,22 +634,22 @@ fn pruned(id: Hash, leaf: u64, entry: &[u8]) -> Result<ReceiptView, Refusal> {
     })
 }
 
-/// Hashes blobs, off the engine's thread.
-fn hashed(blobs: impl IntoIterator<Item = Vec<u8>>) -> Result<Vec<(Hash, Vec<u8>)>, Refusal> {
-    blobs
-        .into_iter()
-        .map(|bytes| match bytes.len() <= INLINE_BYTES_MAX {
-            true => Ok((Hash::of(&bytes), bytes)),
-            false => Err(Refusal::new(
-                Code::BlobTooLarge,
-                format!(
-                    "a blob of {} bytes was to be kept with small ones, which have at most {INLINE_BYTES_MAX}",
-                    bytes.len()
-                ),
-                "upload it by itself",
-            )),
-        })
-        .collect()
+/// Refuses a blob that is too long to be kept in the database.
+fn small_enough(blobs: &[Vec<u8>]) -> Result<(), Refusal> {
+    match blobs
+        .iter()
+        .map(Vec::len)
+        .find(|len| *len > INLINE_BYTES_MAX)
+    {
+        None => Ok(()),
+        Some(len) => Err(Refusal::new(
+            Code::BlobTooLarge,
+            format!(
+                "a blob of {len} bytes was to be kept with the small ones, which have at most {INLINE_BYTES_MAX}"
+            ),
+            "upload it by itself",
+        )),
+    }
 }
 
 /// At most so many bytes of a text, cut between characters.

@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum EventView {
-    /// It is in this state. The first event of each connection is one.
+    /// It is in this state. The first event of a feed is one.
     State {
         /// The state.
         state: TaskState,
@@ -178,20 +178,26 @@ async fn follow(
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             () = tokio::time::sleep_until(alone + LINGER) => {
+                // Watchers are found under this lock, so that none comes in between. The next one
+                // begins another feed.
+                let mut feeds = feeds.feeds();
                 if Arc::strong_count(&feed) == 1 {
-                    break;
+                    remove(&mut feeds, &task, &feed);
+                    return;
                 }
             }
         }
     }
     feed.end();
     tokio::time::sleep(LINGER).await;
-    let mut feeds = feeds.feeds();
-    if feeds
-        .get(&task)
-        .is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&feed)))
-    {
-        feeds.remove(&task);
+    remove(&mut feeds.feeds(), &task, &feed);
+}
+
+/// Takes a feed out of the list, unless there is another one of its task by now.
+fn remove(feeds: &mut HashMap<Hash, Weak<Feed>>, task: &Hash, feed: &Arc<Feed>) {
+    let listed = feeds.get(task);
+    if listed.is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(feed))) {
+        feeds.remove(task);
     }
 }
 

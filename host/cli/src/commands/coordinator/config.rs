@@ -33,8 +33,10 @@ use crate::state::read_own;
 
 /// Most bytes of the file.
 const BYTES_MAX: u64 = 64 << 10;
-/// Blobs of tasks that run must outlast them.
-const RETENTION_MIN: Duration = Duration::from_secs(2 * 86_400);
+/// How long a task may wait for miners, and how often it is tried at most: what it refers to must
+/// not be removed before.
+const QUEUE_MAX: Duration = Duration::from_secs(86_400);
+const ATTEMPTS_MAX: u32 = 4;
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +134,8 @@ impl Config {
             replicas_max: self.replicas_max.unwrap_or(usual.replicas_max),
             ..usual
         };
-        let least = RETENTION_MIN.max(bounds.deadline_max.saturating_mul(2));
+        let attempts = bounds.deadline_max.saturating_mul(ATTEMPTS_MAX);
+        let least = attempts.saturating_add(QUEUE_MAX);
         if bounds.blob_retention < least {
             return Err(format!(
                 "blob-retention: it must be at least {}, so that no blob of a task that runs is removed",
@@ -180,12 +183,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_what_is_not_known_is_refused() {
         let config = parse(
-            "name = 'x'\nlisten = '127.0.0.1:0'\nblob-bytes = '1GiB'\nblob-retention = '3days'\ntasks-in-flight = 3\n",
+            "name = 'x'\nlisten = '127.0.0.1:0'\nblob-bytes = '1GiB'\nblob-retention = '6days'\ntasks-in-flight = 3\n",
         )
         .unwrap();
         let bounds = config.bounds().unwrap();
         assert_eq!(bounds.blob_bytes_all, 1 << 30);
-        assert_eq!(bounds.blob_retention, Duration::from_secs(3 * 86_400));
+        assert_eq!(bounds.blob_retention, Duration::from_secs(6 * 86_400));
         assert_eq!(config.quota().unwrap().tasks_in_flight, 3);
         let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
@@ -194,7 +197,7 @@ mod tests {
             "listen = 'here'",
             "blob-bytes = 'lots'",
             "blob-retention = '1h'",
-            "blob-retention = '3days'\ndeadline-max = '5days'",
+            "blob-retention = '6days'\ndeadline-max = '5days'",
             "replicas-max = 0",
             "replicas-max = 1000",
             "name = ",

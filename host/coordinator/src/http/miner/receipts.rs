@@ -10,6 +10,7 @@ use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::network::exchange::{HandIn, HandInAnswer, HandInItem, HandInResult};
+use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::Receipt;
 use adit_protocol::transcript::Transcript;
 use adit_protocol::{Code, Hash};
@@ -133,7 +134,10 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
     let context = match app.handle.task_spec(body.task).await {
         Ok(context) => context,
         Err(refusal) if refusal.code == Code::UnknownTask => {
-            return Ok(HandInOrder::Refused(Box::new(receipt.body), refusal));
+            return Ok(match known(app, &receipt, &item.opening).await? {
+                Some(again) => again,
+                None => HandInOrder::Refused(Box::new(receipt.body), refusal),
+            });
         }
         Err(refusal) => return Err(refusal.into()),
     };
@@ -191,6 +195,9 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
         }
     }
     if !missing.is_empty() {
+        if let Some(again) = known(app, &receipt, &item.opening).await? {
+            return Ok(again);
+        }
         let refusal = Refusal::new(
             Code::UnknownBlob,
             format!("{} blobs behind the receipt are not here", missing.len()),
@@ -213,9 +220,31 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
     Ok(HandInOrder::Checked(Box::new(checked)))
 }
 
+/// The order for a receipt that is in the log already, and whose task or blobs are kept no longer:
+/// it is answered as it was the first time.
+async fn known(
+    app: &App,
+    receipt: &Receipt,
+    opening: &ReceiptOpening,
+) -> Result<Option<HandInOrder>, Problem> {
+    match app.handle.receipt(receipt.id()).await {
+        Ok(_) => Ok(Some(HandInOrder::Checked(Box::new(CheckedItem {
+            receipt: receipt.clone(),
+            opening: *opening,
+            mismatch: None,
+            blobs: Vec::new(),
+            environments: Vec::new(),
+            detail: None,
+            log: None,
+        })))),
+        Err(refusal) if refusal.code == Code::NotFound => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
 fn mismatch(
     receipt: &Receipt,
-    opening: &adit_protocol::opening::ReceiptOpening,
+    opening: &ReceiptOpening,
     context: &Arc<TaskContext>,
     found: &Found,
 ) -> Result<Option<String>, Problem> {

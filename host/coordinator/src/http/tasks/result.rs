@@ -45,9 +45,7 @@ pub async fn output(
     };
     let mut response = match app.blobs.open(result.output).await? {
         Found::Small(output) => bytes(&headers, output.into(), &about),
-        Found::File(output, _) => {
-            file(&headers, tokio::fs::File::from_std(output), &about).await?
-        }
+        Found::File(output, _) => file(&headers, tokio::fs::File::from_std(output), &about).await?,
     };
     let headers = response.headers_mut();
     // The result is its client's.
