@@ -59,15 +59,11 @@ impl Log {
             true => Some(self.build(db, now_ms)?),
             false => None,
         };
-        let Some((attempt, full)) = built else {
+        let Some(attempt) = built else {
             self.clear();
             return Ok(None);
         };
         self.store(db, attempt)?;
-        // Only now nobody needs them any more: the checkpoint that they belong to is outdated.
-        let folder = &self.options.folder;
-        let outdated = full.into_iter().map(|tile| partial_folder(folder, tile));
-        self.stale.extend(outdated);
         self.publish()?;
         self.clear();
         let checkpoint = self.signed.unverified();
@@ -105,12 +101,13 @@ impl Log {
         self.edge = attempt.edge;
         self.signed = attempt.signed;
         self.time_ms = attempt.time_ms;
+        // Nobody needs them once the checkpoint that they belong to is outdated.
+        self.stale.extend(attempt.stale);
         self.published = false;
     }
 
-    /// Writes the tiles of the next step and signs their checkpoint. Returns it with the tiles that
-    /// became full.
-    fn build(&self, db: &mut Db, now_ms: u64) -> Result<(Attempt, Vec<Tile>), LogError> {
+    /// Writes the tiles of the next step and signs their checkpoint.
+    fn build(&self, db: &mut Db, now_ms: u64) -> Result<Attempt, LogError> {
         let folder = &self.options.folder;
         let mut writer = Writer::new(&*self.disk, folder);
         let mut edge = self.edge.clone();
@@ -118,7 +115,7 @@ impl Log {
         let last = self.committed.min(edge.size().saturating_add(ENTRIES_MAX));
         let mut entries: Vec<Vec<u8>> = Vec::with_capacity(usize::from(WIDTH));
         let (mut expected, mut bytes) = (first, 0);
-        let mut full = Vec::new();
+        let mut stale = Vec::new();
         tables::pending(db.connection(), (first, last), |pending| {
             if pending.leaf != expected {
                 return Err(LogError::PendingMissing { leaf: expected });
@@ -137,9 +134,9 @@ impl Log {
                     let bundle = bundle_of(tile)?;
                     writer.tile(bundle, &encode(&entries)?)?;
                     entries.clear();
-                    full.push(bundle);
+                    stale.push(partial_folder(folder, bundle));
                 }
-                full.push(tile);
+                stale.push(partial_folder(folder, tile));
                 writer.tile(tile, &tile::to_bytes(hashes))
             })?;
             Ok(bytes < BYTES_MAX)
@@ -159,12 +156,12 @@ impl Log {
         }
         writer.finish()?;
         let signed = sign(&self.options, edge.size(), edge.root());
-        let attempt = Attempt {
+        Ok(Attempt {
             edge,
             signed,
             time_ms: now_ms.max(self.time_ms),
-        };
-        Ok((attempt, full))
+            stale,
+        })
     }
 
     /// Whether a partial tile is as it was for the checkpoint before.

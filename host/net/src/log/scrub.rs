@@ -42,7 +42,7 @@ pub(super) fn read_tile(folder: &Path, tile: Tile) -> Result<Vec<u8>, LogError> 
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let bytes = match read(tile) {
         Err((_, error)) if missing(&error) && !tile.is_full() => match tile.full() {
-            Some(full) => read(full).and_then(|bytes| Ok(cut(tile, bytes))),
+            Some(full) => read(full).map(|bytes| cut(tile, bytes)),
             None => read(tile),
         },
         other => other,

@@ -89,6 +89,8 @@ pub(super) struct Attempt {
     pub edge: Edge,
     pub signed: SignedCheckpoint,
     pub time_ms: u64,
+    /// Folders that may be removed once it is stored.
+    pub stale: Vec<PathBuf>,
 }
 
 impl Log {

@@ -116,7 +116,7 @@ impl Disk for Faulty {
         // One that fails may have written a part.
         let ended = self.0.lock().unwrap().ended;
         match happens {
-            true => RealDisk.write(path, bytes)?,
+            true => std::fs::write(path, bytes)?,
             false if !ended => std::fs::write(path, &bytes[..bytes.len() / 2])?,
             false => {}
         }
@@ -140,7 +140,8 @@ impl Disk for Faulty {
                 let (Undo::Name(of, _) | Undo::Folder(of) | Undo::Removed(of, _)) = undo;
                 of.parent() != Some(path)
             });
-            RealDisk.sync_folder(path)
+            // The power is lost by `lose_power` only, so there is no need to wait for the disk.
+            std::fs::read_dir(path).map(drop)
         })
     }
 
@@ -259,7 +260,11 @@ fn all_faults(integrated: u64, waiting: u64) {
             if lossy && !ends {
                 continue;
             }
-            for more in [0, 3, 300] {
+            // What comes after it ends in the same tile or in the next one.
+            for more in [0, 300] {
+                if more == 0 && ends {
+                    continue;
+                }
                 let mut at = 1;
                 while let Some(hit) =
                     scenario(&base, size, &mut roots, (at, mode), (lossy, more)).hit
@@ -319,8 +324,8 @@ fn faults_across_the_end_of_tiles_of_two_levels() {
 fn faults_after_faults() {
     let base = prepared(250, 10);
     let mut roots = Roots::new();
-    for first in 1..40 {
-        for second in 1..40 {
+    for first in (1..40).step_by(3) {
+        for second in (1..40).step_by(2) {
             let place = base.copy();
             let disk = Faulty::default();
             let mut db = place.db();
@@ -335,7 +340,7 @@ fn faults_after_faults() {
             disk.0.lock().unwrap().fault = None;
             integrate_all(&mut db, &mut log);
             drop((db, log));
-            if (first + second) % 7 == 0 {
+            if second % 7 == 0 {
                 verify(&place, 260, &mut roots);
             }
         }

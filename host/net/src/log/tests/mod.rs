@@ -37,7 +37,11 @@ impl Place {
     }
 
     fn db(&self) -> Db {
-        self.try_db().unwrap()
+        let mut db = self.try_db().unwrap();
+        // No test cuts the power, and there are thousands of commits.
+        let off = db.connection().pragma_update(None, "synchronous", "OFF");
+        off.unwrap();
+        db
     }
 
     fn try_db(&self) -> Result<Db, DbError> {
