@@ -400,13 +400,12 @@ async fn requests_for_other_coordinators_are_refused() {
         ("evil.example", "401"),
         ("user@coordinator.example", "401"),
     ] {
-        let authority = host.to_lowercase().replace(":80", "").replace("1", "1");
-        let authority = if host.ends_with(":81") {
-            host
-        } else {
-            &authority
-        };
-        let headers = world.headers_for(authority, now, |_| ());
+        let authority = host.to_lowercase();
+        let authority = authority
+            .strip_suffix(":80")
+            .unwrap_or(&authority)
+            .to_owned();
+        let headers = world.headers_for(&authority, now, |_| ());
         let mut text = format!("POST /v1/poll HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
         for (name, value) in &headers {
             text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));

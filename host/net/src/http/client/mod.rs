@@ -15,6 +15,7 @@
 //! Redirects are not followed: what was signed or authorised for one address goes to no other.
 
 mod error;
+mod events;
 mod retry;
 mod transfer;
 
@@ -35,6 +36,7 @@ use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
 pub use error::ClientError;
+pub use events::{Event, Events};
 pub use retry::{Retry, Sleeper, TokioSleeper};
 pub use transfer::{FileSink, MemorySink, Sink};
 
