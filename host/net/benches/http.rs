@@ -15,6 +15,7 @@ use adit_protocol::keys::{Keypair, PublicKey};
 use adit_protocol::rand_core::OsRng;
 use axum::Router;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::request::Parts;
 use url::Url;
@@ -75,17 +76,19 @@ fn signatures(c: &mut Criterion) {
     });
 }
 
+fn router() -> Router {
+    let served = Arc::new(AtomicU64::new(0));
+    let handler = async move || served.fetch_add(1, Ordering::Relaxed).to_string();
+    Router::new().route("/", get(handler))
+}
+
 fn round_trips(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    let served = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&served);
-    let handler = async move || count.fetch_add(1, Ordering::Relaxed).to_string();
-    let router = Router::new().route("/", get(handler));
     let listen = Listen::plain(([127, 0, 0, 1], 0).into());
-    let server = Server::start(listen, Limits::default(), router, Default::default());
+    let server = Server::start(listen, Limits::default(), router(), Default::default());
     let server = runtime.block_on(server).unwrap();
     for (name, http2_without_tls) in [("http/1.1", false), ("http/2", true)] {
         let client = Client::new(ClientConfig {
@@ -107,6 +110,42 @@ fn round_trips(c: &mut Criterion) {
             });
         });
     }
+    bare(c, &runtime);
+}
+
+/// The same with axum's own server and reqwest alone: what the bounds, traces and retries add.
+fn bare(c: &mut Criterion, runtime: &tokio::runtime::Runtime) {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    runtime.spawn(async move {
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        axum::serve(listener, router()).await
+    });
+    let tls = adit_net::tls::Roots::none().client_config().unwrap();
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
+    let client = builder.no_proxy().http2_prior_knowledge().build().unwrap();
+    let get = async |client: reqwest::Client, url: String| {
+        client.get(url).send().await.unwrap().bytes().await.unwrap()
+    };
+    c.bench_function("round trip, http/2, bare", |b| {
+        b.iter(|| runtime.block_on(get(client.clone(), url.clone())));
+    });
+    c.bench_function("64 round trips at once, http/2, bare", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let all = (0..64).map(|_| {
+                    let (client, url) = (client.clone(), url.clone());
+                    tokio::spawn(async move {
+                        client.get(url).send().await.unwrap().bytes().await.unwrap()
+                    })
+                });
+                for one in all.collect::<Vec<_>>() {
+                    one.await.unwrap();
+                }
+            });
+        });
+    });
 }
 
 criterion_group!(benches, signatures, round_trips);

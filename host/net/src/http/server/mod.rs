@@ -162,6 +162,84 @@ pub struct Peer {
     pub tls: bool,
 }
 
+/// A server that has its address and does not accept yet: for routers that need to know it, as
+/// [`crate::signed::RequestVerifier`] does.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    listen: Listen,
+}
+
+impl Bound {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub async fn bind(listen: Listen) -> Result<Bound, ListenError> {
+        if listen.tls.is_none() && !listen.address.ip().is_loopback() && !listen.allow_insecure {
+            return Err(ListenError::Insecure(listen.address));
+        }
+        let failed = |source| ListenError::Bind {
+            address: listen.address,
+            source,
+        };
+        let listener = TcpListener::bind(listen.address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Bound {
+            listener,
+            address,
+            listen,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL for a client on this machine, as `http://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        base_url(self.address, self.listen.tls.is_some())
+    }
+
+    /// Serves `router` in tasks of the current tokio runtime. Once [`Server::shutdown`] begins,
+    /// `draining` is cancelled: a handler that waits, as a long poll does, should watch it and
+    /// answer early.
+    pub fn serve(self, limits: Limits, router: Router, draining: CancellationToken) -> Server {
+        let Listen { tls, metrics, .. } = self.listen;
+        let server = Server {
+            address: self.address,
+            tls: tls.is_some(),
+            draining,
+            stopped: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        };
+        let shared = Arc::new(Shared {
+            builder: builder(&limits),
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            requests: Arc::new(Semaphore::new(limits.requests_max)),
+            addresses: Mutex::new(HashMap::new()),
+            router: with_layers(with_fallbacks(router), metrics),
+            tls,
+            draining: server.draining.clone(),
+            stopped: server.stopped.clone(),
+            limits,
+        });
+        let tracker = server.connections.clone();
+        // Tracked as well, so that the port is free once the shutdown is over.
+        server
+            .connections
+            .spawn(accept(self.listener, shared, tracker));
+        server
+    }
+}
+
+fn base_url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
 /// A server that runs until [`Server::shutdown`], or until it is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -173,9 +251,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves `router` in tasks of the current tokio runtime. Once
-    /// [`Server::shutdown`] begins, `draining` is cancelled: a handler that waits, as a long poll
-    /// does, should watch it and answer early.
+    /// [`Bound::bind`] and [`Bound::serve`] in one.
     ///
     /// # Errors
     /// [`ListenError`].
@@ -185,37 +261,7 @@ impl Server {
         router: Router,
         draining: CancellationToken,
     ) -> Result<Server, ListenError> {
-        if listen.tls.is_none() && !listen.address.ip().is_loopback() && !listen.allow_insecure {
-            return Err(ListenError::Insecure(listen.address));
-        }
-        let bind = |source| ListenError::Bind {
-            address: listen.address,
-            source,
-        };
-        let listener = TcpListener::bind(listen.address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
-        let server = Server {
-            address,
-            tls: listen.tls.is_some(),
-            draining,
-            stopped: CancellationToken::new(),
-            connections: TaskTracker::new(),
-        };
-        let shared = Arc::new(Shared {
-            builder: builder(&limits),
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            requests: Arc::new(Semaphore::new(limits.requests_max)),
-            addresses: Mutex::new(HashMap::new()),
-            router: with_layers(with_fallbacks(router), listen.metrics),
-            tls: listen.tls,
-            draining: server.draining.clone(),
-            stopped: server.stopped.clone(),
-            limits,
-        });
-        let tracker = server.connections.clone();
-        // Tracked as well, so that the port is free once the shutdown is over.
-        server.connections.spawn(accept(listener, shared, tracker));
-        Ok(server)
+        Ok(Bound::bind(listen).await?.serve(limits, router, draining))
     }
 
     /// The address that it listens on.
@@ -225,8 +271,7 @@ impl Server {
 
     /// The base URL for a client on this machine, as `http://127.0.0.1:8080`.
     pub fn url(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        base_url(self.address, self.tls)
     }
 
     /// Stops accepting, lets requests finish for at most `patience`, then closes what is left.
