@@ -7,6 +7,7 @@ pub mod explain;
 pub mod inspect;
 pub mod key;
 pub mod man;
+pub mod network;
 pub mod new;
 pub mod receipt;
 pub mod run;
