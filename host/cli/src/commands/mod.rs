@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod coordinator;
 pub mod doctor;
 pub mod explain;
 pub mod inspect;

@@ -43,7 +43,15 @@ pub fn of(code: Code) -> StatusCode {
         | Code::TaskEnded
         | Code::Cancelled
         | Code::StaleEngine
-        | Code::EngineMismatch => StatusCode::CONFLICT,
+        | Code::EngineMismatch
+        // What was asked for is not there yet.
+        | Code::HelloFirst
+        | Code::WaitingForMiner
+        | Code::WaitingForSlot
+        | Code::WaitingForRoster
+        | Code::MinersExhausted
+        | Code::WaitingForResult
+        | Code::WaitingForQuorum => StatusCode::CONFLICT,
 
         Code::LeaseExpired => StatusCode::GONE,
         Code::TooLarge | Code::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
