@@ -253,9 +253,14 @@ impl Config {
         })?;
         let from_here = |path: PathBuf| folder.join(path);
         let network = sources(&reader, &file.network, folder)?;
-        let key = |text: &String| unhex32(text).ok_or_else(|| {
-            format!("`{}` is no node key: 0x and 64 digits", crate::text::tame(text))
-        });
+        let key = |text: &String| {
+            unhex32(text).ok_or_else(|| {
+                format!(
+                    "`{}` is no node key: 0x and 64 digits",
+                    crate::text::tame(text)
+                )
+            })
+        };
         let keys = |texts: &Vec<String>| match texts.is_empty() {
             true => Err("it is empty; leave it out to work for all".to_owned()),
             false => texts.iter().map(key).collect::<Result<Vec<NodeKey>, _>>(),
@@ -281,9 +286,9 @@ impl Config {
                 .unwrap_or(64),
             cache_size: reader
                 .parse("cache-size", file.cache_size, |text| {
-                    size(text).filter(|bytes| *bytes >= 64 << 20).ok_or_else(|| {
-                        "write a size of 64MiB at least, as 20GiB".to_owned()
-                    })
+                    size(text)
+                        .filter(|bytes| *bytes >= 64 << 20)
+                        .ok_or_else(|| "write a size of 64MiB at least, as 20GiB".to_owned())
                 })?
                 .unwrap_or(20 << 30),
             keep: reader
@@ -365,7 +370,11 @@ fn devices(
     processors: u32,
 ) -> Result<Vec<DeviceConfig>, ConfigError> {
     if let Some(first) = given.first().filter(|_| given.len() > DEVICES_MAX) {
-        return reader.wrong("device", first, format!("there are more than {DEVICES_MAX}"));
+        return reader.wrong(
+            "device",
+            first,
+            format!("there are more than {DEVICES_MAX}"),
+        );
     }
     let mut devices: Vec<DeviceConfig> = Vec::with_capacity(given.len().max(1));
     for spanned in given {
@@ -420,7 +429,11 @@ fn device(
         onnxruntime: given.onnxruntime.map(|path| folder.join(path)),
         slots: reader
             .parse("slots", given.slots, |n| within(*n, 1, SLOTS_MAX))?
-            .unwrap_or(if gpu { 2 } else { processors.clamp(1, SLOTS_MAX) }),
+            .unwrap_or(if gpu {
+                2
+            } else {
+                processors.clamp(1, SLOTS_MAX)
+            }),
         threads: reader
             .parse("threads", given.threads, |n| within(*n, 1, 256))?
             .unwrap_or(1),
@@ -484,7 +497,9 @@ impl DeviceConfig {
 fn within(number: u32, least: u32, most: u32) -> Result<u32, String> {
     match (least..=most).contains(&number) {
         true => Ok(number),
-        false => Err(format!("it is {number}, and must be from {least} to {most}")),
+        false => Err(format!(
+            "it is {number}, and must be from {least} to {most}"
+        )),
     }
 }
 

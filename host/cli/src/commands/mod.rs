@@ -7,6 +7,7 @@ pub mod explain;
 pub mod inspect;
 pub mod key;
 pub mod man;
+pub mod miner;
 pub mod new;
 pub mod receipt;
 pub mod run;

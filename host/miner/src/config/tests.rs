@@ -38,8 +38,14 @@ fn everything_that_is_documented_is_understood() {
     let [cpu, gpu] = config.devices.as_slice() else {
         panic!("{:?}", config.devices);
     };
-    assert_eq!((cpu.slots, cpu.memory, cpu.provider), (4, Some(8 << 30), None));
-    assert_eq!((gpu.provider, gpu.hottest_c), (Some(Provider::Cuda), Some(85)));
+    assert_eq!(
+        (cpu.slots, cpu.memory, cpu.provider),
+        (4, Some(8 << 30), None)
+    );
+    assert_eq!(
+        (gpu.provider, gpu.hottest_c),
+        (Some(Provider::Cuda), Some(85))
+    );
     let spec = gpu.spec(|library| match library {
         Some(path) => Ok::<_, ()>(path.join("lib.so")),
         None => Err(()),
@@ -68,7 +74,11 @@ fn errors_name_line_and_key() {
         ("network = []\n", 1, "network"),
         ("network = 'n'\nmetrics = '0.0.0.0:1'\n", 2, "metrics"),
         ("network = 'n'\nmetrics = 'localhost'\n", 2, "metrics"),
-        ("network = 'n'\ncoordinators = ['0xab']\n", 2, "coordinators"),
+        (
+            "network = 'n'\ncoordinators = ['0xab']\n",
+            2,
+            "coordinators",
+        ),
         ("network = 'n'\ncoordinators = []\n", 2, "coordinators"),
         ("network = 'n'\ngenesis = 'blake3:1'\n", 2, "genesis"),
         ("network = 'n'\nlog = 'xml'\n", 2, "log"),
@@ -81,7 +91,10 @@ fn errors_name_line_and_key() {
     ] {
         let error = parse(text).unwrap_err();
         let shown = error.to_string();
-        assert!(shown.starts_with(&format!("line {line}: ")), "{text:?}: {shown}");
+        assert!(
+            shown.starts_with(&format!("line {line}: ")),
+            "{text:?}: {shown}"
+        );
         assert!(shown.contains(words), "{text:?}: {shown}");
     }
 }
@@ -89,7 +102,13 @@ fn errors_name_line_and_key() {
 #[test]
 fn an_address_without_a_path_is_that_of_a_coordinator() {
     let of = |text| NetworkSource::parse(text).unwrap().to_string();
-    assert_eq!(of("https://c.example:8420"), "https://c.example:8420/v1/network");
-    assert_eq!(of("https://c.example/net.cbor"), "https://c.example/net.cbor");
+    assert_eq!(
+        of("https://c.example:8420"),
+        "https://c.example:8420/v1/network"
+    );
+    assert_eq!(
+        of("https://c.example/net.cbor"),
+        "https://c.example/net.cbor"
+    );
     assert_eq!(of("net.cbor"), "net.cbor");
 }
