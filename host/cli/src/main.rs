@@ -96,6 +96,9 @@ enum Command {
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Run tasks of a network for pay: set up, check, run and ask a miner
+    #[command(subcommand)]
+    Miner(miner::Command),
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
@@ -177,6 +180,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
+        Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
         Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),

@@ -237,6 +237,13 @@ codes! {
          backend has no kernel for it. A CPU was not taken in its place, since the receipt would \
          then say something else than was ordered. The doctor command shows what was found; or \
          ask for any device."
+    JournalLost "journal-lost" false
+        "the miner's journal does not have what the coordinator has of it"
+        "A miner numbers its receipts for a coordinator, and signs each number once. The coordinator \
+         has one that the journal here does not know, or another one of the same number: the state \
+         folder was lost, restored from an older backup, or is in use on a second machine. To go on \
+         would mean to sign a number twice, which costs stake, so this miner refuses. Restore the \
+         newest journal, or make a new node key and register it."
     StateLocked "state-locked" true
         "another process uses the state folder"
         "A state folder has one writer at a time, so that nothing is written twice. Another \

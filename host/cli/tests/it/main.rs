@@ -11,6 +11,7 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod miner;
 mod networks;
 mod ocr;
 mod project;
