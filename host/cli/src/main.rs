@@ -41,8 +41,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, coordinator, dev, doctor, explain, inspect, key, man, network, new, publish,
-    receipt, run, task,
+    bench, build, coordinator, dev, doctor, explain, inspect, key, man, miner, network, new,
+    publish, receipt, run, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -106,6 +106,9 @@ enum Command {
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Run tasks of a network for pay: set up, check, run and ask a miner
+    #[command(subcommand)]
+    Miner(miner::Command),
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
@@ -191,6 +194,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
+        Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
         Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),

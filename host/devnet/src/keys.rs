@@ -87,7 +87,9 @@ pub fn all() -> impl Iterator<Item = PublicKey> {
     let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG];
     let named = ACCOUNTS.into_iter().chain(nodes).map(derive);
     let miners = (0..MINERS).map(miner);
-    named.chain(miners).filter_map(|key| Some(key.ok()?.public()))
+    named
+        .chain(miners)
+        .filter_map(|key| Some(key.ok()?.public()))
 }
 
 #[cfg(test)]

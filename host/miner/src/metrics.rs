@@ -1,14 +1,10 @@
 //! Counters and gauges, in the OpenMetrics text format.
 
-use std::sync::Arc;
-
 use adit_protocol::status::Status;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
 /// One label, whose values are all from this program.
 type Label = [(&'static str, &'static str); 1];
@@ -16,7 +12,7 @@ type Label = [(&'static str, &'static str); 1];
 /// The metrics of a miner.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    all: adit_net::metrics::Metrics,
     received: Counter,
     refused: Family<Label, Counter>,
     runs: Family<Label, Counter>,
@@ -24,72 +20,62 @@ pub struct Metrics {
     receipts: Family<Label, Counter>,
     hand_in_size: Histogram,
     errors: Family<Label, Counter>,
-    fetched_bytes: Counter,
+    fetched: Counter,
     held: Gauge,
     cache_bytes: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("adit_miner");
-        let mut metrics = Metrics {
-            registry: Arc::default(),
-            received: Counter::default(),
-            refused: Family::default(),
-            runs: Family::default(),
-            // From 100 us on, each bound four times the one before: up to half an hour.
-            run_seconds: Histogram::new((0..13).map(|n| 1e-4 * 4f64.powi(n))),
-            receipts: Family::default(),
-            hand_in_size: Histogram::new((0..9).map(|n| 2f64.powi(n))),
-            errors: Family::default(),
-            fetched_bytes: Counter::default(),
-            held: Gauge::default(),
-            cache_bytes: Gauge::default(),
-        };
-        registry.register(
-            "assignments",
-            "Assignments taken in",
-            metrics.received.clone(),
-        );
-        registry.register(
-            "refused_work",
-            "What coordinators sent and was not taken, by reason",
-            metrics.refused.clone(),
-        );
-        registry.register("runs", "Runs that ended, by status", metrics.runs.clone());
-        registry.register(
-            "run_seconds",
-            "Time from the start of a run to its end",
-            metrics.run_seconds.clone(),
-        );
-        registry.register(
-            "receipts",
-            "Receipts that were answered, by answer",
-            metrics.receipts.clone(),
-        );
-        registry.register(
-            "hand_in_size",
-            "Receipts in one request",
-            metrics.hand_in_size.clone(),
-        );
-        registry.register(
-            "request_errors",
-            "Requests to coordinators that failed, by code",
-            metrics.errors.clone(),
-        );
-        registry.register(
-            "fetched_blobs",
-            "Blobs that were fetched",
-            metrics.fetched_bytes.clone(),
-        );
-        registry.register("held", "Assignments that are held", metrics.held.clone());
-        registry.register(
-            "cache_bytes",
-            "Bytes of blobs on disk",
-            metrics.cache_bytes.clone(),
-        );
-        metrics.registry = Arc::new(registry);
-        metrics
+        let all = adit_net::metrics::Metrics::new();
+        // From 100 us on, each bound four times the one before: up to half an hour.
+        let seconds = Histogram::new((0..13).map(|n| 1e-4 * 4f64.powi(n)));
+        let sizes = Histogram::new((0..9).map(|n| 2f64.powi(n)));
+        Metrics {
+            received: all.register(
+                "miner_assignments",
+                "Assignments taken in",
+                Counter::default(),
+            ),
+            refused: all.register(
+                "miner_refused_work",
+                "What coordinators sent and was not taken, by reason",
+                Family::default(),
+            ),
+            runs: all.register(
+                "miner_runs",
+                "Runs that ended, by status",
+                Family::default(),
+            ),
+            run_seconds: all.register(
+                "miner_run_seconds",
+                "Time from the start of a run to its end",
+                seconds,
+            ),
+            receipts: all.register(
+                "miner_receipts",
+                "Receipts that were answered, by answer",
+                Family::default(),
+            ),
+            hand_in_size: all.register("miner_hand_in_size", "Receipts in one request", sizes),
+            errors: all.register(
+                "miner_request_errors",
+                "Requests to coordinators that failed, by code",
+                Family::default(),
+            ),
+            fetched: all.register(
+                "miner_fetched_blobs",
+                "Blobs that were fetched",
+                Counter::default(),
+            ),
+            held: all.register("miner_held", "Assignments that are held", Gauge::default()),
+            cache_bytes: all.register(
+                "miner_cache_bytes",
+                "Bytes of blobs on disk",
+                Gauge::default(),
+            ),
+            all,
+        }
     }
 }
 
@@ -127,18 +113,19 @@ impl Metrics {
 
     /// A blob was fetched.
     pub fn fetched(&self) {
-        self.fetched_bytes.inc();
+        self.fetched.inc();
     }
 
-    /// The text, with gauges as they are now.
-    pub fn text(&self, held: u64, cache_bytes: u64) -> String {
-        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.cache_bytes
-            .set(i64::try_from(cache_bytes).unwrap_or(i64::MAX));
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+    /// Sets the gauges.
+    pub fn measure(&self, held: u64, cache_bytes: u64) {
+        let of = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.held.set(of(held));
+        self.cache_bytes.set(of(cache_bytes));
+    }
+
+    /// All of them, to be served.
+    pub fn all(&self) -> &adit_net::metrics::Metrics {
+        &self.all
     }
 }
 
@@ -153,7 +140,8 @@ mod tests {
         metrics.refused("signature");
         metrics.ran(Status::Ok, 0.01);
         metrics.failed(adit_protocol::Code::Internal);
-        let text = metrics.text(3, 4096);
+        metrics.measure(3, 4096);
+        let text = metrics.all().encode().unwrap();
         for line in [
             "adit_miner_assignments_total 1",
             "adit_miner_refused_work_total{reason=\"signature\"} 1",

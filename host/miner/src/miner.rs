@@ -279,6 +279,11 @@ impl Inner {
             .collect()
     }
 
+    fn measure(&self) {
+        let cached = self.shared.cache.usage().bytes;
+        self.shared.metrics.measure(self.held().total(), cached);
+    }
+
     fn held(&self) -> crate::held::HeldCounts {
         let mut all = crate::held::HeldCounts::default();
         for (session, _) in self.sessions() {
@@ -323,6 +328,8 @@ impl Inner {
         for (session, _) in self.sessions() {
             session.end.cancel();
         }
+        // They hold their sessions.
+        drop(self.shared.scheduler.drain());
         let sessions: Vec<Running> = std::mem::take(&mut *lock(&self.sessions))
             .into_values()
             .collect();
@@ -339,6 +346,11 @@ impl Inner {
             }
         });
         let _ = joined.await;
+        // They hold handles on this, and the socket.
+        lock(&self.tasks).abort_all();
+        if self.shared.options.control {
+            let _ = std::fs::remove_file(crate::control::path(&self.shared.options.folder));
+        }
         self.ended.send_replace(true);
     }
 }
@@ -350,7 +362,8 @@ async fn follow_network(inner: Arc<Inner>) {
     retry.tick().await;
     loop {
         tokio::select! {
-            changed = network.changed() => if changed.is_err() { return },
+            // Without anyone who looks for a newer one it stays as it is.
+            Ok(()) = network.changed() => {}
             _ = retry.tick() => if lock(&inner.unconnected).is_empty() { continue },
         }
         if inner.shared.mode() == Mode::Working {
@@ -365,6 +378,7 @@ async fn watch_temperatures(inner: Arc<Inner>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        inner.measure();
         let reader = shared.clone();
         let devices = shared.scheduler.devices().len();
         let read = move || {
@@ -501,11 +515,10 @@ impl Handle {
         }
     }
 
-    /// Metrics in the OpenMetrics text format.
-    pub fn metrics(&self) -> String {
-        let shared = &self.inner.shared;
-        let held = self.inner.held().total();
-        shared.metrics.text(held, shared.cache.usage().bytes)
+    /// Metrics, to be served. Gauges are up to date within a few seconds.
+    pub fn metrics(&self) -> adit_net::metrics::Metrics {
+        self.inner.measure();
+        self.inner.shared.metrics.all().clone()
     }
 
     /// Pauses or resumes a device by its name; `None` stands for all. What runs goes on. Returns

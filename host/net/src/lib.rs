@@ -6,9 +6,9 @@
 //! | [`db`] | SQLite databases that one process owns |
 //! | [`http`] | server, extractors, client, pages, files |
 //! | [`limiter`] | rates of requests |
+//! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
-//! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
 //! | [`tokens`] | bearer tokens of clients, and their quotas |

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod inspect;
 pub mod key;
 pub mod man;
+pub mod miner;
 pub mod network;
 pub mod new;
 pub mod publish;

@@ -103,7 +103,11 @@ impl Api {
     /// What happens to a task, from the beginning or from after the event with an id.
     pub async fn events(&self, task: &Hash, last_id: Option<&str>) -> Answered<Events> {
         let call = self.client.get(&format!("/v1/tasks/{task}/events"));
-        call.timeout_ms(SILENCE_MS).events(last_id).await
+        let call = match last_id {
+            Some(id) => call.last_event_id(id),
+            None => call,
+        };
+        call.timeout_ms(SILENCE_MS).events().await
     }
 
     /// A page of this client's tasks, the newest first.

@@ -12,6 +12,7 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod miner;
 mod network_support;
 mod networks;
 mod ocr;

@@ -148,7 +148,12 @@ impl<'a> Load<'a> {
 
     /// The next task: its input and the request.
     fn next(&self) -> (u64, String, Vec<u8>) {
-        request(&self.number, &self.component, &self.address, &self.pair.token)
+        request(
+            &self.number,
+            &self.component,
+            &self.address,
+            &self.pair.token,
+        )
     }
 
     /// As many tasks in flight as that, for a while.
@@ -228,7 +233,11 @@ impl<'a> Load<'a> {
             .borrow_mut()
             .push((input, output.parse().expect("a hash")));
         for (input, output) in self.samples.borrow().iter() {
-            assert_eq!(*output, Hash::of(input.to_uppercase().as_bytes()), "{input}");
+            assert_eq!(
+                *output,
+                Hash::of(input.to_uppercase().as_bytes()),
+                "{input}"
+            );
             let answer = self.pair.client.get(&format!("/v1/blobs/{output}"));
             let bytes = answer.send().await.expect("the output").bytes;
             assert_eq!(bytes, input.to_uppercase().as_bytes());
@@ -258,10 +267,7 @@ impl Worker {
         times
     }
 
-    async fn open(
-        self,
-        due: Rc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Instant>>>,
-    ) -> Vec<u64> {
+    async fn open(self, due: Rc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Instant>>>) -> Vec<u64> {
         let mut connection = Connection::open(&self.address).await;
         let mut times = Vec::new();
         loop {

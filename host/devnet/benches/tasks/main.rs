@@ -90,7 +90,10 @@ async fn bench(asked: &Asked) {
         let used = Usage::of(&pair).await.since(&before);
         println!("saturation, {in_flight} in flight: {measured}");
         println!("  {}", used.per_task(&measured));
-        if best.as_ref().is_none_or(|best| measured.rate() > best.rate()) {
+        if best
+            .as_ref()
+            .is_none_or(|best| measured.rate() > best.rate())
+        {
             best = Some(measured);
         }
     }

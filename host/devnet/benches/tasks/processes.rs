@@ -104,7 +104,9 @@ impl Pair {
         };
         let miners: Value = answer.json().expect("JSON");
         let drawn = |miner: &Value| miner["weight"].as_u64().is_some_and(|weight| weight > 0);
-        miners["items"].as_array().is_some_and(|m| m.iter().any(drawn))
+        miners["items"]
+            .as_array()
+            .is_some_and(|m| m.iter().any(drawn))
     }
 
     /// The processes, by what they are.

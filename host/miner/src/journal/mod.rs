@@ -63,6 +63,11 @@ pub enum JournalError {
     /// A test or a simulator made this step fail.
     #[error("the step {0:?} was made to fail")]
     Injected(Point),
+    /// The thread of the journal could not be started.
+    #[error(
+        "the thread of the journal could not be started: {0}; hint: is the number of processes limited?"
+    )]
+    Thread(std::io::Error),
     /// The thread of the journal has ended.
     #[error("the journal is closed; hint: the miner is shutting down")]
     Closed,

@@ -38,10 +38,13 @@ pub trait Recorded: Send + Sync {
     fn failed(&self, assignment: Hash);
 }
 
+/// A question, which sends its own answer.
+type Call = Box<dyn FnOnce(&mut Journal) + Send>;
+
 enum Command {
     Record(Box<Draft>, Arc<dyn Recorded>),
     Settle(Vec<Settled>),
-    Call(Box<dyn FnOnce(&mut Journal) + Send>),
+    Call(Call),
     Stop,
 }
 
@@ -103,12 +106,7 @@ impl JournalWriter {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&receiver))
-            .map_err(|source| {
-                JournalError::Db(adit_net::db::DbError::Open {
-                    path: "the thread of the journal".into(),
-                    source,
-                })
-            })?;
+            .map_err(JournalError::Thread)?;
         Ok((JournalWriter { sender, health }, thread))
     }
 
@@ -193,6 +191,8 @@ struct Writer {
 struct Round {
     drafts: Vec<(Begun, Arc<dyn Recorded>)>,
     settled: Vec<Settled>,
+    /// Answered when all that came before is written.
+    calls: Vec<Call>,
     stop: bool,
 }
 
@@ -216,8 +216,12 @@ impl Writer {
                 }
             }
             let stop = round.stop;
+            let calls = std::mem::take(&mut round.calls);
             if !self.write(round, stop) {
                 return;
+            }
+            for call in calls {
+                call(&mut self.journal);
             }
             self.prune();
             if stop {
@@ -246,7 +250,7 @@ impl Writer {
                 }
             }
             Command::Settle(settled) => round.settled.extend(settled),
-            Command::Call(call) => call(&mut self.journal),
+            Command::Call(call) => round.calls.push(call),
             Command::Stop => round.stop = true,
         }
     }

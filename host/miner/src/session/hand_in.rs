@@ -73,23 +73,26 @@ pub(super) async fn run(session: Arc<Session>, mut ready: UnboundedReceiver<Read
 
 async fn work(session: Arc<Session>, ready: &mut UnboundedReceiver<Ready>) {
     let (uploaded, mut uploads) = mpsc::unbounded_channel();
-    let mut sound = session.sound.subscribe();
+    let mut greeted = session.greeted.subscribe();
     let mut backoff = Backoff::default();
+    let mut greeting = 0;
     let mut queue = Queue {
         session: session.clone(),
         items: BTreeMap::new(),
         uploaded,
-        page_after: Some(0),
+        page_after: None,
     };
     loop {
-        // Nothing goes out before it is known what the coordinator has.
-        let agreed = sound.wait_for(|standing| standing.is_some_and(|s| s.is_sound()));
-        if agreed.await.is_err() {
-            return;
-        }
-        if sound.has_changed().unwrap_or(false) {
-            sound.borrow_and_update();
-            queue.page_after = Some(0);
+        // Nothing goes out before it is known what the coordinator has; after each greeting, the
+        // journal may have taken answers back.
+        let agree = greeted.wait_for(|(_, standing)| standing.is_some_and(|s| s.is_sound()));
+        match agree.await.map(|now| now.0) {
+            Err(_) => return,
+            Ok(count) if count != greeting => {
+                greeting = count;
+                queue.page_after = Some(0);
+            }
+            Ok(_) => {}
         }
         while let Ok(item) = ready.try_recv() {
             queue.add(item);
@@ -106,12 +109,7 @@ async fn work(session: Arc<Session>, ready: &mut UnboundedReceiver<Ready>) {
                     None => return,
                 },
                 Some(done) = uploads.recv() => queue.uploaded(done),
-                changed = sound.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    queue.page_after = Some(0);
-                }
+                changed = greeted.changed() => if changed.is_err() { return },
             }
             continue;
         }

@@ -93,8 +93,9 @@ pub(crate) struct Session {
     ready: mpsc::UnboundedSender<Ready>,
     /// Blobs that receipts need until they are settled.
     pins: Mutex<HashMap<Hash, Pins>>,
-    /// Whether journal and coordinator agree, so that receipts may be made and handed in.
-    sound: watch::Sender<Option<Standing>>,
+    /// How journal and coordinator go together, by the last greeting, and how many there were.
+    /// Receipts are handed in only while they agree.
+    greeted: watch::Sender<(u64, Option<Standing>)>,
     /// The series is to be compared anew.
     greet_again: Notify,
     /// Ends everything at once.
@@ -132,7 +133,7 @@ impl Session {
             progress: ProgressBuffer::default(),
             ready,
             pins: Mutex::default(),
-            sound: watch::Sender::new(None),
+            greeted: watch::Sender::new((0, None)),
             greet_again: Notify::new(),
             end: CancellationToken::new(),
             shared,

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_protocol::Code;
 use adit_protocol::network::assignment::Acceptance;
-use adit_protocol::network::exchange::{BATCH_MAX, Echo, Hello, OfferedDevice, Poll, PollAnswer};
+use adit_protocol::network::exchange::{
+    BATCH_MAX, DEVICES_MAX, Echo, Hello, OfferedDevice, Poll, PollAnswer,
+};
 use adit_protocol::signed::{Signable as _, Signed};
+use adit_protocol::{Code, Hash};
 
 use super::Session;
 use crate::backoff::Backoff;
 use crate::check::Distrust;
 use crate::journal::Standing;
+use crate::network::NetworkWatch;
 use crate::scheduler::Held;
 use crate::status::Mode;
 use crate::text::tame;
@@ -40,7 +43,6 @@ enum NoWelcome {
 
 /// How polling ended.
 enum Next {
-    End,
     Greet,
     Failed(Option<Duration>),
 }
@@ -65,20 +67,16 @@ async fn work(session: &Arc<Session>) {
             // it has.
             let _ = session.greet().await;
             tokio::select! {
-                _ = network.changed() => {}
+                () = changed(&mut network) => {}
                 () = tokio::time::sleep(HOPELESS) => {}
             }
             continue;
         }
         let wait = match session.greet().await {
-            Ok(()) => {
-                backoff.reset();
-                match session.poll(&mut network).await {
-                    Next::End => return,
-                    Next::Greet => continue,
-                    Next::Failed(at_least) => backoff.next(&session.shared.rng, at_least),
-                }
-            }
+            Ok(()) => match session.poll(&mut network, &mut backoff).await {
+                Next::Greet => continue,
+                Next::Failed(at_least) => backoff.next(&session.shared.rng, at_least),
+            },
             Err(no) => {
                 let at_least = session.not_welcome(no);
                 backoff.next(&session.shared.rng, at_least)
@@ -86,8 +84,15 @@ async fn work(session: &Arc<Session>) {
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = network.changed() => {}
+            () = changed(&mut network) => {}
         }
+    }
+}
+
+/// Completes when there is another membership; never, if nobody looks for one any more.
+async fn changed(network: &mut NetworkWatch) {
+    if network.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -124,29 +129,37 @@ impl Session {
             })
             .await
             .map_err(|error| NoWelcome::Journal(error.to_string()))?;
-        self.sound.send_replace(Some(standing));
+        self.greeted.send_modify(|(count, last)| {
+            *count = count.wrapping_add(1);
+            *last = Some(standing);
+        });
         match standing.is_sound() {
             true => Ok(()),
             false => Err(NoWelcome::Standing(standing)),
         }
     }
 
-    fn hello(&self) -> Hello {
+    /// The numbers of the devices that are offered.
+    fn offered(&self) -> Vec<usize> {
         let state = self.shared.scheduler.state();
-        let devices = self.shared.scheduler.devices();
         let paused = |at: usize| state.get(at).is_some_and(|s| s.0 == Some(Held::Paused));
         // A hello names a device at least; with all of them paused, no work is asked for.
-        let all_paused = (0..devices.len()).all(paused);
-        let offered = devices
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| all_paused || !paused(*at))
-            .take(adit_protocol::network::exchange::DEVICES_MAX)
-            .map(|(_, device)| OfferedDevice {
-                environment: device.environment.clone(),
-                gpu: device.gpu,
-                memory_bytes: device.memory_bytes,
-            });
+        let all_paused = (0..state.len()).all(paused);
+        (0..state.len())
+            .filter(|at| all_paused || !paused(*at))
+            .take(DEVICES_MAX)
+            .collect()
+    }
+
+    fn hello(&self) -> Hello {
+        let devices = self.shared.scheduler.devices();
+        let offered = self.offered();
+        let offered = offered.iter().filter_map(|at| devices.get(*at));
+        let offered = offered.map(|device| OfferedDevice {
+            environment: device.environment.clone(),
+            gpu: device.gpu,
+            memory_bytes: device.memory_bytes,
+        });
         Hello {
             genesis: self.authority.genesis,
             software: self.shared.options.software.clone(),
@@ -252,7 +265,7 @@ impl Session {
     }
 
     /// Polls until something else is to be done.
-    async fn poll(self: &Arc<Self>, network: &mut crate::network::NetworkWatch) -> Next {
+    async fn poll(self: &Arc<Self>, network: &mut NetworkWatch, backoff: &mut Backoff) -> Next {
         let mut mode = self.shared.mode.subscribe();
         let mut devices = self.shared.devices_changed.subscribe();
         let mut last = Instant::now()
@@ -261,8 +274,8 @@ impl Session {
         let mut fast = Backoff::default();
         loop {
             mode.borrow_and_update();
-            let offered = self.hello().devices.len();
             devices.borrow_and_update();
+            let offered = self.offered();
             let want = self.want();
             let asks = want.as_ref().is_ok_and(|room| self.worth_asking(*room));
             if !asks && last.elapsed() < HEARTBEAT {
@@ -273,9 +286,12 @@ impl Session {
                 tokio::select! {
                     () = self.held.changed() => continue,
                     _ = mode.changed() => continue,
-                    _ = devices.changed() => if self.hello().devices.len() == offered { continue } else { return Next::Greet },
+                    _ = devices.changed() => match self.offered() == offered {
+                        true => continue,
+                        false => return Next::Greet,
+                    },
                     () = self.greet_again.notified() => return Next::Greet,
-                    changed = network.changed() => match changed { Ok(()) => return Next::Greet, Err(_) => return Next::End },
+                    () = changed(network) => return Next::Greet,
                     () = tokio::time::sleep(heartbeat) => {}
                 }
             }
@@ -287,22 +303,38 @@ impl Session {
             let poll = self.ask(room, wait);
             let begun = Instant::now();
             let answer = tokio::select! {
-                answer = self.api.poll(&poll) => answer,
+                answer = self.api.poll(&poll) => Ok(answer),
                 // What was under way comes again with the next poll.
-                _ = mode.changed() => continue,
-                _ = devices.changed() => if self.hello().devices.len() == offered { continue } else { return Next::Greet },
-                () = self.greet_again.notified() => return Next::Greet,
+                _ = mode.changed() => Err(false),
+                _ = devices.changed() => Err(self.offered() != offered),
+                () = self.greet_again.notified() => Err(true),
+            };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(greet) => {
+                    self.unaccepted(&poll);
+                    match greet {
+                        true => return Next::Greet,
+                        false => continue,
+                    }
+                }
             };
             last = Instant::now();
             match answer {
                 Ok(answer) => match self.answered(answer, want.err()).await {
-                    Ok(true) => fast.reset(),
+                    Ok(true) => {
+                        fast.reset();
+                        backoff.reset();
+                    }
                     // Nobody waited: without a pause this would be a busy loop.
                     Ok(false) if asks && begun.elapsed() < FAST => {
                         let pause = fast.next(&self.shared.rng, None);
                         tokio::time::sleep(pause).await;
                     }
-                    Ok(false) => fast.reset(),
+                    Ok(false) => {
+                        fast.reset();
+                        backoff.reset();
+                    }
                     Err(why) => {
                         self.distrust(&why);
                         self.idle(Code::BadAnswer, why.to_string());
@@ -322,8 +354,13 @@ impl Session {
         }
     }
 
+    /// The next poll, with the acceptances that are due.
     fn ask(&self, want: u32, wait: Duration) -> Poll {
-        let ids = self.held.accept(ACCEPT_AFTER, BATCH_MAX);
+        let due = self.held.accept(ACCEPT_AFTER, BATCH_MAX);
+        self.ask_with(due, want, wait)
+    }
+
+    fn ask_with(&self, accepted: Vec<Hash>, want: u32, wait: Duration) -> Poll {
         let at_ms = self.now_ms();
         let accept = |assignment| {
             let acceptance = Acceptance {
@@ -336,7 +373,7 @@ impl Session {
         Poll {
             want: want.min(BATCH_MAX as u32),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-            accepted: ids.into_iter().map(accept).collect(),
+            accepted: accepted.into_iter().map(accept).collect(),
             working: self.held.working(),
         }
     }
@@ -389,7 +426,7 @@ impl Session {
 
     /// Lets go of assignments that the coordinator says have ended. What runs is told to end, and
     /// its receipt says so; what does not run yet never will.
-    fn ended(self: &Arc<Self>, ids: &[adit_protocol::Hash]) -> bool {
+    fn ended(self: &Arc<Self>, ids: &[Hash]) -> bool {
         use crate::held::Stage;
         let mut any = false;
         for id in ids {
@@ -424,11 +461,11 @@ pub(super) async fn side(session: Arc<Session>) {
             drop(session.shared.scheduler.remove(&session.coordinator, &id));
             session.over(&[id]);
         }
-        // With nothing accepted there is nothing to say.
-        let poll = session.ask(session.want().unwrap_or(0), Duration::ZERO);
-        if poll.accepted.is_empty() {
+        let due = session.held.accept(ACCEPT_AFTER, BATCH_MAX);
+        if due.is_empty() {
             continue;
         }
+        let poll = session.ask_with(due, session.want().unwrap_or(0), Duration::ZERO);
         match session.api.poll(&poll).await {
             Ok(answer) => {
                 if let Err(why) = session.answered(answer, None).await {

@@ -120,7 +120,7 @@ async fn work_that_is_not_the_coordinators_or_does_not_fit_never_runs() {
     }));
     fake.wake();
     until("all were looked at", || {
-        let text = miner.metrics();
+        let text = miner.metrics().encode().unwrap();
         let refused: u64 = text
             .lines()
             .filter(|line| line.starts_with("adit_miner_refused_work_total"))
@@ -129,7 +129,7 @@ async fn work_that_is_not_the_coordinators_or_does_not_fit_never_runs() {
         refused >= count as u64
     })
     .await;
-    let text = miner.metrics();
+    let text = miner.metrics().encode().unwrap();
     for reason in reasons {
         let line = format!("refused_work_total{{reason=\"{reason}\"}}");
         assert!(text.contains(&line), "{reason} in\n{text}");
@@ -161,7 +161,11 @@ async fn more_work_than_was_asked_for_is_not_taken() {
     let (miner, _) = net.start();
     fake.wake();
     until("it was flooded", || {
-        miner.metrics().contains("reason=\"too-many\"")
+        miner
+            .metrics()
+            .encode()
+            .unwrap()
+            .contains("reason=\"too-many\"")
     })
     .await;
     let status = miner.status().await;
@@ -279,7 +283,7 @@ async fn acknowledgements_that_are_not_signed_are_none() {
     }
     assert_eq!(acknowledged().await, 1);
     assert_eq!(fake.state().receipts.len(), 1);
-    let text = miner.metrics();
+    let text = miner.metrics().encode().unwrap();
     assert!(text.contains("reason=\"countersignature\""), "{text}");
     assert!(text.contains("reason=\"contradiction\""), "{text}");
     miner.stop(Duration::ZERO).await;

@@ -5,5 +5,6 @@ mod crash;
 mod hostile;
 mod journal;
 mod life;
+mod over_http;
 mod support;
 mod work;

@@ -111,7 +111,7 @@ impl Follow {
         loop {
             match events.next().await {
                 Ok(Some(event)) => {
-                    *last_id = Some(event.id);
+                    *last_id = event.id.or(last_id.take());
                     // What a newer coordinator may send besides is passed over.
                     if let Ok(event) = serde_json::from_str(&event.data)
                         && self.event(event)?
