@@ -89,10 +89,7 @@ impl Thread {
         loop {
             let open = self.take(&mut batch);
             let begun = Instant::now();
-            let commands = batch.len();
             let stop = self.batch(&mut batch)?;
-            add(&self.shared.stats.batches, 1);
-            add(&self.shared.stats.commands, commands as u64);
             add(&self.shared.stats.busy_us, micros(begun));
             if stop || !open {
                 return Ok(());
@@ -139,6 +136,7 @@ impl Thread {
     /// Applies commands and what is due, makes it durable, and answers. Whether to stop.
     fn batch(&mut self, batch: &mut Vec<Command>) -> Result<bool, StoreError> {
         let now_ms = self.time();
+        let commands = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let chores = now_ms.saturating_sub(self.chores_ms) >= CHORES_MS;
         let mut prune = None;
         if chores {
@@ -193,13 +191,16 @@ impl Thread {
             answers.ready(answer, found);
         }
         self.settle(now_ms, out, &mut answers);
+        // Before the answers, so that whoever has one finds it counted.
+        add(&self.shared.stats.batches, 1);
+        add(&self.shared.stats.commands, commands);
+        self.measure();
         answers.give();
         if self.core.open() == 0 {
             for answer in self.waiting.drains.drain(..) {
                 let _ = answer.send(Ok(()));
             }
         }
-        self.measure();
         Ok(stop)
     }
 
