@@ -6,6 +6,8 @@
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`keyring`] | the keys that arguments name |
+//! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
 //! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
@@ -20,7 +22,9 @@ mod device;
 mod error;
 mod input;
 mod journal;
+mod keyring;
 mod known;
+mod logging;
 mod models;
 mod project;
 mod state;
@@ -33,7 +37,9 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, man, new, receipt, run};
+use commands::{
+    bench, build, coordinator, doctor, explain, inspect, key, man, miner, network, new, receipt, run,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -95,6 +101,12 @@ enum Command {
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Set up and run a coordinator: it takes tasks, draws miners, and keeps the log of receipts
+    #[command(subcommand)]
+    Coordinator(coordinator::Command),
+    /// Make, show and edit network files: what a network is, and who takes part in it
+    #[command(subcommand)]
+    Network(network::Command),
     /// Explain a code, as `out-of-fuel`; without one, list them all
     Explain(explain::Args),
     /// Print a completion script for a shell
@@ -169,6 +181,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
         Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
+        Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
+        Command::Network(command) => network::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

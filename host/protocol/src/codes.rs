@@ -203,6 +203,12 @@ codes! {
         "Fuel and results are defined by the engine document, whose hash is the engine id. The \
          spec names another id than this program has, so a comparison would mean nothing. Use the \
          version of the program that has this engine; the engine document names its parts."
+    HelloFirst "hello-first" true
+        "the coordinator does not know what the miner offers"
+        "A miner says what it offers before it asks for work, and again after half a minute of \
+         silence or when the coordinator was started anew. Nothing is lost: assignments and \
+         receipts are kept. The program says hello by itself and polls again; nothing needs to be \
+         done."
     WorkerCrashed "worker-crashed" true
         "the worker process died"
         "Tasks run in a process of their own, and that process ended without an answer: a native \

@@ -2,12 +2,14 @@
 
 pub mod bench;
 pub mod build;
+pub mod coordinator;
 pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;
 pub mod man;
 pub mod miner;
+pub mod network;
 pub mod new;
 pub mod receipt;
 pub mod run;

@@ -12,6 +12,7 @@ mod keys;
 mod languages;
 mod legacy;
 mod miner;
+mod networks;
 mod ocr;
 mod project;
 mod receipts;

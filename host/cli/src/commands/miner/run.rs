@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{init, setup};
+use super::{init, node_key, setup};
 use crate::error::{Exit, Failure};
 use crate::state::State;
 use crate::text::hex;
@@ -48,7 +48,7 @@ enum Log {
 /// `adit miner run`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let config = setup::config(state)?;
-    let key = state.node_key()?;
+    let key = node_key::load(state)?;
     let format = match args.log {
         None => config.log,
         Some(Log::Text) => LogFormat::Text,
