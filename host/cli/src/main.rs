@@ -38,7 +38,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, coordinator, doctor, explain, inspect, key, man, miner, network, new, receipt, run,
+    bench, build, coordinator, doctor, explain, inspect, key, man, miner, network, new, receipt,
+    run,
 };
 use error::{Exit, Report};
 use state::State;

@@ -11,9 +11,7 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::network::membership::{
-    CoordinatorMember, Membership, MinerMember, NetworkFile,
-};
+use adit_protocol::network::membership::{CoordinatorMember, Membership, MinerMember, NetworkFile};
 use adit_protocol::signed::Signable as _;
 use rand_core::OsRng;
 use rustix::process::{Pid, Signal, kill_process};
@@ -118,7 +116,10 @@ impl Miner {
         let running = Running(child);
         let begun = Instant::now();
         while self.home.adit(&["miner", "status"]).code != Some(0) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it does not start");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "it does not start"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         running
@@ -235,7 +236,9 @@ fn what_cannot_be_a_network_or_a_key_changes_nothing() {
     fs::write(&miner.network, bytes).unwrap();
     miner.init(&[]).exits(3).explains(&["signature"]);
     let init = |network: &str| miner.home.adit(&["miner", "init", "--network", network]);
-    init("http://127.0.0.1:1").exits(1).explains(&["cannot be reached"]);
+    init("http://127.0.0.1:1")
+        .exits(1)
+        .explains(&["cannot be reached"]);
     init("ftp://x").exits(1).explains(&["https://host:port"]);
     init("nowhere.cbor").exits(1).explains(&["nowhere.cbor"]);
     assert!(!miner.home.state().join("miner.toml").exists());
@@ -250,14 +253,26 @@ fn the_doctor_names_each_fault_with_a_fix() {
         let found = all.into_iter().find(|check| check["name"] == name);
         found.unwrap_or_else(|| panic!("{name} in {checks}"))
     };
-    for name in ["configuration", "key", "network", "membership", "disk", "sandbox", "device"] {
+    for name in [
+        "configuration",
+        "key",
+        "network",
+        "membership",
+        "disk",
+        "sandbox",
+        "device",
+    ] {
         let check = find(&checks, name);
         assert_eq!(check["verdict"], "good", "{check}");
     }
     assert_eq!(find(&checks, "journal")["verdict"], "note");
 
     let state = miner.home.state();
-    fs::set_permissions(state.join("miner/keys/node"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        state.join("miner/keys/node"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     let config = fs::read_to_string(state.join("miner.toml")).unwrap();
     let config = format!("cache-size = \"900TiB\"\n{config}");
     fs::write(state.join("miner.toml"), config).unwrap();
@@ -266,9 +281,16 @@ fn the_doctor_names_each_fault_with_a_fix() {
     for name in ["key", "disk", "network"] {
         let check = find(&checks, name);
         assert_eq!(check["verdict"], "bad", "{check}");
-        assert!(check["fix"].as_str().is_some_and(|fix| fix.len() > 10), "{check}");
+        assert!(
+            check["fix"].as_str().is_some_and(|fix| fix.len() > 10),
+            "{check}"
+        );
     }
-    fs::write(state.join("miner.toml"), "network = 'x'\n\nqueue-depth = 'many'\n").unwrap();
+    fs::write(
+        state.join("miner.toml"),
+        "network = 'x'\n\nqueue-depth = 'many'\n",
+    )
+    .unwrap();
     let said = miner.home.adit(&["miner", "doctor"]);
     said.exits(1).explains(&["line 3", "queue-depth"]);
 }
@@ -285,7 +307,10 @@ fn a_miner_without_a_coordinator_says_so_and_ends_when_told() {
     assert_eq!(status["mode"], "working");
     assert_eq!(status["stake"], (20_000 * TOKEN).to_string());
     let text = miner.home.adit(&["miner", "status"]).exits(0).text();
-    assert!(text.contains("stake 20,000") && text.contains("unreachable"), "{text}");
+    assert!(
+        text.contains("stake 20,000") && text.contains("unreachable"),
+        "{text}"
+    );
     // A second one in the same folder would sign two histories.
     let second = miner.home.adit(&["miner", "run"]);
     second.exits(1).explains(&["in use by another process"]);
@@ -297,8 +322,16 @@ fn a_miner_without_a_coordinator_says_so_and_ends_when_told() {
     assert_eq!(miner.json(&["resume"], 0)["paused"], false);
     let doctor = miner.json(&["doctor", "--quick"], 1);
     let checks = doctor["checks"].as_array().unwrap();
-    let running_check = checks.iter().find(|check| check["name"] == "running").unwrap();
-    assert!(running_check["what"].as_str().unwrap().contains("unreachable"));
+    let running_check = checks
+        .iter()
+        .find(|check| check["name"] == "running")
+        .unwrap();
+    assert!(
+        running_check["what"]
+            .as_str()
+            .unwrap()
+            .contains("unreachable")
+    );
 
     running.signal(Signal::TERM);
     assert_eq!(running.ends(), Some(0));

@@ -187,7 +187,9 @@ async fn a_miner_works_over_http() {
     fetched.exec.input = Hash::of(&input);
     {
         let mut state = fake.state();
-        state.blobs.insert(Hash::of(b"component"), b"component".to_vec());
+        state
+            .blobs
+            .insert(Hash::of(b"component"), b"component".to_vec());
         state.blobs.insert(Hash::of(&input), input);
     }
     fake.give(&fetched);
@@ -197,7 +199,11 @@ async fn a_miner_works_over_http() {
     is_chain(&state.receipts);
     let ok = |receipt: &Receipt| receipt.body.status == Status::Ok;
     assert!(state.receipts.iter().all(ok));
-    let large = &state.items.iter().find(|item| item.blobs.len() < 2).unwrap();
+    let large = &state
+        .items
+        .iter()
+        .find(|item| item.blobs.len() < 2)
+        .unwrap();
     assert_eq!(state.blobs[&large.opening.output].len(), 700_000);
     assert_eq!((state.acceptances.len(), state.progress.len()), (1, 1));
     drop(state);
@@ -224,12 +230,18 @@ async fn refusals_keep_their_codes() {
     assert_eq!(refused.code(), Code::NotRegistered, "{refused}");
     let cache = open_cache(net.dir.path(), 1 << 30);
     let member = api(&miner_key());
-    let unknown = cache.fetch(&member, &Hash::of(b"?"), 100).await.unwrap_err();
+    let unknown = cache
+        .fetch(&member, &Hash::of(b"?"), 100)
+        .await
+        .unwrap_err();
     assert!(unknown.to_string().contains("unknown-blob"), "{unknown}");
     let hash = Hash::of(b"long enough");
     fake.state().blobs.insert(hash, b"long enough".to_vec());
     let large = cache.fetch(&member, &hash, 3).await.unwrap_err();
-    assert!(large.to_string().contains("more than the 3 bytes"), "{large}");
+    assert!(
+        large.to_string().contains("more than the 3 bytes"),
+        "{large}"
+    );
     fake.state().blobs.insert(hash, b"other bytes".to_vec());
     let other = cache.fetch(&member, &hash, 100).await.unwrap_err();
     assert!(other.to_string().contains("are others"), "{other}");

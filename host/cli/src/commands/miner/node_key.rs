@@ -13,9 +13,7 @@ use zeroize::Zeroizing;
 use super::setup;
 use crate::error::Failure;
 use crate::keyring::is_well_known;
-use crate::state::{
-    State, make_key, parse_key, parsed, private_folder, read_private, write_key,
-};
+use crate::state::{State, make_key, parse_key, parsed, private_folder, read_private, write_key};
 use crate::text::{hex, unhex};
 
 /// What to do about one that cannot be used.
@@ -81,14 +79,17 @@ pub fn make(state: &State, from: Option<&Path>, development: bool) -> anyhow::Re
     }
     let there = load(state)?;
     if there.public() != key.public() {
-        return Failure::new(Code::BadKey, "there is another node key in this state folder")
-            .why(format!(
-                "{} has the public key {}",
-                path.display(),
-                hex(&there.public().to_bytes())
-            ))
-            .hint("use another state folder (--state), or move the folder `miner` away")
-            .into_err();
+        return Failure::new(
+            Code::BadKey,
+            "there is another node key in this state folder",
+        )
+        .why(format!(
+            "{} has the public key {}",
+            path.display(),
+            hex(&there.public().to_bytes())
+        ))
+        .hint("use another state folder (--state), or move the folder `miner` away")
+        .into_err();
     }
     Ok(there)
 }
@@ -126,9 +127,8 @@ fn parse_secret(line: &str, development: bool) -> Result<Keypair, &'static str> 
     let key = match unhex::<32>(line).map(Zeroizing::new) {
         Some(seed) => Keypair::from_seed(*seed),
         None if line.is_empty() => return Err("its first line is empty"),
-        None => {
-            Keypair::from_uri(line).map_err(|_| "its first line is no seed, phrase or secret URI")?
-        }
+        None => Keypair::from_uri(line)
+            .map_err(|_| "its first line is no seed, phrase or secret URI")?,
     };
     // What derives from the phrase that everyone has is no secret.
     let derived = line.starts_with('/') || line.starts_with(DEV_PHRASE);
