@@ -15,6 +15,23 @@ pub(crate) fn hex_digits(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// The bytes of as many lower-case hexadecimal digits; `None` for other texts.
+pub(crate) fn from_hex_digits<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
+        .collect::<Option<Vec<u8>>>();
+    bytes?.try_into().ok()
+}
+
 /// `0x` and the digits of the bytes.
 pub(crate) fn bytes<S: Serializer>(value: &impl AsRef<[u8]>, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&format!("0x{}", hex_digits(value.as_ref())))

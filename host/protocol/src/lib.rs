@@ -16,6 +16,7 @@
 //! | [`status`], [`receipt`] | the outcome of a run and its signed 520-byte record |
 //! | [`keys`] | sr25519 keys, addresses, phrases, keystore files |
 //! | [`signed`], [`network`] | documents that nodes sign; members, draws, leases, what is in a log and on the wire
+//! | [`log`] | the transparency log: Merkle tree, proofs, tiles, checkpoints, witnesses |
 //! | [`codes`] | the typed error codes that go over a wire or to a person |
 //!
 //! All input is taken to be hostile: decoders return typed errors, bound every length before
@@ -33,6 +34,7 @@ pub mod hardware;
 pub mod hash;
 mod json;
 pub mod keys;
+pub mod log;
 pub mod manifest;
 pub mod network;
 pub mod onnx;

@@ -293,19 +293,22 @@ async fn polls_wait_for_work_and_are_answered_when_there_is_some() {
         accepted: Vec::new(),
         working: vec![working],
     };
-    let (first, second) = tokio::join!(node.handle().poll(super::tests::node(0), poll.clone()), async {
-        while node.handle().stats().polls == 0 {
-            tokio::task::yield_now().await;
+    let (first, second) = tokio::join!(
+        node.handle().poll(super::tests::node(0), poll.clone()),
+        async {
+            while node.handle().stats().polls == 0 {
+                tokio::task::yield_now().await;
+            }
+            // A cancelled assignment is told to the miner that works on it.
+            let both = tokio::join!(node.handle().poll(super::tests::node(0), poll), async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let cancelled = node.handle().cancel(view.task, "client".to_owned());
+                cancelled.await.unwrap()
+            });
+            assert_eq!(both.1.state, TaskState::Cancelled);
+            both.0
         }
-        // A cancelled assignment is told to the miner that works on it.
-        let both = tokio::join!(node.handle().poll(super::tests::node(0), poll), async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let cancelled = node.handle().cancel(view.task, "client".to_owned());
-            cancelled.await.unwrap()
-        });
-        assert_eq!(both.1.state, TaskState::Cancelled);
-        both.0
-    });
+    );
     assert!(first.unwrap().work.is_empty());
     assert_eq!(second.unwrap().ended, [working]);
 }
@@ -356,7 +359,9 @@ async fn watchers_hear_of_progress_and_of_the_end() {
         TaskEvent::Chunk { chunk, .. } if chunk == b"part"
     ));
     let receipt = receipt(&assignment, 1, Hash::ZERO);
-    let handed = node.handle().hand_in(assignment.miner, vec![item(&receipt)]);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
     handed.await.unwrap();
     assert!(matches!(
         *events.recv().await.unwrap(),
@@ -379,7 +384,9 @@ async fn the_validator_is_asked_and_its_answer_counts() {
     let task = node.handle().submit(order).await.unwrap().task;
     let assignment = assignments(&node.poll(0, 0).await).remove(0);
     let receipt = receipt(&assignment, 1, Hash::ZERO);
-    let handed = node.handle().hand_in(assignment.miner, vec![item(&receipt)]);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
     handed.await.unwrap();
     let asked = node.validations.as_mut().unwrap().recv().await.unwrap();
     assert_eq!((asked.task, asked.output), (task, Hash::of(b"output")));
@@ -424,7 +431,10 @@ async fn many_at_once_share_commits() {
         }
     }
     assert_eq!(seen.len(), 300);
-    assert_eq!(seen.into_iter().collect::<std::collections::BTreeSet<_>>(), tasks);
+    assert_eq!(
+        seen.into_iter().collect::<std::collections::BTreeSet<_>>(),
+        tasks
+    );
 }
 
 #[tokio::test]
@@ -465,8 +475,13 @@ async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
     let assignment = assignments(&node.poll(0, 0).await).remove(0);
     let receipt = receipt(&assignment, 1, Hash::ZERO);
     let miner = assignment.miner;
-    let first = node.handle().hand_in(miner, vec![item(&receipt)]).await.unwrap();
-    node.clock.fetch_add(15 * 24 * 60 * 60 * 1000, Ordering::SeqCst);
+    let first = node
+        .handle()
+        .hand_in(miner, vec![item(&receipt)])
+        .await
+        .unwrap();
+    node.clock
+        .fetch_add(15 * 24 * 60 * 60 * 1000, Ordering::SeqCst);
     loop {
         match node.handle().task(task).await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -479,11 +494,18 @@ async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
     let shown = node.handle().receipt(receipt.id()).await.unwrap();
     assert_eq!((shown.leaf, shown.task), (2, None));
     assert_eq!(shown.bytes, receipt.to_bytes());
-    let again = node.handle().hand_in(miner, vec![item(&receipt)]).await.unwrap();
+    let again = node
+        .handle()
+        .hand_in(miner, vec![item(&receipt)])
+        .await
+        .unwrap();
     assert_eq!(again, first);
     let unknown = node.handle().receipt(Hash::ZERO).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
-    assert_eq!(node.handle().small(Hash::of(b"output")).await.unwrap(), None);
+    assert_eq!(
+        node.handle().small(Hash::of(b"output")).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -527,11 +549,26 @@ async fn what_is_not_in_order_is_refused_with_a_code() {
     let large = vec![0u8; 64 * 1024 + 1];
     let refused = handle.put_small(vec![large]).await.unwrap_err();
     assert_eq!(refused.code, Code::BlobTooLarge);
-    assert_eq!(handle.task(Hash::ZERO).await.unwrap_err().code, Code::UnknownTask);
-    assert_eq!(handle.task_spec(Hash::ZERO).await.unwrap_err().code, Code::UnknownTask);
-    assert_eq!(handle.explain(Hash::ZERO).await.unwrap_err().code, Code::UnknownTask);
-    assert_eq!(handle.events(Hash::ZERO).await.unwrap_err().code, Code::UnknownTask);
-    assert_eq!(handle.miner([3; 32]).await.unwrap_err().code, Code::NotRegistered);
+    assert_eq!(
+        handle.task(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.task_spec(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.explain(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.events(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.miner([3; 32]).await.unwrap_err().code,
+        Code::NotRegistered
+    );
     let miners = handle.miners(None, 2).await.unwrap();
     assert_eq!((miners.items.len(), miners.next), (2, Some(2)));
 }
@@ -557,7 +594,9 @@ async fn draining_waits_for_what_is_open() {
     }
     assert!(!drained.is_finished());
     let receipt = receipt(&assignment, 1, Hash::ZERO);
-    let handed = node.handle().hand_in(assignment.miner, vec![item(&receipt)]);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
     handed.await.unwrap();
     // Tasks that were taken before the drain may have been given to the miner too.
     node.clock.fetch_add(60_000, Ordering::SeqCst);
@@ -593,7 +632,11 @@ async fn a_database_that_fails_stops_everything_and_says_so() {
     node.restart();
     let view = node.handle().task(before.task).await.unwrap();
     assert_eq!(view.assignments.len(), 1);
-    assert_eq!(node.handle().stats().live, 1, "the refused ones are not there");
+    assert_eq!(
+        node.handle().stats().live,
+        1,
+        "the refused ones are not there"
+    );
 }
 
 #[test]
@@ -674,7 +717,14 @@ fn both_stores_tell_the_same() {
     for round in 0..12 {
         world.submit_one(1 + round % 2, 1, round % 3 == 0);
         if round % 4 == 3 {
-            world.work(if round % 8 == 3 { Status::Ok } else { Status::HostFault }, "a");
+            world.work(
+                if round % 8 == 3 {
+                    Status::Ok
+                } else {
+                    Status::HostFault
+                },
+                "a",
+            );
         }
     }
     let folder = tempfile::tempdir().unwrap();
@@ -704,7 +754,13 @@ fn both_stores_tell_the_same() {
 fn copy(world: &World, store: &mut dyn crate::store::Store) {
     let from = &world.store;
     for (row, _) in from.tasks.values() {
-        store.add_task(&crate::store::TaskRow { target: None, extra: 0, ..row.clone() }).unwrap();
+        store
+            .add_task(&crate::store::TaskRow {
+                target: None,
+                extra: 0,
+                ..row.clone()
+            })
+            .unwrap();
         if let Some(target) = row.target {
             store.set_replicas(row.number, target, row.extra).unwrap();
         }

@@ -161,3 +161,96 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(n: u32) -> DrawNumber {
+        DrawNumber::new(&Hash::of(b"output"), &Hash::of(b"task"), n, 0)
+    }
+
+    #[test]
+    fn draws_follow_the_weights() {
+        let weights = [100u64, 0, 300, 600];
+        let draws = 40_000u32;
+        let mut counts = [0u32; 4];
+        for n in 0..draws {
+            counts[number(n).pick(weights).unwrap()] += 1;
+        }
+        assert_eq!(counts[1], 0);
+        let total: u64 = weights.iter().sum();
+        let chi: f64 = (weights.iter().zip(counts))
+            .filter(|(weight, _)| **weight > 0)
+            .map(|(weight, count)| {
+                let expected = f64::from(draws) * *weight as f64 / total as f64;
+                (f64::from(count) - expected).powi(2) / expected
+            })
+            .sum();
+        // Two degrees of freedom: 13.8 is passed by chance once in a thousand; this is one seed.
+        assert!(chi < 13.8, "{chi}");
+        assert_eq!(number(0).pick([]), None);
+        assert_eq!(number(0).pick([0, 0]), None);
+        assert_eq!(number(0).pick([u64::MAX; 4]).map(|at| at < 4), Some(true));
+    }
+
+    #[test]
+    fn trusted_miners_are_replicated_once_in_their_streak() {
+        let mut verification = Verification {
+            replicas: 3,
+            quorum: 2,
+            adaptive: true,
+            tolerance: false,
+        };
+        let all = |v: &Verification, streak| {
+            (0..10_000)
+                .filter(|n| number(*n).replicas(v, streak) == 3)
+                .count()
+        };
+        assert_eq!(all(&verification, TRUSTED_STREAK - 1), 10_000);
+        let tenth = all(&verification, 10);
+        assert!((900..1_100).contains(&tenth), "{tenth}");
+        let hundredth = all(&verification, 100);
+        assert!((70..130).contains(&hundredth), "{hundredth}");
+        verification.adaptive = false;
+        assert_eq!(all(&verification, 1_000), 10_000);
+    }
+
+    #[test]
+    fn round_trips_have_classes() {
+        let classes = [
+            (0, 0),
+            (4_999, 0),
+            (5_000, 1),
+            (59_999, 2),
+            (60_000, 3),
+            (150_000, 4),
+        ];
+        for (us, class) in classes {
+            assert_eq!(locality_class(Some(us)), class, "{us}");
+        }
+        assert_eq!(locality_class(None), 4);
+        assert_eq!(locality_factor_ppm(0), PPM);
+        assert_eq!(locality_factor_ppm(200), locality_factor_ppm(4));
+    }
+
+    #[test]
+    fn records_forget_slowly_and_bad_results_count_more() {
+        let mut record = Record::default();
+        assert_eq!(record.quality_ppm(), PPM);
+        record.failed();
+        assert_eq!(record.quality_ppm(), 666_666);
+        for _ in 0..1_000 {
+            record.accepted(true);
+        }
+        assert!(record.quality_ppm() > 990_000);
+        assert_eq!(record.streak, 1_000);
+        assert!(record.good < HALVED_AT);
+        record.failed();
+        assert_eq!(record.streak, 0);
+        for _ in 0..1_000 {
+            record.failed();
+        }
+        assert!(record.quality_ppm() < 20_000);
+    }
+}

@@ -217,3 +217,65 @@ fn vrf_input(genesis: &Hash, beacon: &Hash, leaf: u64, root: &Hash) -> Vec<u8> {
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: u128 = 20_000_000_000_000_000;
+
+    fn genesis() -> Genesis {
+        Genesis {
+            name: "test".into(),
+            created_ms: 0,
+            authority: [1; 32],
+            epoch_ms: 1_000,
+            miner_stake_min: LEAST,
+            coordinator_stake_min: 0,
+            saturation: 50,
+            development: true,
+        }
+    }
+
+    fn weigh(stakes: &[u128]) -> Vec<u64> {
+        let candidates: Vec<_> = (0..)
+            .zip(stakes)
+            .map(|(n, stake)| Candidate {
+                node: [n; 32],
+                stake: *stake,
+                slots: 1,
+                cpu: true,
+                gpu_memory_bytes: None,
+                environments: Vec::new(),
+                quality_ppm: PPM,
+                locality: 0,
+                weight: 0,
+            })
+            .collect();
+        weights(&genesis(), &candidates)
+    }
+
+    #[test]
+    fn splitting_an_identity_gains_nothing() {
+        let whole = weigh(&[10 * LEAST, 30 * LEAST]);
+        let split = weigh(&[5 * LEAST, 5 * LEAST, 30 * LEAST]);
+        let gained = i128::from(split[0] + split[1]) - i128::from(whole[0]);
+        assert!((-2..=0).contains(&gained), "{gained}");
+        // Parts that leave less than a unit over lose that.
+        let uneven = weigh(&[LEAST * 3 / 2, LEAST * 3 / 2, 30 * LEAST]);
+        assert!(uneven[0] + uneven[1] < weigh(&[3 * LEAST, 30 * LEAST])[0]);
+    }
+
+    #[test]
+    fn stake_saturates_and_newcomers_get_work() {
+        let weights = weigh(&[LEAST, 50 * LEAST, 5_000 * LEAST]);
+        assert_eq!(weights[1], weights[2]);
+        assert!(
+            weights[0] > 9_000_000,
+            "a hundredth of the draws: {weights:?}"
+        );
+        assert_eq!(weigh(&[LEAST]), [1_000_000_000]);
+        assert_eq!(weigh(&[u128::MAX, u128::MAX]), [500_000_000, 500_000_000]);
+        assert_eq!(weigh(&[0]), [1]);
+    }
+}
