@@ -43,8 +43,6 @@ use clap::{Parser, Subcommand};
 use commands::{
     bench, build, coordinator, dev, doctor, explain, inspect, key, man, miner, network, new,
     publish, receipt, run, task,
-    bench, build, coordinator, doctor, explain, inspect, key, man, miner, network, new, receipt,
-    run,
 };
 use error::{Exit, Report};
 use state::State;

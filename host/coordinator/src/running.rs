@@ -203,7 +203,8 @@ impl Coordinator {
             network: NetworkBytes::new(&options.network),
             metrics: Metrics::default(),
         }));
-        let routes = router(app.clone());
+        let log = adit_net::log::router(options.state.join("log"));
+        let routes = router(app.clone()).nest("/log", log);
         let mut listen = options.listen.clone();
         listen.metrics = Some(app.metrics.http());
         let server =

@@ -187,7 +187,8 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
         match environment(app, hash, &sent).await? {
             Some((engine, document)) => {
                 engines.push(engine);
-                checked.environments.extend(document.map(|document| (*hash, document)));
+                let document = document.map(|document| (*hash, document));
+                checked.environments.extend(document);
             }
             None => {
                 missing.insert(*hash);
@@ -216,8 +217,9 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
     };
     checked.mismatch = mismatch(&receipt, &item.opening, &context, &found)?;
     // What nothing refers to is not kept.
-    checked.blobs = (used.iter())
-        .filter_map(|hash| Some((*hash, sent.remove(hash)?)))
+    checked.blobs = used
+        .iter()
+        .filter_map(|hash| sent.remove_entry(hash))
         .collect();
     Ok(HandInOrder::Checked(Box::new(checked)))
 }
