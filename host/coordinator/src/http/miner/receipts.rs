@@ -187,7 +187,9 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
         match environment(app, hash, &sent).await? {
             Some((engine, document)) => {
                 engines.push(engine);
-                checked.environments.extend(document.map(|document| (*hash, document)));
+                checked
+                    .environments
+                    .extend(document.map(|document| (*hash, document)));
             }
             None => {
                 missing.insert(*hash);
