@@ -13,6 +13,7 @@ mod keys;
 mod languages;
 mod legacy;
 mod miner;
+mod network;
 mod network_support;
 mod networks;
 mod ocr;
