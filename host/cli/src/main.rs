@@ -6,6 +6,7 @@
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`keyring`] | the keys that arguments name |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
 //! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
@@ -20,6 +21,7 @@ mod device;
 mod error;
 mod input;
 mod journal;
+mod keyring;
 mod known;
 mod models;
 mod project;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, new, receipt, run};
+use commands::{bench, build, doctor, explain, inspect, key, network, new, receipt, run};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -92,6 +94,9 @@ enum Command {
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Make, show and edit network files: what a network is, and who takes part in it
+    #[command(subcommand)]
+    Network(network::Command),
     /// Explain a code, as `out-of-fuel`; without one, list them all
     Explain(explain::Args),
     /// Print a completion script for a shell
@@ -163,6 +168,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
+        Command::Network(command) => network::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

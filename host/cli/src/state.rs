@@ -161,37 +161,10 @@ impl State {
         if fs::symlink_metadata(&path).is_err() {
             make_key(&folder, &path)?;
         }
-        let what = || format!("the key {} cannot be used", path.display());
-        let file = open_file(&path).with_context(what)?;
-        let about = file.metadata().with_context(what)?;
-        // In a folder of someone else's, their key is no surprise.
-        let folder_owner = fs::metadata(&folder).with_context(what)?.uid();
-        if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
-            return Failure::new(Code::PermissionDenied, what())
-                .why(format!("it belongs to another user (number {})", about.uid()))
-                .hint("if it is yours, chown it; else move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err();
-        }
-        let mode = about.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Failure::new(Code::PermissionDenied, what())
-                .why(format!(
-                    "others may read it (its mode is {:o})",
-                    mode & 0o777
-                ))
-                .hint("if nobody has, chmod 600 it; else move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err();
-        }
-        // No longer than this, whole or not: what is cut off fails as what is too long.
-        let mut text = Zeroizing::new(Vec::with_capacity(256));
-        file.take(256).read_to_end(&mut text).with_context(what)?;
-        match parse_key(&text) {
-            Ok(key) => Ok(key),
-            Err(why) => Failure::new(Code::StateCorrupt, what())
-                .why(why)
-                .hint("restore it from a backup; or move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err(),
-        }
+        read_key(
+            &path,
+            "move it and the folder `receipts` away, and the next run makes a new key",
+        )
     }
 
     fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
@@ -199,6 +172,56 @@ impl State {
         let folder = root.join(name);
         private_folder(&folder).map_err(|error| unusable(root, &error))?;
         Ok(folder)
+    }
+}
+
+/// The key in a key file: its seed as `adit` writes it.
+///
+/// # Errors
+///
+/// When the file is damaged, readable by others, or belongs to another user.
+pub fn key_file(path: &Path) -> anyhow::Result<Keypair> {
+    read_key(path, "move it away, and use a new key")
+}
+
+fn read_key(path: &Path, instead: &str) -> anyhow::Result<Keypair> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let what = || format!("the key {} cannot be used", path.display());
+    let file = open_file(path).with_context(what)?;
+    let about = file.metadata().with_context(what)?;
+    // In a folder of someone else's, their key is no surprise.
+    let folder_owner = fs::metadata(folder).with_context(what)?.uid();
+    if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "it belongs to another user (number {})",
+                about.uid()
+            ))
+            .hint(format!("if it is yours, chown it; else {instead}"))
+            .into_err();
+    }
+    let mode = about.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "others may read it (its mode is {:o})",
+                mode & 0o777
+            ))
+            .hint(format!("if nobody has, chmod 600 it; else {instead}"))
+            .into_err();
+    }
+    // No longer than this, whole or not: what is cut off fails as what is too long.
+    let mut text = Zeroizing::new(Vec::with_capacity(256));
+    file.take(256).read_to_end(&mut text).with_context(what)?;
+    match parse_key(&text) {
+        Ok(key) => Ok(key),
+        Err(why) => Failure::new(Code::StateCorrupt, what())
+            .why(why)
+            .hint(format!("restore it from a backup; or {instead}"))
+            .into_err(),
     }
 }
 
@@ -220,8 +243,13 @@ fn unusable(root: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
         .hint("make it a folder that you can write to, or choose another with --state")
 }
 
-/// Two processes may do this at the same time: the first file to get its name stays.
-fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
+/// Makes a key file with a new key. Two processes may do this at the same time: the first file to
+/// get its name stays.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
     let mut seed = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *seed);
     let public = Keypair::from_seed(*seed).public().to_bytes();

@@ -151,7 +151,7 @@ impl Db {
         }
         let done = usize::try_from(found).unwrap_or(usize::MAX);
         for (version, migration) in (1i64..).zip(migrations).skip(done) {
-            let step = || {
+            let mut step = || {
                 let transaction = self
                     .connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -2,6 +2,19 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`clock`] | the time of day, injectable |
 //! | [`db`] | SQLite databases that one process owns |
+//! | [`http`] | server, extractors, client, pages, cache headers |
+//! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
+//! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
+//! | [`tls`] | certificates and keys, for servers and for clients |
 
+pub mod clock;
 pub mod db;
+pub mod http;
+pub mod problem;
+pub mod signed;
+pub mod tls;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use problem::Problem;

@@ -255,6 +255,278 @@ codes! {
         "an argument is not valid"
         "A value that was given is outside what it may be, or two of them contradict each other. \
          The message names it and says what is allowed. Change it and try again; nothing was done."
+    // What a server answers to any request.
+    InvalidRequest "invalid-request" false
+        "the request is not one that the server understands"
+        "The body, a parameter or a header is malformed, is missing, or has a value outside what \
+         it may be; the message names the field. Nothing was done. Correct the field: the server's \
+         `/v1/openapi.json` describes each request, and sending the same one again does not help."
+    NotFound "not-found" false
+        "the server has nothing at that address"
+        "The path of the request names no resource of this server. The address may have a typing \
+         error, belong to another version of the interface, or be that of another node. Compare it \
+         with the server's `/v1/openapi.json`."
+    MethodNotAllowed "method-not-allowed" false
+        "the address exists, but does not take that method"
+        "The path is right and the method is not, as a POST to something that is only read. The \
+         answer's `allow` header lists the methods that are taken. Nothing was done."
+    TooLarge "too-large" false
+        "the request is larger than the server accepts"
+        "Every request has a bound on its headers and its body, so that no sender can fill the \
+         memory of a node. The message says which bound it is. Send less at once, or pass large \
+         data as a blob, which is streamed."
+    Timeout "timeout" true
+        "the other side took too long"
+        "A request, an answer or a part of one did not come within its time, or came more slowly \
+         than the slowest rate that is accepted. Whether the request took effect is not known. \
+         Those with an idempotency key, and all that only read, can simply be sent again."
+    Overloaded "overloaded" true
+        "the server has as much work as it takes on"
+        "A queue, a cache or the number of connections has reached its bound, and the server \
+         refuses more in place of growing without end. Nothing was done. Wait as long as the \
+         `retry-after` header says, then send the request again."
+    Draining "draining" true
+        "the node is about to stop and takes on nothing new"
+        "Its operator has asked it to finish what it has and to end. Work under way is completed, \
+         new work is refused. Send the request to another node, or again once this one has been \
+         started anew."
+    VersionMismatch "version-mismatch" false
+        "the two programs do not speak the same version"
+        "A message has a version, a format or a network that this program does not have, so it \
+         cannot be taken for what it may mean. The message says what was expected. Bring both \
+         sides to the same release; `/version` tells what a server runs."
+    Unauthorized "unauthorized" false
+        "the request has no token, or one that is not valid"
+        "Clients prove who they are with a token in the header `authorization: Bearer TOKEN`. This \
+         request had none, or one that the coordinator does not know: it may have been mistyped or \
+         withdrawn. Ask the coordinator's operator for one."
+    Forbidden "forbidden" false
+        "you are known, but may not do that"
+        "The token or the key is valid, and does not carry the right to this: a task belongs to the \
+         client that submitted it, and an assignment to the miner that was drawn for it. Use the \
+         token or the key of the owner."
+    QuotaExceeded "quota-exceeded" true
+        "the client has used up what its token allows"
+        "Each token has a bound on tasks in flight, on tasks a minute and on bytes of blobs, and \
+         the message says which one was reached. Nothing was done. Wait as long as the \
+         `retry-after` header says, or ask the coordinator's operator for more."
+    IdempotencyConflict "idempotency-conflict" false
+        "the idempotency key was used before, for another request"
+        "A key makes sure that one request takes effect once, however often it is sent. This one \
+         came with a different body earlier, and the coordinator cannot tell which is meant. Use a \
+         new key for a new request, and the old key only to send exactly the same one again."
+
+    // Signed requests of nodes.
+    BadRequestSignature "bad-request-signature" false
+        "the signature of the request does not fit it"
+        "Nodes sign each request: its method, authority, path, query and the digest of its body. \
+         One of these was altered on the way, for instance by a proxy that rewrites the host, or \
+         another key signed it, or a header of the signature is malformed. The message says which. \
+         Check the coordinator's public address and the miner's key."
+    RequestStale "request-stale" true
+        "the request was signed too long ago, or in the future"
+        "A signature holds for a short time only, so that a request that was overheard is of no use \
+         later. Either the two clocks differ, or the request was under way too long, or the \
+         coordinator has just been started and takes nothing that was signed before. Sign again; \
+         if that does not help, set the clock by NTP."
+    RequestReplayed "request-replayed" false
+        "the same signed request has been received before"
+        "Each signed request has a nonce, and this one was used already. Someone sent a copy, or a \
+         client sent the same bytes again in place of signing anew. Nothing was done a second \
+         time. A client that is unsure whether its request arrived signs it again with a new nonce."
+    NotRegistered "not-registered" false
+        "the node is not a member of this network"
+        "The key that signed is not among the registered nodes, or not in this role. It may have \
+         been rotated, or belong to another network. Register the node, or start the program with \
+         the key that is registered; `network show` lists the members."
+    Jailed "jailed" false
+        "the node is excluded for what it did"
+        "A proven fault, or quality below the bound in several epochs, has excluded this node from \
+         drawing and from pay. The message and the log say which. After the time that the rules \
+         set, its operator can ask for readmission."
+
+    // Tasks, assignments and blobs at a coordinator.
+    UnknownTask "unknown-task" false
+        "the coordinator does not know that task"
+        "No task of that id was submitted here, or it ended so long ago that only its receipts are \
+         kept in the log. A task is known to the coordinator that took it and to no other. Check \
+         the id and the coordinator's address."
+    UnknownBlob "unknown-blob" true
+        "the coordinator does not have that blob"
+        "The task or the request names a blob by its hash, and none of that hash was uploaded here \
+         or it has been removed since. Upload it with `PUT /v1/blobs/HASH`, then send the request \
+         again. `task submit` does both."
+    BlobTooLarge "blob-too-large" false
+        "the blob is larger than this coordinator takes"
+        "Blobs have a bound, by coordinator and by client, so that one upload cannot fill a disk. \
+         The message says how large this one is and what the bound is. Make it smaller, split it, \
+         or ask the operator for a higher bound."
+    BlobMismatch "blob-mismatch" false
+        "the bytes that were sent are not the blob that they were sent as"
+        "A blob is named by the BLAKE3 hash of its bytes. The bytes that arrived hash to another \
+         name, so they were altered or cut off on the way, or the file changed while it was sent. \
+         They were thrown away. Hash the file again and repeat the transfer."
+    UnknownAssignment "unknown-assignment" false
+        "the coordinator has no such assignment for this node"
+        "The receipt or acceptance names a task, an attempt or a replica that was not assigned to \
+         the node that signed it. It may belong to another coordinator, or to a state of it that \
+         was lost. Nothing is paid for work that was not assigned; the assignments are in the log."
+    LeaseExpired "lease-expired" false
+        "the result came after the assignment had expired"
+        "An assignment holds until its deadline, and then the work is given to another miner. This \
+         result was later, so it is not paid. A machine that is too slow for such tasks, or a slow \
+         upload, is the usual cause: offer fewer slots, so that each task runs faster."
+    Equivocation "equivocation" false
+        "two different receipts were signed for one assignment"
+        "A miner signs one receipt for an assignment and then only resends its bytes. Two different \
+         bodies are proof of misconduct that anyone can check, and cost stake. The usual innocent \
+         cause is a miner's state folder that was restored from a backup or copied to a second \
+         machine. Stop both, and register a new node key."
+    SeqOutOfOrder "seq-out-of-order" false
+        "the receipt's sequence number is not the next one"
+        "The receipts of a miner for one coordinator are numbered without gaps, and each names the \
+         one before. This one has another number, or another predecessor. A receipt before it was \
+         not handed in yet, or the miner's journal was lost. The message says what was expected; \
+         a miner with its journal sends the missing ones first."
+    StaleEngine "stale-engine" false
+        "the engine is not one that the network pays for"
+        "Fuel and results are defined by the engine document, and a network lists the engines that \
+         are active. The one of this node or this task is not, or is no longer. Install the release \
+         of the program that the network uses; `network show` lists its engines."
+    TaskEnded "task-ended" false
+        "the task has ended already"
+        "A task that has a result, has failed or was cancelled stays as it is: it can neither be \
+         cancelled nor be given another result. Read what became of it with `task show`, and \
+         submit it again if another run is wanted."
+    NoEligibleMiner "no-eligible-miner" true
+        "no miner of the network can run the task"
+        "The coordinator looked for a miner that meets the requirements, is active, and has not had \
+         this task before, and found none within the time that the task allows. `task explain` \
+         says for each miner what is missing. Relax the requirements, ask for fewer replicas, or \
+         try again when more miners are there."
+    NoQuorum "no-quorum" false
+        "the miners did not agree on a result"
+        "The task was run by several miners, and too few came to the same output and status. Either \
+         some of them were wrong, or the task is not repeatable under its tolerance. The receipts \
+         are in the log: `receipt replay` tells which of them are right."
+    AttemptsExhausted "attempts-exhausted" true
+        "all attempts that the task allows have failed"
+        "Each attempt ended without a result that counts: a lease ran out, a host failed or a \
+         receipt was rejected. The coordinator does not try without end. `task explain` lists the \
+         attempts with their reasons; a longer deadline is the usual remedy for expired leases."
+
+    // Why a task still waits.
+    WaitingForMiner "waiting-for-miner" true
+        "no miner is polling at the moment"
+        "The task is accepted and durable, and no active miner has asked this coordinator for work \
+         in the last half minute. It will be assigned as soon as one does. On a network of your \
+         own, start a miner; `miner status` shows whether it reaches the coordinator."
+    WaitingForSlot "waiting-for-slot" true
+        "all miners that could run the task are busy"
+        "There are miners that meet the task's requirements, and all their slots are taken. The \
+         task is next when one becomes free, in the order of submission. More miners or more slots \
+         shorten the wait."
+    WaitingForRoster "waiting-for-roster" true
+        "the miners for the next draw are being fixed"
+        "Miners are drawn from a roster that stands in the log before the draw, so that nobody can \
+         choose. The set of miners has just changed, or the coordinator has just started, and the \
+         next roster is written within a second. Nothing needs to be done."
+    RequirementsUnmet "requirements-unmet" true
+        "no active miner meets the task's requirements"
+        "Miners are polling, and each lacks something that the task asks for: a GPU, memory of a \
+         device, an environment, an engine. The message counts them by what they lack. Relax the \
+         requirement that excludes most, or wait for a miner that has it."
+    MinersExhausted "miners-exhausted" true
+        "every miner that could run the task has had it already"
+        "No miner is given the same task twice, so that replicas are independent and a failed \
+         attempt goes elsewhere. All that meet the requirements have had their turn. The task \
+         waits until another one joins, or fails at its time limit."
+    WaitingForResult "waiting-for-result" true
+        "the task is running"
+        "A miner holds an assignment of the task that has not expired, and its receipt has not come \
+         in. The message names the miner and the deadline. If the lease runs out, the task goes to \
+         another miner without any action of yours."
+    WaitingForQuorum "waiting-for-quorum" true
+        "a result is in, and others have to confirm it"
+        "The task is run by several miners, and fewer than its quorum have handed in a result so \
+         far. Results stay undisclosed until all replicas have ended, so that none can be copied. \
+         The message says how many are in."
+
+    // Why a miner has nothing to do.
+    NoTasks "no-tasks" true
+        "the coordinator has no task that waits"
+        "The miner is active and in the roster, and nothing is queued. Tasks come from the clients \
+         of the coordinator, and there are none at the moment. Nothing is wrong with the miner; it \
+         can serve more than one coordinator."
+    NotDrawn "not-drawn" true
+        "tasks were given out, and other miners were drawn"
+        "Each task goes to a miner that is drawn by chance, weighted by stake, quality and \
+         locality. This miner was a candidate and was not drawn. `miner explain` shows its weight \
+         and share of the roster, and how many draws one can expect to win."
+    NotInRoster "not-in-roster" true
+        "the miner is not yet in the roster that draws are made from"
+        "A miner becomes a candidate with the first roster that is written after its poll, which \
+         takes a second or so. After half a minute without a poll it is dropped again. If this \
+         stays, the coordinator's answer and its roster contradict each other, and the signed \
+         answer is evidence."
+    BelowMinimumStake "below-minimum-stake" false
+        "the stake is lower than the network asks for"
+        "A miner is drawn only while its own and delegated stake reach the minimum, so that a fault \
+         costs more than it can gain. The message says what is there and what is needed. Stake \
+         more, or win votes."
+    Paused "paused" false
+        "the miner's operator has paused it"
+        "The miner, or the device that would run the task, was paused by its operator and asks for \
+         no work until it is resumed. What was running is completed. `miner resume` ends the pause."
+    SlotsFull "slots-full" true
+        "all slots of the miner are taken"
+        "The miner runs as many tasks at once as it has slots, and asks for more when one is done. \
+         There is nothing to do, unless the machine has capacity left: then raise the number of \
+         slots."
+    DeviceHot "device-hot" true
+        "the device is hotter than its operator allows"
+        "The device has reached the temperature at which its operator wants it to take on no more, \
+         so it asks for no work until it has cooled. What was running is completed. Improve the \
+         cooling, or raise the bound within what the maker allows."
+    MemoryShort "memory-short" true
+        "the device has too little free memory for the tasks that wait"
+        "Other programs, or models of tasks that run, hold the device's memory, and none of the \
+         waiting tasks fits into what is left. Close what else uses the device, or lower the number \
+         of slots."
+
+    // What a client finds out about the other side by itself.
+    Unreachable "unreachable" true
+        "the other node cannot be reached"
+        "No connection came about, or it broke off: the name has no address, nothing listens on the \
+         port, or a firewall is between. The message has the address and the system's reason. Check \
+         that the node runs and that the address is right, then try again."
+    TlsFailed "tls-failed" false
+        "the other side's certificate was not accepted"
+        "The connection is encrypted, and the certificate is not signed by an authority that this \
+         system trusts, is for another name, or has expired. Someone may be in between. For a \
+         network of your own with a certificate of its own, name it with `--tls-ca FILE`."
+    BadAnswer "bad-answer" false
+        "the other side's answer is not what its interface promises"
+        "The answer is malformed, too long, of another type, or contradicts itself. What listens \
+         there may be another program, a proxy that answers in its place, or another version. \
+         Check the address, and compare `/version` with this program's own."
+    BadCertificate "bad-certificate" false
+        "the TLS certificate or its key cannot be used"
+        "The file is not PEM, holds no certificate or no key, the two do not belong together, or \
+         the key can be read by others. The message says which. Certificates come first the node's \
+         own, then the intermediate ones; the key is a file of its own with mode 0600."
+    InsecureListen "insecure-listen" false
+        "listening beyond this machine without TLS was refused"
+        "Tokens and results would cross the network in the clear. Give a certificate and its key, \
+         or let the program make one with `--tls-self-signed`. If a proxy on the way adds TLS, say \
+         so with `--insecure-listen`."
+    AddressInUse "address-in-use" true
+        "the address to listen on cannot be had"
+        "Another program listens on that port, or the address does not belong to this machine, or \
+         the port is one that only the administrator may use. The message has the system's reason. \
+         Choose another one with `--listen`; port 0 takes any that is free."
+
+    // What nobody expects.
     Internal "internal" true
         "this program has an error of its own"
         "Something happened that its authors ruled out. No claim is made about the task or its \

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;
+pub mod network;
 pub mod new;
 pub mod receipt;
 pub mod run;
