@@ -27,6 +27,8 @@ pub enum Exit {
     Unexpected,
     /// A signature or an encoding does not hold.
     Signature,
+    /// A proof of a log, or what has to follow from one, does not hold.
+    Proof,
     /// A replay came to another result.
     Diverged,
     /// A check could not be made.
@@ -43,7 +45,7 @@ impl Exit {
             Exit::Fixable => 1,
             Exit::Unexpected => 2,
             Exit::Signature => 3,
-            // 4 is for proofs of a log, which no command checks yet.
+            Exit::Proof => 4,
             Exit::Diverged => 5,
             Exit::Unchecked => 6,
             // As a shell reports a process that a signal has ended: 130 after Ctrl-C.

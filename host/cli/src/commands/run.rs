@@ -34,7 +34,7 @@ use crate::text::{count, grouped, micros, one_line, size};
 use crate::ui::Ui;
 use crate::{amounts, input, known, models};
 
-mod watch;
+pub mod watch;
 use watch::{Interrupt, Watch};
 
 /// Options of `adit run`.

@@ -28,6 +28,7 @@ use adit_protocol::log::note;
 use adit_protocol::log::tile::{self, Level, Tile};
 use adit_protocol::network::membership::NetworkFile;
 use adit_protocol::opening::ReceiptOpening;
+use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
 
 use super::tar::{self, Member, TarError};
@@ -45,6 +46,8 @@ pub const BLOBS: &str = "blob/";
 const FILES_MAX: usize = 8_000_000;
 /// Longest file of entries: 256 of 65,535 bytes and their lengths.
 const ENTRIES_BYTES_MAX: u64 = 256 * (2 + 65_535);
+/// Bytes that are copied at once.
+const CHUNK: usize = 1 << 20;
 /// Longest file of hashes.
 const HASHES_BYTES_MAX: u64 = 256 * 32;
 
@@ -263,10 +266,7 @@ impl Evidence for Bundle {
             at,
             left: len,
         };
-        let kept = into
-            .put_from(hash, part)
-            .map_err(|error| EvidenceError::unreachable(format!("the blob {hash}"), error))?;
-        Ok(kept)
+        keep(hash, part, into)
     }
 
     fn opening(&self, receipt: &Hash) -> Result<Option<ReceiptOpening>, EvidenceError> {
@@ -276,6 +276,29 @@ impl Evidence for Bundle {
         ReceiptOpening::from_cbor(&self.read(*at, *len)?)
             .map(Some)
             .map_err(|error| EvidenceError::damaged(format!("the opening of {receipt}"), error))
+    }
+}
+
+/// Puts what a reader gives into a store, if it is the blob of this hash.
+fn keep(hash: &Hash, mut from: impl Read, into: &BlobStore) -> Result<bool, EvidenceError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        EvidenceError::unreachable(format!("the blob {hash}"), error)
+    };
+    let mut writer = into
+        .writer(hash, BLOB_BYTES_MAX)
+        .map_err(|error| failed(&error))?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = from.read(&mut chunk).map_err(|error| failed(&error))?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        writer.write(bytes).map_err(|error| failed(&error))?;
+    }
+    match writer.finish() {
+        Ok(_) => Ok(true),
+        Err(StoreError::Mismatch { .. }) => Ok(false),
+        Err(error) => Err(failed(&error)),
     }
 }
 

@@ -5,6 +5,8 @@ use adit_protocol::log::bundle;
 use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::log::tile::{self, Level, Tile, WIDTH, full_hash};
 use adit_protocol::log::tree::{Frontier, leaf_hash};
+use adit_protocol::network::entry::Entry;
+use adit_protocol::receipt::Receipt;
 
 use super::{Evidence, EvidenceError};
 
@@ -203,5 +205,45 @@ impl Tiles {
                 Some((tile, hashes))
             })
             .collect()
+    }
+}
+
+/// Reads single entries, which mostly are near one another.
+pub struct Leaves<'a> {
+    evidence: &'a dyn Evidence,
+    size: u64,
+    last: Option<(Tile, Vec<u8>)>,
+}
+
+impl<'a> Leaves<'a> {
+    /// Of a log of `size` entries.
+    pub fn new(evidence: &'a dyn Evidence, size: u64) -> Leaves<'a> {
+        Leaves {
+            evidence,
+            size,
+            last: None,
+        }
+    }
+
+    /// The receipt of this id, which is at this leaf.
+    ///
+    /// # Errors
+    /// [`EvidenceError`], if it cannot be had or is another entry.
+    pub fn receipt(&mut self, leaf: u64, id: &Hash) -> Result<Receipt, EvidenceError> {
+        let what = || format!("the entry at leaf {leaf}");
+        let missing = || EvidenceError::Missing { what: what() };
+        let tile = Tile::holding(Level::Entries, leaf, self.size).ok_or_else(missing)?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != tile) {
+            let bytes = self.evidence.tiles(&[tile])?.into_iter().next();
+            self.last = Some((tile, bytes.ok_or_else(missing)?));
+        }
+        let bytes = self.last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        let entries = entries_of(tile, bytes)?;
+        let at = usize::try_from(leaf % u64::from(WIDTH)).unwrap_or(usize::MAX);
+        let entry = entries.get(at).and_then(|entry| Entry::decode(entry).ok());
+        match entry {
+            Some(Entry::Receipt(receipt)) if receipt.id() == *id => Ok(*receipt),
+            _ => Err(EvidenceError::damaged(what(), format!("it is not the receipt {id}"))),
+        }
     }
 }

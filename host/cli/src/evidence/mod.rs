@@ -6,14 +6,17 @@
 //! | [`network`] | whose log it is: network file, checkpoint, cosignatures |
 //! | [`entries`] | the log's entries in order, compared with the checkpoint |
 //! | [`needs`] | the blobs that replaying a receipt takes |
+//! | [`http`] | a coordinator, asked over HTTP |
 //! | [`tar`], [`bundle`] | all of it in one file |
 //!
 //! Nothing that comes from here is trusted: whoever reads it compares it with hashes and signatures.
 
 pub mod bundle;
 pub mod entries;
+pub mod http;
 pub mod needs;
 pub mod network;
+pub mod source;
 pub mod tar;
 #[cfg(test)]
 pub mod testing;

@@ -154,6 +154,7 @@ fn as_json(check: &Check) -> serde_json::Value {
             Fault::Encoding => "encoding",
             Fault::Signature => "signature",
             Fault::Diverged => "diverged",
+            Fault::Proof => "proof",
         }),
     })
 }
