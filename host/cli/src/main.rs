@@ -39,7 +39,9 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{audit, bench, bundle, build, doctor, explain, inspect, key, network, new, receipt, run};
+use commands::{
+    audit, bench, build, bundle, doctor, explain, inspect, key, network, new, receipt, run,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;

@@ -42,8 +42,7 @@ impl Received {
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self, receipt: &Receipt, opening: Option<&ReceiptOpening>) -> anyhow::Result<()> {
-        private_folder(&self.folder)
-            .map_err(StoreError::io("make the folder", &self.folder))?;
+        private_folder(&self.folder).map_err(StoreError::io("make the folder", &self.folder))?;
         let id = receipt.id();
         if let Some(opening) = opening {
             write_file(&self.path(&id, "opening"), &opening.to_cbor(), 0o600)?;

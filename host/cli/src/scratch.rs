@@ -24,7 +24,7 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// A store that goes away when this is dropped.
 pub struct Scratch {
     blobs: BlobStore,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     _lock: File,
 }
 
@@ -47,7 +47,7 @@ impl Scratch {
         lock.lock().with_context(failed)?;
         Ok(Scratch {
             blobs: BlobStore::open(folder.path().join("blobs"))?,
-            folder,
+            _folder: folder,
             _lock: lock,
         })
     }
@@ -55,11 +55,6 @@ impl Scratch {
     /// The store.
     pub fn blobs(&self) -> &BlobStore {
         &self.blobs
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 
@@ -103,7 +98,7 @@ mod tests {
         drop(Scratch::new(&state).unwrap());
         assert!(!dead.exists());
         assert!(begun.exists());
-        assert!(living.folder().exists());
+        assert!(living._folder.path().exists());
         drop(living);
         let left: Vec<_> = fs::read_dir(home.path().join("scratch")).unwrap().collect();
         assert_eq!(left.len(), 1);

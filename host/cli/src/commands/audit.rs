@@ -93,7 +93,9 @@ pub fn audit(
         return Ok(report);
     };
     report.subject = Some(subjected(&anchor));
-    let max = asked.sample.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let max = asked
+        .sample
+        .map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let sampler = Sampler::new(asked.seed, max);
     let record = record::record(evidence, &anchor, kept, sampler, observer)?;
     report.checks.extend(record.checks);

@@ -113,7 +113,10 @@ impl Bundle {
             blobs.push((hash, at, len));
         })?;
         if let Some(other) = walk.next {
-            return Err(refused(&other, "no file of a bundle has this name in this place"));
+            return Err(refused(
+                &other,
+                "no file of a bundle has this name in this place",
+            ));
         }
         Ok(Bundle {
             path: path.to_owned(),

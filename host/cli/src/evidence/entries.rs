@@ -177,7 +177,8 @@ impl Tiles {
     fn push(&mut self, level: u8, hash: Hash) {
         let at = usize::from(level);
         if self.open.len() <= at {
-            self.open.resize_with(at.saturating_add(1), Default::default);
+            self.open
+                .resize_with(at.saturating_add(1), Default::default);
         }
         let Some((index, hashes)) = self.open.get_mut(at) else {
             return;
@@ -243,7 +244,10 @@ impl<'a> Leaves<'a> {
         let entry = entries.get(at).and_then(|entry| Entry::decode(entry).ok());
         match entry {
             Some(Entry::Receipt(receipt)) if receipt.id() == *id => Ok(*receipt),
-            _ => Err(EvidenceError::damaged(what(), format!("it is not the receipt {id}"))),
+            _ => Err(EvidenceError::damaged(
+                what(),
+                format!("it is not the receipt {id}"),
+            )),
         }
     }
 }

@@ -116,8 +116,8 @@ impl Http {
             .timeout_ms(LONG_MS)
             .answer_bytes_max(BATCH_BYTES_MAX);
         let answer = self.send(call, what)?;
-        let found = parse_batch(&answer.bytes, hashes)
-            .map_err(|why| EvidenceError::damaged(what, why))?;
+        let found =
+            parse_batch(&answer.bytes, hashes).map_err(|why| EvidenceError::damaged(what, why))?;
         match found.is_empty() {
             true => Err(EvidenceError::damaged(what, "the answer has none")),
             false => Ok(found),
@@ -365,6 +365,12 @@ mod tests {
         assert!(parse_batch(&good[..good.len() - 1], &hashes).is_err());
         assert!(parse_batch(&answer(&[(hashes[1], None), (hashes[0], None)]), &hashes).is_err());
         // A length that there cannot be.
-        assert!(parse_batch(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &hashes).is_err());
+        assert!(
+            parse_batch(
+                &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                &hashes
+            )
+            .is_err()
+        );
     }
 }

@@ -85,8 +85,6 @@ pub struct Anchor {
     pub checkpoint: Checkpoint,
     /// The checkpoint as a note.
     pub note: String,
-    /// The key that it is signed with.
-    pub key: NoteKey,
 }
 
 /// Reads network file and checkpoint and checks them. `given` are network files that the user has
@@ -153,15 +151,11 @@ fn find(
         coordinator,
         checkpoint,
         note: signed.to_string(),
-        key,
     };
     Some((anchor, kept))
 }
 
-fn network(
-    evidence: &dyn Evidence,
-    checks: &mut Vec<Named>,
-) -> Option<(NetworkFile, Membership)> {
+fn network(evidence: &dyn Evidence, checks: &mut Vec<Named>) -> Option<(NetworkFile, Membership)> {
     let name = "network-signature";
     let bytes = match evidence.network() {
         Ok(bytes) => bytes,
@@ -217,7 +211,10 @@ fn identity(
                 return None;
             }
             Err(error) => {
-                checks.push((name, Outcome::bad(format!("the network file given: {error}"))));
+                checks.push((
+                    name,
+                    Outcome::bad(format!("the network file given: {error}")),
+                ));
                 return None;
             }
         }
@@ -237,7 +234,10 @@ fn signer(
     let name = "checkpoint-origin";
     let origin = &signed.unverified().origin;
     let found = || {
-        let origin: Origin = origin.as_str().parse().map_err(|error| format!("{error}"))?;
+        let origin: Origin = origin
+            .as_str()
+            .parse()
+            .map_err(|error| format!("{error}"))?;
         if Origin::new(genesis, &origin.coordinator) != origin {
             return Err("it is of another network than the network file".to_owned());
         }
@@ -261,11 +261,7 @@ fn signer(
 }
 
 /// Witnesses and mirrors of the network that say to have seen the same.
-fn cosigned(
-    signed: &SignedCheckpoint,
-    memberships: &[Arc<Membership>],
-    checks: &mut Vec<Named>,
-) {
+fn cosigned(signed: &SignedCheckpoint, memberships: &[Arc<Membership>], checks: &mut Vec<Named>) {
     let name = "cosignatures";
     let witnesses = memberships.first().map_or(&[][..], |m| &m.witnesses);
     if witnesses.is_empty() {

@@ -171,7 +171,10 @@ impl<'a> Reader<'a> {
         let header = self.record("a header")?;
         if header == [0; RECORD] {
             if self.record("its end")? != [0; RECORD] {
-                return Err(TarError::Header { at, why: "it is empty" });
+                return Err(TarError::Header {
+                    at,
+                    why: "it is empty",
+                });
             }
             return match self.at == self.len {
                 true => Ok(None),

@@ -135,7 +135,9 @@ fn short(html: &mut Html, report: &Report) {
             .raw(", by the coordinator's clock.</p>\n");
     }
     let (passed, failed, open) = report.tally();
-    html.raw("<p>").number(passed as u64).raw(" checks passed, ");
+    html.raw("<p>")
+        .number(passed as u64)
+        .raw(" checks passed, ");
     html.number(failed as u64).raw(" failed, and ");
     html.number(open as u64)
         .raw(" were not performed.</p>\n</section>\n");
@@ -154,7 +156,9 @@ fn checks(html: &mut Html, report: &Report) {
         (3, "The inference: answers of AI models"),
     ];
     for (level, title) in levels {
-        html.raw("<h3>").raw(title).raw("</h3>\n<ul class=\"checks\">\n");
+        html.raw("<h3>")
+            .raw(title)
+            .raw("</h3>\n<ul class=\"checks\">\n");
         for subject in SUBJECTS.iter().filter(|subject| subject.level == level) {
             for check in report.checks.iter().filter(|check| check.id == subject.id) {
                 let (word, why) = result(&check.outcome);
@@ -214,8 +218,11 @@ fn findings(html: &mut Html, report: &Report) {
                 .number(leaf)
                 .raw("</span>");
         }
-        html.raw("</h3>\n<p>").text(finding.meaning).raw("</p>\n<p class=\"why\">");
-        html.text(&capital(&finding.what)).raw("</p>\n<dl class=\"ids\">\n");
+        html.raw("</h3>\n<p>")
+            .text(finding.meaning)
+            .raw("</p>\n<p class=\"why\">");
+        html.text(&capital(&finding.what))
+            .raw("</p>\n<dl class=\"ids\">\n");
         for (name, id) in &finding.about {
             html.raw("<dt>").text(name).raw("</dt><dd><code>");
             html.text(id).raw("</code></dd>\n");
@@ -256,7 +263,11 @@ fn numbers(html: &mut Html, report: &Report) {
     for (by, n) in &stats.cancelled {
         row(html, &format!("Assignments cancelled ({by})"), *n);
     }
-    row(html, "Numbers that miners left out in their series of receipts", stats.gaps);
+    row(
+        html,
+        "Numbers that miners left out in their series of receipts",
+        stats.gaps,
+    );
     html.raw("</tbody></table></div>\n</details>\n</section>\n");
 }
 
@@ -282,7 +293,9 @@ fn replays(html: &mut Html, report: &Report) {
         })
         .raw("; which ones follows from the seed <code>")
         .number(sample.seed)
-        .raw("</code>, a number that nobody knew before this audit unless it was given to it.</p>\n");
+        .raw(
+            "</code>, a number that nobody knew before this audit unless it was given to it.</p>\n",
+        );
     if !sample.replayed.is_empty() {
         html.raw("<div class=\"scroll\"><table>\n<thead><tr><th>Result</th><th class=\"n\">Leaf</th><th>Receipt</th><th>Accepted?</th></tr></thead>\n<tbody>\n");
         for replayed in sample.replayed.iter().take(LISTED_MAX) {
@@ -320,8 +333,12 @@ fn miners(html: &mut Html, stats: &Stats) {
     let mut miners: Vec<_> = stats.miners.iter().collect();
     miners.sort_by_key(|(_, miner)| std::cmp::Reverse(miner.assignments));
     for (node, miner) in miners.iter().take(LISTED_MAX) {
-        html.raw("<tr><td><code>").text(&super::report::key(node)).raw("</code></td>");
-        let deviation = miner.deviation().map_or("–".to_owned(), |d| format!("{d:+.1}"));
+        html.raw("<tr><td><code>")
+            .text(&super::report::key(node))
+            .raw("</code></td>");
+        let deviation = miner
+            .deviation()
+            .map_or("–".to_owned(), |d| format!("{d:+.1}"));
         for value in [
             grouped(miner.assignments),
             grouped(miner.draws),
@@ -339,7 +356,9 @@ fn miners(html: &mut Html, stats: &Stats) {
     html.raw("</tbody></table></div>\n");
     let more = miners.len().saturating_sub(LISTED_MAX) as u64;
     if more > 0 {
-        html.raw("<p>").text(&grouped(more)).raw(" more are not shown.</p>\n");
+        html.raw("<p>")
+            .text(&grouped(more))
+            .raw(" more are not shown.</p>\n");
     }
     html.raw("</section>\n");
 }

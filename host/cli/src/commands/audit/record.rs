@@ -153,7 +153,10 @@ impl<'a> Recorder<'a> {
     }
 
     /// Fetches the documents that entries name: rosters, and specs of tasks that are new.
-    fn gather<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) -> Result<(), EvidenceError> {
+    fn gather<'e>(
+        &mut self,
+        entries: impl Iterator<Item = &'e Entry>,
+    ) -> Result<(), EvidenceError> {
         let (mut rosters, mut tasks) = (Vec::new(), Vec::new());
         for entry in entries {
             match entry {
@@ -362,7 +365,13 @@ impl<'a> Recorder<'a> {
     fn follows_from_a_lost_roster(&self, entry: &Entry, fault: &Fault) -> bool {
         self.roster_lost
             && matches!(entry, Entry::Assignment(_))
-            && matches!(fault, Fault::Field { field: "roster", .. })
+            && matches!(
+                fault,
+                Fault::Field {
+                    field: "roster",
+                    ..
+                }
+            )
     }
 
     /// Forgets tasks that are over, as the coordinator does; an assignment of one is a finding then.

@@ -402,7 +402,10 @@ impl Report {
 
     /// Findings that were counted and not kept.
     pub fn left_out(&self) -> u64 {
-        let all = self.findings.all_faults().saturating_add(self.findings.notices);
+        let all = self
+            .findings
+            .all_faults()
+            .saturating_add(self.findings.notices);
         all.saturating_sub(self.findings.list.len() as u64)
     }
 }

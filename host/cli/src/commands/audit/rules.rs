@@ -87,7 +87,12 @@ fn rule(entry: &Entry, fault: &Fault) -> Rule {
     let name = entry_name(entry);
     let check = match (entry, fault) {
         (_, Fault::OtherMiner { .. } | Fault::NobodyEligible { .. }) => "draws",
-        (Entry::Assignment(_), Fault::Field { field: "roster", .. }) => "draws",
+        (
+            Entry::Assignment(_),
+            Fault::Field {
+                field: "roster", ..
+            },
+        ) => "draws",
         (Entry::Roster(_), Fault::Field { field, .. })
             if matches!(*field, "membership" | "candidates") =>
         {

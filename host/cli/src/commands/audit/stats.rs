@@ -288,14 +288,13 @@ impl Durations {
         self.steps.iter().map(|(step, count)| (*step, *count))
     }
 
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The end of the step that the given share of all (in parts per thousand) is within.
     pub fn quantile(&self, per_thousand: u64) -> Option<u64> {
-        let wanted = self.count.saturating_mul(per_thousand).div_ceil(1000).max(1);
+        let wanted = self
+            .count
+            .saturating_mul(per_thousand)
+            .div_ceil(1000)
+            .max(1);
         let mut seen = 0u64;
         let step = self.steps.iter().find(|(_, count)| {
             seen = seen.saturating_add(**count);
@@ -358,7 +357,7 @@ mod tests {
         for us in [0, 1, 999, 1_000, 1_001, u64::MAX] {
             durations.add(us);
         }
-        assert_eq!(durations.count(), 6);
+        assert_eq!(durations.count, 6);
         assert_eq!(durations.quantile(500), Some(1_000));
         assert_eq!(durations.quantile(1000), Some(u64::MAX));
         assert_eq!(Durations::default().quantile(500), None);

@@ -119,7 +119,7 @@ impl Packer<'_> {
         self.file("network", &network)?;
         self.file("checkpoint", &checkpoint)?;
         let seen = self.log(size, wanted, observer)?;
-        self.documents(&seen.documents, observer)?;
+        self.documents(seen.rosters, observer)?;
         self.receipts(size, seen.sampler, observer)?;
         self.finish(observer)
     }
@@ -131,9 +131,12 @@ impl Packer<'_> {
         wanted: &Wanted,
         observer: &mut dyn Observer,
     ) -> Result<Seen, Stop> {
-        let max = wanted.sample.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let max = wanted
+            .sample
+            .map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let mut seen = Seen {
-            documents: BTreeSet::new(),
+            rosters: BTreeSet::new(),
+            tasks: HashSet::new(),
             public: HashSet::new(),
             receipts: HashSet::new(),
             sampler: Sampler::new(wanted.seed, max),
@@ -165,7 +168,7 @@ impl Packer<'_> {
         for (_, entry) in &entries {
             match entry {
                 Entry::Roster(roster) => {
-                    seen.documents.insert(roster.root);
+                    seen.rosters.insert(roster.root);
                 }
                 Entry::Assignment(signed) => {
                     tasks.extend(signed.unverified().ok().map(|a| a.task));
@@ -175,10 +178,10 @@ impl Packer<'_> {
         }
         tasks.sort_unstable();
         tasks.dedup();
-        tasks.retain(|task| !seen.documents.contains(task));
+        tasks.retain(|task| !seen.tasks.contains(task));
         let specs = checked_blobs(self.evidence, &tasks).map_err(unread)?;
         for (task, bytes) in tasks.iter().zip(specs) {
-            seen.documents.insert(*task);
+            seen.tasks.insert(*task);
             let Some(bytes) = bytes else {
                 self.made.lacking += 1;
                 continue;
@@ -211,11 +214,10 @@ impl Packer<'_> {
     /// Rosters, and the memberships that they name.
     fn documents(
         &mut self,
-        documents: &BTreeSet<Hash>,
+        rosters: BTreeSet<Hash>,
         observer: &mut dyn Observer,
     ) -> Result<(), Stop> {
-        // Specs are here already, so what is missing is rosters.
-        let rosters: Vec<Hash> = documents.difference(&self.blobs).copied().collect();
+        let rosters: Vec<Hash> = rosters.into_iter().collect();
         let mut memberships = BTreeSet::new();
         let total = rosters.len() as u64;
         let mut done = 0u64;
@@ -224,6 +226,7 @@ impl Packer<'_> {
             for bytes in checked_blobs(self.evidence, some).map_err(unread)? {
                 done = done.saturating_add(1);
                 let Some(bytes) = bytes else {
+                    self.made.lacking += 1;
                     continue;
                 };
                 if let Ok(roster) = Roster::from_cbor(&bytes) {
@@ -233,10 +236,9 @@ impl Packer<'_> {
             }
         }
         let memberships: Vec<Hash> = memberships.into_iter().collect();
-        for bytes in checked_blobs(self.evidence, &memberships).map_err(unread)? {
-            if let Some(bytes) = bytes {
-                self.keep(&bytes)?;
-            }
+        let memberships = checked_blobs(self.evidence, &memberships).map_err(unread)?;
+        for bytes in memberships.into_iter().flatten() {
+            self.keep(&bytes)?;
         }
         Ok(())
     }
@@ -253,7 +255,9 @@ impl Packer<'_> {
         let mut leaves = Leaves::new(self.evidence, size);
         for (done, chosen) in (0..).zip(&chosen) {
             observer.progress(done, total, "blobs of receipts")?;
-            let receipt = leaves.receipt(chosen.leaf, &chosen.receipt).map_err(unread)?;
+            let receipt = leaves
+                .receipt(chosen.leaf, &chosen.receipt)
+                .map_err(unread)?;
             let needs = needs::fetch(self.evidence, &receipt, self.scratch).map_err(unread)?;
             self.made.lacking += needs.lacking.len() as u64;
             self.blobs.extend(needs.had);
@@ -275,7 +279,7 @@ impl Packer<'_> {
         for (done, hash) in (0..).zip(&blobs) {
             observer.progress(done, total, "blobs")?;
             self.made.blobs += 1;
-            let write = || {
+            let mut write = || {
                 let (file, len) = self.scratch.open_blob(hash)?;
                 let name = format!("{BLOBS}{}", hash.to_hex());
                 self.writer.stream(&name, len, file)?;
@@ -304,8 +308,9 @@ impl Packer<'_> {
 
 /// What the entries of a log name.
 struct Seen {
-    /// Rosters and task specs.
-    documents: BTreeSet<Hash>,
+    rosters: BTreeSet<Hash>,
+    /// Tasks whose specs were asked for.
+    tasks: HashSet<Hash>,
     /// Tasks whose spec says that anyone may have it.
     public: HashSet<Hash>,
     /// Receipts that were offered to the sample.

@@ -40,7 +40,10 @@ pub fn import(
         observer.progress(taken.blobs, total, "blobs")?;
         if blobs.check(&hash).is_err() && !bundle.save(&hash, blobs).map_err(unread)? {
             let why = "its bytes have another hash; hint: the bundle was altered, get it again";
-            return Err(unread(EvidenceError::damaged(format!("the blob {hash}"), why)));
+            return Err(unread(EvidenceError::damaged(
+                format!("the blob {hash}"),
+                why,
+            )));
         }
         taken.blobs = taken.blobs.saturating_add(1);
     }
@@ -71,8 +74,6 @@ pub fn import(
             }
         }
     }
-    // A receipt must not be found before what it speaks of is on disk.
-    blobs.flush().map_err(|error| Stop::Failed(error.into()))?;
     Ok(taken)
 }
 

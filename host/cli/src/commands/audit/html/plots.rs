@@ -28,8 +28,15 @@ pub fn all(html: &mut Html, stats: &Stats) {
     receipts(html, stats);
 }
 
-fn figure(html: &mut Html, title: &'static str, caption: &'static str, draw: impl FnOnce(&mut Html)) {
-    html.raw("<figure>\n<figcaption><b>").raw(title).raw("</b> ");
+fn figure(
+    html: &mut Html,
+    title: &'static str,
+    caption: &'static str,
+    draw: impl FnOnce(&mut Html),
+) {
+    html.raw("<figure>\n<figcaption><b>")
+        .raw(title)
+        .raw("</b> ");
     html.raw(caption).raw("</figcaption>\n");
     draw(html);
     html.raw("</figure>\n");
@@ -65,7 +72,9 @@ fn course(html: &mut Html, course: &Course) {
     let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else {
         return;
     };
-    let span = last.saturating_sub(*first).saturating_add(course.width_ms());
+    let span = last
+        .saturating_sub(*first)
+        .saturating_add(course.width_ms());
     // A whole number of points in each bar, or bars would differ by chance.
     let per_bar = span.div_ceil(course.width_ms()).div_ceil(BARS).max(1);
     let width_ms = per_bar.saturating_mul(course.width_ms());
@@ -73,7 +82,10 @@ fn course(html: &mut Html, course: &Course) {
     let mut counts = vec![0u64; usize::try_from(bars).unwrap_or(1)];
     for (at, count) in &points {
         let bar = at.saturating_sub(*first).checked_div(width_ms).unwrap_or(0);
-        if let Some(sum) = usize::try_from(bar).ok().and_then(|bar| counts.get_mut(bar)) {
+        if let Some(sum) = usize::try_from(bar)
+            .ok()
+            .and_then(|bar| counts.get_mut(bar))
+        {
             *sum = sum.saturating_add(*count);
         }
     }
@@ -160,7 +172,12 @@ fn statuses(html: &mut Html, stats: &Stats) {
                     _ => "bad",
                 };
                 svg::label(html, "name", begin - 8.0, y + 13.0, Anchor::End, name);
-                svg::bar(html, class, [begin, y, (room * share).max(1.0), ROW - 7.0], &text);
+                svg::bar(
+                    html,
+                    class,
+                    [begin, y, (room * share).max(1.0), ROW - 7.0],
+                    &text,
+                );
                 let after = begin + room * share + 6.0;
                 svg::label(html, "tick", after, y + 13.0, Anchor::Start, &text);
             }
@@ -285,7 +302,12 @@ fn draws(html: &mut Html, stats: &Stats) {
                 svg::label(html, "key", begin - 8.0, y + 13.0, Anchor::End, name);
                 let low = (miner.expected - sigma(miner)).max(0.0);
                 let end = miner.expected + sigma(miner);
-                svg::bar(html, "band", [x(low), y + 2.0, x(end) - x(low), ROW - 11.0], &tip);
+                svg::bar(
+                    html,
+                    "band",
+                    [x(low), y + 2.0, x(end) - x(low), ROW - 11.0],
+                    &tip,
+                );
                 let at = x(miner.expected);
                 svg::line(html, "mean", [at, y + 1.0, at, y + ROW - 8.0]);
                 let class = match miner.deviation() {

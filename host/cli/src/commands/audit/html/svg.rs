@@ -35,22 +35,36 @@ pub fn close(html: &mut Html) {
 
 /// A rectangle of a class; with a text that is shown when it is pointed at.
 pub fn bar(html: &mut Html, class: &'static str, [x, y, w, h]: [f64; 4], tip: &str) {
-    html.raw("<rect class=\"").raw(class).raw("\" x=\"").length(x);
-    html.raw("\" y=\"").length(y).raw("\" width=\"").length(w.max(0.0));
-    html.raw("\" height=\"").length(h.max(0.0)).raw("\"><title>");
+    html.raw("<rect class=\"")
+        .raw(class)
+        .raw("\" x=\"")
+        .length(x);
+    html.raw("\" y=\"")
+        .length(y)
+        .raw("\" width=\"")
+        .length(w.max(0.0));
+    html.raw("\" height=\"")
+        .length(h.max(0.0))
+        .raw("\"><title>");
     html.text(tip).raw("</title></rect>\n");
 }
 
 /// A line of a class.
 pub fn line(html: &mut Html, class: &'static str, [x1, y1, x2, y2]: [f64; 4]) {
-    html.raw("<line class=\"").raw(class).raw("\" x1=\"").length(x1);
+    html.raw("<line class=\"")
+        .raw(class)
+        .raw("\" x1=\"")
+        .length(x1);
     html.raw("\" y1=\"").length(y1).raw("\" x2=\"").length(x2);
     html.raw("\" y2=\"").length(y2).raw("\"/>\n");
 }
 
 /// A disc of a class.
 pub fn dot(html: &mut Html, class: &'static str, [x, y, r]: [f64; 3], tip: &str) {
-    html.raw("<circle class=\"").raw(class).raw("\" cx=\"").length(x);
+    html.raw("<circle class=\"")
+        .raw(class)
+        .raw("\" cx=\"")
+        .length(x);
     html.raw("\" cy=\"").length(y).raw("\" r=\"").length(r);
     html.raw("\"><title>").text(tip).raw("</title></circle>\n");
 }
@@ -62,8 +76,14 @@ pub fn label(html: &mut Html, class: &'static str, x: f64, y: f64, anchor: Ancho
         Anchor::Middle => "middle",
         Anchor::End => "end",
     };
-    html.raw("<text class=\"").raw(class).raw("\" x=\"").length(x);
-    html.raw("\" y=\"").length(y).raw("\" text-anchor=\"").raw(anchor);
+    html.raw("<text class=\"")
+        .raw(class)
+        .raw("\" x=\"")
+        .length(x);
+    html.raw("\" y=\"")
+        .length(y)
+        .raw("\" text-anchor=\"")
+        .raw(anchor);
     html.raw("\">").text(text).raw("</text>\n");
 }
 
