@@ -1,6 +1,6 @@
 //! Level 1: reads the whole log in order and checks it against its own rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use adit_protocol::Hash;
@@ -80,13 +80,6 @@ pub fn record(
     Ok(recorder.finish(whole))
 }
 
-/// What is known of a task whose spec is disclosed.
-#[derive(Clone)]
-struct Known {
-    requirements: Requirements,
-    public: bool,
-}
-
 /// A receipt that is not judged yet.
 struct Pending {
     leaf: u64,
@@ -100,7 +93,10 @@ struct Recorder<'a> {
     anchor: &'a Anchor,
     source: String,
     standing: Standing,
-    known: HashMap<Hash, Known>,
+    /// What tasks that are not over need, as far as it is disclosed.
+    known: HashMap<Hash, Requirements>,
+    /// Tasks that anyone may have the spec and blobs of.
+    public: HashSet<Hash>,
     rosters: HashMap<Hash, Arc<Roster>>,
     /// Whether the roster in force is one that could not be had, or that is wrong.
     roster_lost: bool,
@@ -117,6 +113,7 @@ impl<'a> Recorder<'a> {
             source: evidence.source(),
             standing: Standing::new(&anchor.genesis, anchor.coordinator.node, true),
             known: HashMap::new(),
+            public: HashSet::new(),
             rosters: HashMap::new(),
             roster_lost: false,
             pending: HashMap::new(),
@@ -184,11 +181,10 @@ impl<'a> Recorder<'a> {
             let Some(spec) = bytes.and_then(|bytes| TaskSpec::from_cbor(&bytes).ok()) else {
                 continue;
             };
-            let known = Known {
-                public: spec.disclosure == Disclosure::Public,
-                requirements: spec.requirements,
-            };
-            self.known.insert(*hash, known);
+            if spec.disclosure == Disclosure::Public {
+                self.public.insert(*hash);
+            }
+            self.known.insert(*hash, spec.requirements);
         }
         Ok(())
     }
@@ -295,7 +291,7 @@ impl<'a> Recorder<'a> {
             stats.draws_without_roster += 1;
             return None;
         }
-        let Some(known) = self.known.get(&assignment.task) else {
+        let Some(requirements) = self.known.get(&assignment.task) else {
             stats.draws_undisclosed += 1;
             return None;
         };
@@ -303,11 +299,11 @@ impl<'a> Recorder<'a> {
         stats.draw(
             &self.standing,
             &assignment.task,
-            &known.requirements,
+            requirements,
             assignment.local,
             &assignment.miner,
         );
-        Some(known.requirements.clone())
+        Some(requirements.clone())
     }
 
     fn receipt(&mut self, leaf: u64, receipt: &Receipt) {
@@ -316,24 +312,19 @@ impl<'a> Recorder<'a> {
         let (last, _) = self.standing.newest(&body.miner);
         let left_out = body.seq.saturating_sub(last.saturating_add(1));
         self.record.stats.gaps = self.record.stats.gaps.saturating_add(left_out);
-        let known = self.known.get(&body.task);
-        let eligible = match (body.status.attestable(), known) {
-            (false, _) => {
-                self.record.not_attestable += 1;
-                false
-            }
-            (true, Some(Known { public: true, .. })) => true,
-            (true, _) => {
-                self.record.undisclosed += 1;
-                false
-            }
-        };
+        let public = self.public.contains(&body.task);
+        let attestable = body.status.attestable();
+        match (attestable, public) {
+            (false, _) => self.record.not_attestable += 1,
+            (true, false) => self.record.undisclosed += 1,
+            (true, true) => {}
+        }
         let lease = self.standing.lease(&body.assignment);
         let pending = Pending {
             leaf,
             miner: body.miner,
             assignment_leaf: lease.map(|lease| lease.leaf),
-            eligible,
+            eligible: attestable && public,
         };
         // One that is there twice is a finding, and stays what it was.
         self.pending.entry(body.id()).or_insert(pending);
@@ -379,7 +370,8 @@ impl<'a> Recorder<'a> {
         let (task, ended) = match entry {
             Entry::Verdict(verdict) => (verdict.task, false),
             Entry::Receipt(receipt) => (receipt.body.task, false),
-            Entry::Cancel(cancel) => (cancel.task, cancel.by != CancelledBy::Decided),
+            // A coordinator also takes assignments back to give them to others.
+            Entry::Cancel(cancel) => (cancel.task, cancel.by == CancelledBy::Client),
             _ => return,
         };
         let decided = |standing: &Standing| {

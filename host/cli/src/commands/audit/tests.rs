@@ -426,6 +426,32 @@ fn leases_that_are_cut_short_or_given_twice_are_found() {
 }
 
 #[test]
+fn an_assignment_that_is_taken_back_may_go_to_another() {
+    for by in [CancelledBy::Coordinator, CancelledBy::Client] {
+        let report = with(|log| {
+            let exec = work(log);
+            let task = log.task(&exec, Disclosure::Public);
+            let first = log.assign(task, 0, |_| {});
+            let cancel = Cancel {
+                task,
+                by,
+                at_ms: log.now_ms,
+                assignments: vec![first.hash()],
+            };
+            log.push(&Entry::Cancel(cancel), &Facts::default());
+            let next = log.assign(task, 0, |_| {});
+            assert_eq!(next.attempt, 1);
+            let receipt = log.receipt(&next, &outcome(), |_| {});
+            log.verdict(task, &[(receipt, Decision::Accepted)]);
+        });
+        match by {
+            CancelledBy::Client => finds(&report, "assignment-task", "leases", Exit::Proof),
+            _ => assert_eq!(report.exit(), Exit::Ok, "{:?}", kinds(&report)),
+        }
+    }
+}
+
+#[test]
 fn broken_series_and_unreadable_entries_are_found() {
     let report = with(|log| {
         let exec = work(log);
