@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use adit_net::http::client::ClientError;
+use adit_net::tls::TlsError;
 use adit_protocol::cbor::DecodeError;
 use adit_protocol::codes::Code;
 use adit_protocol::hardware::HardwareError;
@@ -299,6 +301,19 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Code)> {
             StoreError::Io { source, .. } | StoreError::Write { source, .. } => of_io(source),
             _ => (Exit::Fixable, error.code()),
         });
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        let exit = match error {
+            ClientError::Build(_) => Exit::Unexpected,
+            ClientError::Mismatch { .. } => Exit::Signature,
+            ClientError::Local(error) => of_io(error).0,
+            _ if error.code() == Code::Internal => Exit::Unexpected,
+            _ => Exit::Fixable,
+        };
+        return Some((exit, error.code()));
+    }
+    if let Some(error) = error.downcast_ref::<TlsError>() {
+        return Some((Exit::Fixable, error.code()));
     }
     if let Some(error) = error.downcast_ref::<SupervisorError>() {
         return match error {

@@ -4,6 +4,7 @@
 mod audit;
 mod concurrency;
 mod damage;
+mod dev;
 mod devices;
 mod disk;
 mod faults;
@@ -12,6 +13,9 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod miner;
+mod network_support;
+mod networks;
 mod ocr;
 mod project;
 mod receipts;
