@@ -29,12 +29,17 @@ use crate::ui::{ProgressLine, Ui};
 pub enum Command {
     /// Write a coordinator's log, and all public blobs that an audit needs, into one file
     Export {
-        /// Address of the coordinator, as https://host:port, or another bundle
-        #[arg(value_name = "URL|BUNDLE")]
+        /// Address of the coordinator, as https://host:port; `dev` for the `adit dev` that runs
+        /// here; or another bundle
+        #[arg(value_name = "URL|dev|BUNDLE")]
         from: String,
         /// The file to write
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The certificate authority of the coordinator's certificate, in PEM, if it is one of your
+        /// own
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
         /// With the blobs for running only this many receipts again, chosen at random [default: all]
         #[arg(long, value_name = "N")]
         sample: Option<u64>,
@@ -61,11 +66,16 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         Command::Export {
             from,
             file,
+            ca,
             sample,
             seed,
         } => {
-            let seed = seed.unwrap_or_else(|| OsRng.next_u64());
-            write(ui, state, from, file, (*sample, seed), &mut progress)
+            let source = Source::named(from, ca.as_deref())?;
+            let wanted = export::Wanted {
+                sample: *sample,
+                seed: seed.unwrap_or_else(|| OsRng.next_u64()),
+            };
+            write(ui, state, &source, file, &wanted, &mut progress)
         }
         Command::Import { file } => take(ui, state, file, &mut progress),
     }
@@ -74,15 +84,13 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
 fn write(
     ui: &Ui,
     state: &State,
-    from: &str,
+    source: &Source,
     file: &Path,
-    (sample, seed): (Option<u64>, u64),
+    wanted: &export::Wanted,
     progress: &mut Progress,
 ) -> anyhow::Result<Exit> {
-    let source = Source::named(from)?;
     let scratch = Scratch::new(state)?;
-    let wanted = export::Wanted { sample, seed };
-    let made = export::export(source.evidence(), file, &wanted, scratch.blobs(), progress);
+    let made = export::export(source.evidence(), file, wanted, scratch.blobs(), progress);
     progress.line.clear();
     let made = made.map_err(|stop| stopped("the bundle was not made", stop))?;
     if ui.json {
@@ -94,7 +102,7 @@ fn write(
             "receipts_with_blobs": made.opened,
             "blobs": made.blobs,
             "lacking": made.lacking,
-            "seed": sample.map(|_| seed),
+            "seed": wanted.sample.map(|_| wanted.seed),
         }))?;
         return Ok(Exit::Ok);
     }
@@ -113,8 +121,8 @@ fn write(
             grouped(made.lacking)
         ));
     }
-    let seed = match sample {
-        Some(n) => format!(" --sample {n} --seed {seed}"),
+    let seed = match wanted.sample {
+        Some(n) => format!(" --sample {n} --seed {}", wanted.seed),
         None => String::new(),
     };
     ui.note(format!(

@@ -1,16 +1,22 @@
 //! What the command line names as evidence: an address or a bundle.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adit_net::http::client::ClientError;
 use adit_protocol::codes::Code;
+use adit_protocol::network::membership::NetworkFile;
 use url::Url;
 
 use super::bundle::Bundle;
 use super::http::Http;
 use super::{Evidence, EvidenceError};
+use crate::commands::network;
 use crate::error::{Exit, Failure};
+use crate::remote::discovery::{self, Ports};
 use crate::text::one_line;
+
+/// What is given in place of an address, for the `adit dev` that this user runs.
+const DEV: &str = "dev";
 
 /// Evidence that was named.
 pub enum Source {
@@ -21,13 +27,15 @@ pub enum Source {
 }
 
 impl Source {
-    /// The coordinator at an address. Nothing is asked of it yet.
+    /// The coordinator at an address, or that of the running `adit dev`. Nothing is asked of it yet.
     ///
     /// # Errors
     /// When it is not an address.
     pub fn at(text: &str, ca: Option<&Path>) -> anyhow::Result<Source> {
         let shown = || format!("`{}` cannot be used as the address", one_line(text));
-        let url = Url::parse(text).map_err(|error| {
+        let dev = running(text)?;
+        let url = dev.as_ref().map_or(text, |dev| dev.url.as_str());
+        let url = Url::parse(url).map_err(|error| {
             Failure::argument(shown())
                 .why(error.to_string())
                 .hint("it looks like https://host:port")
@@ -45,13 +53,13 @@ impl Source {
         Ok(Source::Bundle(Box::new(bundle)))
     }
 
-    /// What a text names: an address, or the file of a bundle.
+    /// What a text names: an address, `dev`, or the file of a bundle.
     ///
     /// # Errors
-    /// When it is neither.
-    pub fn named(text: &str) -> anyhow::Result<Source> {
-        match text.contains("://") {
-            true => Source::at(text, None),
+    /// When it is none of them.
+    pub fn named(text: &str, ca: Option<&Path>) -> anyhow::Result<Source> {
+        match text.contains("://") || text == DEV {
+            true => Source::at(text, ca),
             false => Source::bundle(Path::new(text)),
         }
     }
@@ -62,6 +70,35 @@ impl Source {
             Source::Http(http) => &**http,
             Source::Bundle(bundle) => &**bundle,
         }
+    }
+}
+
+/// The network files that the user has from elsewhere: those that were given, else that of the
+/// running `adit dev`, if that is meant.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn networks(given: &[PathBuf], from: Option<&str>) -> anyhow::Result<Vec<NetworkFile>> {
+    let dev = from.map(running).transpose()?.flatten();
+    let given: Vec<PathBuf> = match dev.filter(|_| given.is_empty()) {
+        Some(dev) => vec![dev.network],
+        None => given.to_vec(),
+    };
+    let read = |path: &PathBuf| network::read(path).map(|(file, _)| file);
+    given.iter().map(read).collect()
+}
+
+/// The development network, if a text means it.
+fn running(text: &str) -> anyhow::Result<Option<Ports>> {
+    if text != DEV {
+        return Ok(None);
+    }
+    match discovery::running()? {
+        Some(dev) => Ok(Some(dev)),
+        None => Failure::argument("there is no development network to ask")
+            .why("`dev` means the `adit dev` of this user, and none runs")
+            .hint("start one with `adit dev`, or give an address")
+            .into_err(),
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use adit_protocol::codes::Code;
 use adit_protocol::log::note;
-use adit_protocol::network::membership::NetworkFile;
 use adit_runtime::engine::Target;
 use adit_runtime::state::Events;
 use adit_runtime::worker::device::DeviceChoice;
@@ -14,10 +13,9 @@ use super::execution::{Replayer, Worker};
 use super::report::{Check, Finding, Report, SUBJECTS, result, subject};
 use super::{Asked, Observer, Stop, audit, html};
 use crate::amounts;
-use crate::commands::network;
 use crate::commands::run::watch::Interrupt;
 use crate::error::{Exit, Failure};
-use crate::evidence::source::Source;
+use crate::evidence::source::{Source, networks};
 use crate::input::read_file;
 use crate::scratch::Scratch;
 use crate::state::{State, write_file};
@@ -34,6 +32,9 @@ const PRINTED_MAX: usize = 20;
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    /// The certificate authority of the coordinator's certificate, in PEM, if it is one of your own
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Run this many receipts again, chosen at random [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "all")]
     sample: Option<u64>,
@@ -58,8 +59,8 @@ pub struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct SourceArgs {
-    /// Address of the coordinator, as https://host:port
-    #[arg(value_name = "URL")]
+    /// Address of the coordinator, as https://host:port, or `dev` for the `adit dev` that runs here
+    #[arg(value_name = "URL|dev")]
     url: Option<String>,
     /// A bundle in place of an address: nothing is asked for over a network
     #[arg(long, value_name = "BUNDLE")]
@@ -69,7 +70,7 @@ struct SourceArgs {
 /// `adit audit URL` and `adit audit --offline BUNDLE`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let source = match (&args.source.url, &args.source.offline) {
-        (Some(url), _) => Source::at(url, None)?,
+        (Some(url), _) => Source::at(url, args.ca.as_deref())?,
         (None, Some(path)) => Source::bundle(path)?,
         (None, None) => {
             return Failure::argument("there is nothing to audit")
@@ -82,7 +83,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         check_folder(path)?;
     }
     let asked = Asked {
-        networks: networks(&args.networks)?,
+        networks: networks(&args.networks, args.source.url.as_deref())?,
         kept: match &args.from {
             Some(path) => Some(read_file(path, note::MAX_LEN as u64, "the checkpoint")?),
             None => None,
@@ -136,11 +137,6 @@ fn check_folder(path: &Path) -> anyhow::Result<()> {
             .into_err();
     }
     Ok(())
-}
-
-fn networks(paths: &[PathBuf]) -> anyhow::Result<Vec<NetworkFile>> {
-    let read = |path: &PathBuf| network::read(path).map(|(file, _)| file);
-    paths.iter().map(read).collect()
 }
 
 /// A worker with a store of its own, which is there as long as `scratch` lives.

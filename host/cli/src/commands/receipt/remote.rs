@@ -14,11 +14,10 @@ use adit_runtime::audit::{Check, Fault, Verdict};
 
 use super::find;
 use crate::commands::audit::report::subject;
-use crate::commands::network;
 use crate::error::{Exit, Failure};
 use crate::evidence::entries::Entries;
 use crate::evidence::network::{Anchor, Outcome, anchor};
-use crate::evidence::source::{Source, of_evidence};
+use crate::evidence::source::{Source, networks, of_evidence};
 use crate::evidence::{Evidence, EvidenceError, needs};
 use crate::state::State;
 use crate::text::{count, one_line};
@@ -33,8 +32,12 @@ const CHECKPOINT: &str = "checkpoint signatures";
 #[derive(clap::Args, Default)]
 pub struct From {
     /// Get the receipt and what it speaks of from this coordinator or bundle, and check its log
-    #[arg(long, value_name = "URL|BUNDLE")]
+    #[arg(long, value_name = "URL|dev|BUNDLE")]
     from: Option<String>,
+    /// With --from: the certificate authority of the coordinator's certificate, in PEM, if it is one
+    /// of your own
+    #[arg(long, value_name = "FILE", requires = "from")]
+    ca: Option<PathBuf>,
     /// With --from: the network file that you have from elsewhere
     #[arg(long = "network", value_name = "FILE", requires = "from")]
     networks: Vec<PathBuf>,
@@ -63,11 +66,9 @@ impl From {
         let Some(from) = &self.from else {
             return Ok(Fetched::default());
         };
-        let source = Source::named(from)?;
+        let source = Source::named(from, self.ca.as_deref())?;
         let id = self.id(state, named)?;
-        let networks = self.networks.iter();
-        let networks = networks.map(|path| network::read(path).map(|(file, _)| file));
-        let networks = networks.collect::<anyhow::Result<Vec<NetworkFile>>>()?;
+        let networks = networks(&self.networks, Some(from))?;
         let what = || format!("the receipt {id} was not fetched");
         let (receipt, leaf) = match &source {
             Source::Http(http) => http
