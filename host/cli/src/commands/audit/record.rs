@@ -7,7 +7,7 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::network::assignment::Assignment;
-use adit_protocol::network::entry::{CancelledBy, Entry, Verdict};
+use adit_protocol::network::entry::{CancelledBy, Entry, EntryError, Verdict};
 use adit_protocol::network::roster::Roster;
 use adit_protocol::network::standing::{Facts, Fault, Standing};
 use adit_protocol::receipt::Receipt;
@@ -24,6 +24,8 @@ use crate::evidence::{Evidence, EvidenceError, checked_blobs};
 
 /// Receipts whose signatures are checked together.
 const BATCH: usize = 8192;
+/// Rosters that are fetched and held at a time.
+const ROSTERS_AT_ONCE: usize = 16;
 /// Open receipts and overdue leases that are listed, of each.
 const LISTED_MAX: usize = 100;
 
@@ -80,6 +82,9 @@ pub fn record(
     Ok(recorder.finish(whole))
 }
 
+/// An entry with its leaf.
+type Decoded = (u64, Result<Entry, EntryError>);
+
 /// A receipt that is not judged yet.
 struct Pending {
     leaf: u64,
@@ -131,13 +136,27 @@ impl<'a> Recorder<'a> {
 
     /// Takes in entries that follow one another.
     fn chunk(&mut self, first: u64, chunk: &[Vec<u8>]) -> Result<(), EvidenceError> {
-        let entries: Vec<(u64, Result<Entry, _>)> = (first..)
+        let entries: Vec<Decoded> = (first..)
             .zip(chunk)
             .map(|(leaf, bytes)| (leaf, Entry::decode(bytes)))
             .collect();
-        let readable = entries.iter().filter_map(|(_, entry)| entry.as_ref().ok());
-        self.gather(readable)?;
-        for (leaf, entry) in &entries {
+        // Rosters can be long, so that only a few are held at a time.
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let is_roster =
+                |(_, (_, entry)): &(usize, &Decoded)| matches!(entry, Ok(Entry::Roster(_)));
+            let rosters = rest.iter().enumerate().filter(is_roster);
+            let end = rosters.map(|(at, _)| at).nth(ROSTERS_AT_ONCE);
+            let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+            self.part(part)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, part: &[Decoded]) -> Result<(), EvidenceError> {
+        self.gather(part.iter().filter_map(|(_, entry)| entry.as_ref().ok()))?;
+        for (leaf, entry) in part {
             match entry {
                 Ok(entry) => self.entry(*leaf, entry),
                 Err(error) => self.unreadable(*leaf, error),
@@ -189,7 +208,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn unreadable(&mut self, leaf: u64, error: &impl ToString) {
+    fn unreadable(&mut self, leaf: u64, error: &EntryError) {
         *self.record.stats.entries.entry("unreadable").or_default() += 1;
         self.record.findings.add(Finding {
             kind: "entry-unreadable".to_owned(),
