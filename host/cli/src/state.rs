@@ -7,9 +7,6 @@
 //! devices/           what `adit doctor` measured, by environment and model
 //! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
 //!                    after 0x, and on a second line, if there is one, the public key as a check
-//! keys/node          the key of a node, as `adit miner`, in the same form; the first line may also
-//!                    be a secret phrase or URI
-//! miner.toml, miner/ see `commands::miner`
 //! receipts/          see `journal`
 //! received/          see `received`
 //! scratch/           see `scratch`
@@ -25,7 +22,6 @@ use std::path::{Path, PathBuf};
 
 use adit_protocol::codes::Code;
 use adit_protocol::keys::Keypair;
-use adit_protocol::keys::uri::DEV_PHRASE;
 use adit_runtime::devices::reports::Reports;
 use adit_runtime::engine::Target;
 use adit_runtime::store::blobs::BlobStore;
@@ -170,8 +166,6 @@ impl State {
     ///
     /// When the file is damaged or readable by others, or cannot be made.
     pub fn local_key(&self) -> anyhow::Result<Keypair> {
-        const REMEDY: &str =
-            "move it and the folder `receipts` away, and the next run makes a new key";
         let folder = self.private("keys")?;
         let path = folder.join("local");
         sweep(&folder);
@@ -179,70 +173,10 @@ impl State {
         if fs::symlink_metadata(&path).is_err() {
             make_key(&folder, &path)?;
         }
-        read_key(&folder, &path, parse_key, REMEDY)
-    }
-
-    /// The key of a node: signs what a miner or a coordinator answers for.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or the file is damaged or readable by others.
-    pub fn node_key(&self) -> anyhow::Result<Keypair> {
-        let folder = self.private("keys")?;
-        let path = folder.join("node");
-        if fs::symlink_metadata(&path).is_err() {
-            return Failure::new(Code::BadKey, "there is no node key in this state folder")
-                .why(format!("{} does not exist", path.display()))
-                .hint("`adit miner init` makes one")
-                .into_err();
-        }
-        read_key(&folder, &path, parse_node_key, NODE_REMEDY)
-    }
-
-    /// Makes the key of a node, unless there is one: from the first line of `from`, which is a seed,
-    /// a secret phrase or a secret URI, else from the system's randomness. Keys that everyone has
-    /// are taken only where `development` says so.
-    ///
-    /// # Errors
-    ///
-    /// When `from` holds no key or another one than there is, or the file cannot be made.
-    pub fn make_node_key(&self, from: Option<&Path>, development: bool) -> anyhow::Result<Keypair> {
-        let folder = self.private("keys")?;
-        let path = folder.join("node");
-        sweep(&folder);
-        let Some(from) = from else {
-            if fs::symlink_metadata(&path).is_err() {
-                make_key(&folder, &path)?;
-            }
-            return read_key(&folder, &path, parse_node_key, NODE_REMEDY);
-        };
-        let what = || format!("the key file {} cannot be used", from.display());
-        let text = read_secret(open_file(from).with_context(what)?).with_context(what)?;
-        let unusable = |why: &str| {
-            Failure::new(Code::BadKey, what())
-                .why(why)
-                .hint("its first line is a seed as 0x and 64 digits, or a secret phrase or URI; of a keystore file take the phrase instead, since a node starts without anyone there to type a password")
-        };
-        let (line, _) = lines(&text);
-        let line = line.trim_end_matches('\r');
-        let key = parse_secret(line, development).map_err(unusable)?;
-        if fs::symlink_metadata(&path).is_err() {
-            let public = hex(&key.public().to_bytes());
-            let text = Zeroizing::new(format!("{line}\n{public}\n"));
-            write_key(&folder, &path, text.as_bytes())?;
-        }
-        let there = read_key(&folder, &path, parse_node_key, NODE_REMEDY)?;
-        if there.public() != key.public() {
-            return Failure::new(Code::BadKey, "there is another node key in this state folder")
-                .why(format!(
-                    "{} has the public key {}",
-                    path.display(),
-                    hex(&there.public().to_bytes())
-                ))
-                .hint("use another folder (--state), or move that file away together with the folder `miner`")
-                .into_err();
-        }
-        Ok(there)
+        read_key(
+            &path,
+            "move it and the folder `receipts` away, and the next run makes a new key",
+        )
     }
 
     fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
@@ -259,16 +193,77 @@ impl State {
 ///
 /// When the file is damaged, readable by others, or belongs to another user.
 pub fn key_file(path: &Path) -> anyhow::Result<Keypair> {
+    read_key(path, "move it away, and use a new key")
+}
+
+fn read_key(path: &Path, instead: &str) -> anyhow::Result<Keypair> {
+    parsed(path, &read_private(path, instead)?, parse_key, instead)
+}
+
+/// The key of a key file's text, or the failure of a file that holds none.
+///
+/// # Errors
+///
+/// When `parse` finds none.
+pub fn parsed(
+    path: &Path,
+    text: &[u8],
+    parse: fn(&[u8]) -> Result<Keypair, &'static str>,
+    instead: &str,
+) -> anyhow::Result<Keypair> {
+    parse(text).or_else(|why| {
+        Failure::new(
+            Code::StateCorrupt,
+            format!("the key {} cannot be used", path.display()),
+        )
+        .why(why)
+        .hint(format!("restore it from a backup; or {instead}"))
+        .into_err()
+    })
+}
+
+/// The beginning of a file that nobody but its owner may read. `instead` says what to do where it
+/// cannot be used.
+///
+/// # Errors
+///
+/// When it cannot be read, can be read by others, or belongs to another user.
+pub fn read_private(path: &Path, instead: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    read_key(
-        folder,
-        path,
-        parse_node_key,
-        "move it away, and use a new key",
-    )
+    let what = || format!("the key {} cannot be used", path.display());
+    let file = open_file(path).with_context(what)?;
+    let about = file.metadata().with_context(what)?;
+    // In a folder of someone else's, their key is no surprise.
+    let folder_owner = fs::metadata(folder).with_context(what)?.uid();
+    if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "it belongs to another user (number {})",
+                about.uid()
+            ))
+            .hint(format!("if it is yours, chown it; else {instead}"))
+            .into_err();
+    }
+    let mode = about.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "others may read it (its mode is {:o})",
+                mode & 0o777
+            ))
+            .hint(format!("if nobody has, chmod 600 it; else {instead}"))
+            .into_err();
+    }
+    // No longer than this, whole or not: what is cut off fails as what is too long.
+    const MAX: usize = 1024;
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX));
+    file.take(MAX as u64)
+        .read_to_end(&mut text)
+        .with_context(what)?;
+    Ok(text)
 }
 
 /// Makes a folder that only its owner can enter.
@@ -289,9 +284,6 @@ fn unusable(root: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
         .hint("make it a folder that you can write to, or choose another with --state")
 }
 
-/// What to do about a node key that cannot be used.
-const NODE_REMEDY: &str = "move it and the folder `miner` away, and make and register a new one";
-
 /// Makes a key file with a new key. Two processes may do this at the same time: the first file to
 /// get its name stays.
 ///
@@ -306,7 +298,12 @@ pub fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
     write_key(folder, path, text.as_bytes())
 }
 
-fn write_key(folder: &Path, path: &Path, text: &[u8]) -> anyhow::Result<()> {
+/// Writes a new key file in `folder`; one that is there stays.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_key(folder: &Path, path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let failed = |error: std::io::Error| StoreError::write(path, text.len() as u64)(error);
     // Temporary files have mode 0600.
     let mut file = tempfile::Builder::new()
@@ -322,112 +319,28 @@ fn write_key(folder: &Path, path: &Path, text: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// The key of a file of the state folder that nobody else may read. `remedy` says what to do where
-/// it cannot be used.
-fn read_key(
-    folder: &Path,
-    path: &Path,
-    parse: fn(&[u8]) -> Result<Keypair, &'static str>,
-    remedy: &str,
-) -> anyhow::Result<Keypair> {
-    let what = || format!("the key {} cannot be used", path.display());
-    let file = open_file(path).with_context(what)?;
-    let about = file.metadata().with_context(what)?;
-    // In a folder of someone else's, their key is no surprise.
-    let folder_owner = fs::metadata(folder).with_context(what)?.uid();
-    if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
-        return Failure::new(Code::PermissionDenied, what())
-            .why(format!(
-                "it belongs to another user (number {})",
-                about.uid()
-            ))
-            .hint(format!("if it is yours, chown it; else {remedy}"))
-            .into_err();
-    }
-    let mode = about.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Failure::new(Code::PermissionDenied, what())
-            .why(format!(
-                "others may read it (its mode is {:o})",
-                mode & 0o777
-            ))
-            .hint(format!("if nobody has, chmod 600 it; else {remedy}"))
-            .into_err();
-    }
-    let text = read_secret(file).with_context(what)?;
-    match parse(&text) {
-        Ok(key) => Ok(key),
-        Err(why) => Failure::new(Code::StateCorrupt, what())
-            .why(why)
-            .hint(format!("restore it from a backup; or {remedy}"))
-            .into_err(),
-    }
-}
-
-/// No longer than this, whole or not: what is cut off fails as what is too long.
-fn read_secret(file: fs::File) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    const MAX: u64 = 1024;
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX as usize));
-    file.take(MAX).read_to_end(&mut text)?;
-    Ok(text)
-}
-
 /// The key of a key file, or why there is none in it.
-fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
-    let (first, rest) = lines(text);
-    let seed = unhex::<32>(first)
+///
+/// # Errors
+///
+/// The reason, in words.
+pub fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+    let seed = lines
+        .next()
+        .and_then(unhex::<32>)
         .map(Zeroizing::new)
         .ok_or("the file does not begin with 64 hexadecimal digits")?;
-    // Without a second line it is as someone writes it who has a seed from elsewhere.
-    checked(Keypair::from_seed(*seed), rest, false)
-}
-
-/// The key of a node's key file: as [`parse_key`], or with a secret phrase or URI in the first line.
-/// Then the public key must follow: an empty or shortened URI is one too, of another key.
-fn parse_node_key(text: &[u8]) -> Result<Keypair, &'static str> {
-    let (first, rest) = lines(text);
-    if unhex::<32>(first).is_some() {
-        return parse_key(text);
-    }
-    let key = Keypair::from_uri(first).map_err(
-        |_| "the file begins neither with 64 hexadecimal digits nor with a secret phrase",
-    )?;
-    checked(key, rest, true)
-}
-
-/// The first line, and what follows it if anything does.
-fn lines(text: &[u8]) -> (&str, Option<&str>) {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    match text.split_once('\n') {
-        Some((first, rest)) => (first, Some(rest)),
-        None => (text, None),
-    }
-}
-
-fn checked(key: Keypair, public: Option<&str>, needed: bool) -> Result<Keypair, &'static str> {
-    match public.map(unhex::<32>) {
-        None if !needed => Ok(key),
-        Some(Some(public)) if public == key.public().to_bytes() => Ok(key),
+    let key = Keypair::from_seed(*seed);
+    match (lines.next().map(unhex::<32>), lines.next()) {
+        // As someone writes it who has a seed from elsewhere.
+        (None, _) => Ok(key),
+        (Some(Some(public)), None) if public == key.public().to_bytes() => Ok(key),
         _ => Err(
-            "its second line is not the public key of the secret in the first: one of them is damaged",
+            "its second line is not the public key of the seed in the first: one of them is damaged",
         ),
     }
-}
-
-/// The key of a secret that its owner gives: a seed, a phrase or a URI, on one line.
-fn parse_secret(line: &str, development: bool) -> Result<Keypair, &'static str> {
-    if let Some(seed) = unhex::<32>(line).map(Zeroizing::new) {
-        return Ok(Keypair::from_seed(*seed));
-    }
-    if line.is_empty() {
-        return Err("its first line is empty");
-    }
-    // What derives from the phrase that everyone has is no secret.
-    if (line.starts_with('/') || line.starts_with(DEV_PHRASE)) && !development {
-        return Err("it is a development key, which everyone has, and this network has value");
-    }
-    Keypair::from_uri(line).map_err(|_| "its first line is no seed, phrase or secret URI")
 }
 
 /// The whole of a file of the state folder, of at most `max` bytes.
@@ -524,37 +437,5 @@ mod tests {
         assert!(parse_key(&[&good[..], b"\n"].concat()).is_err());
         // 0x and a seed alone.
         assert_eq!(parse_key(&good[..66]).unwrap().public(), key);
-    }
-
-    #[test]
-    fn a_nodes_key_file_that_is_damaged_is_no_other_key() {
-        let public = Keypair::from_uri("//Alice").unwrap().public();
-        let good = format!("//Alice\n{}\n", hex(&public.to_bytes())).into_bytes();
-        assert_eq!(parse_node_key(&good).unwrap().public(), public);
-        for length in 0..good.len() {
-            if let Ok(read) = parse_node_key(&good[..length]) {
-                assert_eq!(read.public(), public, "{length} bytes");
-            }
-        }
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(read) = parse_node_key(&bad) {
-                assert_eq!(read.public(), public, "bit {bit}");
-            }
-        }
-    }
-
-    #[test]
-    fn development_keys_are_for_development() {
-        let soft = format!("{DEV_PHRASE}/0");
-        for secret in ["//Alice", "/Alice", DEV_PHRASE, &soft] {
-            assert!(parse_secret(secret, true).is_ok());
-            assert!(parse_secret(secret, false).is_err());
-        }
-        assert!(parse_secret("", true).is_err() && parse_secret("0xab", true).is_err());
-        let seed = hex(&[7; 32]);
-        let key = parse_secret(&seed, false).unwrap();
-        assert_eq!(key.public(), Keypair::from_seed([7; 32]).public());
     }
 }

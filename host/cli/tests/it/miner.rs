@@ -177,17 +177,17 @@ fn a_miner_is_set_up_once_and_told_what_is_still_needed() {
     }
     let state = miner.home.state();
     let mode = |name: &str| fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("keys/node"), 0o600);
-    assert_eq!(mode("keys"), 0o700);
+    assert_eq!(mode("miner/keys/node"), 0o600);
+    assert_eq!(mode("miner/keys"), 0o700);
     assert_eq!(mode("miner"), 0o700);
-    let unit = fs::read_to_string(state.join("adit-miner.service")).unwrap();
+    let unit = fs::read_to_string(state.join("miner/adit-miner.service")).unwrap();
     assert!(unit.contains("miner run --state"), "{unit}");
-    let key = fs::read(state.join("keys/node")).unwrap();
+    let key = fs::read(state.join("miner/keys/node")).unwrap();
     miner.init(&[]).exits(1).explains(&["already"]);
     // After the configuration was moved away, the key stays.
     fs::remove_file(state.join("miner.toml")).unwrap();
     miner.init(&[]).exits(0);
-    assert_eq!(fs::read(state.join("keys/node")).unwrap(), key);
+    assert_eq!(fs::read(state.join("miner/keys/node")).unwrap(), key);
     fs::remove_file(state.join("miner.toml")).unwrap();
     let other = miner.home.file("key", "//Miner");
     miner
@@ -229,7 +229,7 @@ fn what_cannot_be_a_network_or_a_key_changes_nothing() {
         said.exits(1).explains(&["first line"]);
     }
     assert!(!miner.home.state().join("miner.toml").exists());
-    assert!(!miner.home.state().join("keys/node").exists());
+    assert!(!miner.home.state().join("miner/keys/node").exists());
     let mut bytes = fs::read(&miner.network).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
@@ -268,7 +268,11 @@ fn the_doctor_names_each_fault_with_a_fix() {
     assert_eq!(find(&checks, "journal")["verdict"], "note");
 
     let state = miner.home.state();
-    fs::set_permissions(state.join("keys/node"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        state.join("miner/keys/node"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     let config = fs::read_to_string(state.join("miner.toml")).unwrap();
     let config = format!("cache-size = \"900TiB\"\n{config}");
     fs::write(state.join("miner.toml"), config).unwrap();

@@ -21,7 +21,7 @@ use adit_runtime::worker::self_test::self_test;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{ask, init, setup};
+use super::{ask, init, node_key, setup};
 use crate::device::in_words;
 use crate::error::{Exit, Report};
 use crate::state::State;
@@ -104,7 +104,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         "configuration",
         format!("{}", setup::config_path(state)?.display()),
     );
-    let key = match state.node_key() {
+    let key = match node_key::load(state) {
         Ok(key) => {
             findings.good("key", hex(&key.public().to_bytes()));
             Some(key)

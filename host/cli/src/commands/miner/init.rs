@@ -10,7 +10,7 @@ use adit_protocol::keys::ss58;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::setup;
+use super::{node_key, setup};
 use crate::error::{Exit, Failure};
 use crate::state::{State, write_file};
 use crate::text::{hex, one_line, tokens};
@@ -64,13 +64,13 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let view = NetworkView::read(&fetched.bytes, None)
         .map_err(|error| unusable(&SourceError::from(error)))?;
 
-    let key = state.make_node_key(args.key.as_deref(), view.genesis().development)?;
+    let key = node_key::make(state, args.key.as_deref(), view.genesis().development)?;
     let node = key.public();
     let folder = setup::folder(state)?;
     crate::state::private_folder(&folder)
         .with_context(|| format!("the folder {} could not be made", folder.display()))?;
     write_file(&Keeper::path(&folder), &fetched.bytes, 0o600)?;
-    let unit_path = state.root()?.join("adit-miner.service");
+    let unit_path = folder.join("adit-miner.service");
     let program = std::env::current_exe().context("this program cannot find its own file")?;
     write_file(&unit_path, unit(&program, state.root()?).as_bytes(), 0o644)?;
     // Last: with it there is a miner.
@@ -269,7 +269,7 @@ fn unit(program: &Path, root: &Path) -> String {
     };
     format!(
         r#"# Made by `adit miner init`. As this user:
-#   systemctl --user link {root}/adit-miner.service && systemctl --user enable --now adit-miner
+#   systemctl --user link {root}/miner/adit-miner.service && systemctl --user enable --now adit-miner
 # and `loginctl enable-linger` so that it runs while you are logged out.
 [Unit]
 Description=Adit miner

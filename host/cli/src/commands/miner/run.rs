@@ -21,10 +21,10 @@ use anyhow::Context as _;
 use rand_core::{OsRng, RngCore as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use super::{init, setup};
+use super::{init, node_key, setup};
 use crate::error::{Exit, Failure};
+use crate::logging;
 use crate::state::State;
 use crate::text::hex;
 use crate::ui::Ui;
@@ -48,13 +48,16 @@ enum Log {
 /// `adit miner run`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let config = setup::config(state)?;
-    let key = state.node_key()?;
+    let key = node_key::load(state)?;
     let format = match args.log {
         None => config.log,
         Some(Log::Text) => LogFormat::Text,
         Some(Log::Json) => LogFormat::Json,
     };
-    listen_to_log(ui, format);
+    logging::start(&Ui {
+        json: ui.json || format == LogFormat::Json,
+        ..*ui
+    });
     let folder = setup::folder(state)?;
     crate::state::private_folder(&folder)
         .with_context(|| format!("the folder {} could not be made", folder.display()))?;
@@ -112,24 +115,6 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         }
         Ok(exit)
     })
-}
-
-fn listen_to_log(ui: &Ui, format: LogFormat) {
-    let level = match (ui.quiet, ui.verbose) {
-        (true, _) => "error",
-        (_, true) => "debug,hyper=info,h2=info,reqwest=info,rustls=info",
-        _ => "info",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A second one in this process would be a fault of this program; log lines are not worth
-    // ending for.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
 }
 
 fn executor(

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! miner.toml         the configuration, see `adit_miner::config`
-//! keys/node          the node key, mode 0600: see `State::node_key`
-//! miner/             journal, blobs, the newest network file, the control socket
+//! miner/             journal, blobs, the newest network file, the control socket, the systemd unit
+//! miner/keys/node    the node key, mode 0600: see `node_key`
 //! code/              compiled components, shared with `adit run`
 //! ```
 

@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`setup`] | the miner's part of the state folder: configuration, key, authorities |
+//! | [`setup`], [`node_key`] | the miner's part of the state folder: configuration, key, authorities |
 //! | [`init`] | `adit miner init` |
 //! | [`doctor`] | `adit miner doctor` |
 //! | [`run`] | `adit miner run` |
@@ -11,6 +11,7 @@
 mod ask;
 mod doctor;
 mod init;
+mod node_key;
 mod run;
 mod setup;
 
