@@ -1,6 +1,7 @@
 //! The program as its users meet it: started as a process, judged by what it prints, how it ends
 //! and what it leaves on disk.
 
+mod audit;
 mod concurrency;
 mod damage;
 mod dev;
