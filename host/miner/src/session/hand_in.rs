@@ -467,12 +467,10 @@ impl Session {
             match &error {
                 // The file is damaged: there is no other copy.
                 ApiError::BlobMismatch(_) | ApiError::Local(_) => return false,
-                ApiError::Refused { code, .. }
-                    if matches!(
-                        code,
-                        Code::BlobTooLarge | Code::BlobMismatch | Code::Forbidden
-                    ) =>
-                {
+                ApiError::Refused {
+                    code: Code::BlobTooLarge | Code::BlobMismatch | Code::Forbidden,
+                    ..
+                } => {
                     return false;
                 }
                 _ => {}

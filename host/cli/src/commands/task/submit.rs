@@ -193,7 +193,7 @@ async fn wait(
         false => Show::Nothing,
     };
     let mut follow = Follow::new(*ui, show);
-    let ended = follow.to_the_end(&remote.api, &task.task).await?;
+    let ended = follow.until_the_end(&remote.api, &task.task).await?;
     let receipt = args.order.receipt.as_deref();
     outcome::deliver(ui, state, remote, known, &ended.view, follow, receipt).await
 }
