@@ -5,12 +5,14 @@
 //! | [`commands`] | one module for each command |
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
-//! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`state`], [`journal`], [`received`], [`scratch`] | the state folder: blobs, key, receipts |
+//! | [`evidence`] | what an audit reads: a coordinator's log, and what belongs to it |
 //! | [`keyring`] | the keys that arguments name |
 //! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
-//! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`order`], [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`remote`] | coordinators: where they are, what they are asked, whether their answers hold |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
 
@@ -20,13 +22,18 @@ mod component;
 mod config;
 mod device;
 mod error;
+mod evidence;
 mod input;
 mod journal;
 mod keyring;
 mod known;
 mod logging;
 mod models;
+mod order;
 mod project;
+mod received;
+mod remote;
+mod scratch;
 mod state;
 mod text;
 mod ui;
@@ -38,8 +45,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, coordinator, doctor, explain, inspect, key, man, miner, network, new, receipt,
-    run,
+    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, man, miner,
+    network, new, publish, receipt, run, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -87,12 +94,24 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Run a whole network on this machine, for development
+    Dev(dev::Args),
+    /// Have tasks run by a network, and see what becomes of them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Upload a component and models, so that tasks can name them by their hashes
+    Publish(publish::Args),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
     Bench(bench::Args),
     /// Show what a component, model, document, receipt or this engine is, without running it
     Inspect(inspect::Args),
+    /// Check a coordinator's log, all of it, and run some of its tasks again
+    Audit(audit::command::Args),
+    /// Write a coordinator's log with all that an audit needs into one file, or read such a file
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
@@ -171,14 +190,20 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         quiet,
         verbose,
     };
+    let chosen = state.clone();
     let state = State::at(state);
     match cli.command {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Dev(args) => dev::command(&ui, chosen, &args),
+        Command::Task(command) => task::command(&ui, &state, &command),
+        Command::Publish(args) => publish::command(&ui, &state, &args),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
+        Command::Audit(args) => audit::command::command(&ui, &state, &args),
+        Command::Bundle(command) => bundle::command(&ui, &state, &command),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
         Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),

@@ -184,12 +184,12 @@ pub fn fits(
     Ok(())
 }
 
-/// The blobs that a transcript names: tensors, each once.
+/// The tensors that were answered, each once. A replay needs these; what was asked it makes again.
 pub fn tensors(transcript: &Transcript) -> Vec<Hash> {
     let mut hashes: Vec<Hash> = transcript
         .calls
         .iter()
-        .flat_map(|call| call.inputs.iter().chain(&call.outputs))
+        .flat_map(|call| &call.outputs)
         .map(|tensor| tensor.hash)
         .collect();
     hashes.sort_unstable();

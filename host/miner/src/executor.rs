@@ -102,6 +102,9 @@ pub enum ExecutorError {
         /// What is wrong.
         source: adit_protocol::DecodeError,
     },
+    /// The store of blobs failed.
+    #[error(transparent)]
+    Store(#[from] adit_runtime::store::StoreError),
 }
 
 /// A worker process for each device, started when it is made and replaced when it dies.
@@ -150,6 +153,8 @@ impl SupervisorExecutor {
                 Ok(environment) => environment,
                 Err(source) => return Err(ExecutorError::Environment { name, source }),
             };
+            // A coordinator that has lost it may ask for it with a receipt.
+            blobs.put(&hello.environment)?;
             devices.push(Device {
                 name,
                 environment_hash: Hash::of(&hello.environment),

@@ -33,7 +33,6 @@ impl Core {
         let quorum = task.quorum();
         let agreed = task.agreed();
         let most = agreed.map_or(0, |(_, count)| count);
-        // Without a target, the first draw of an adaptive task still has to tell how many there are.
         if let (Some((key, count)), Some(_)) = (agreed, task.target)
             && count >= quorum
         {
@@ -47,6 +46,8 @@ impl Core {
             return Ok(());
         }
         let coming = task.count(ReplicaState::Waiting) + task.count(ReplicaState::Open);
+        // As long as the first draw has to tell how many replicas there are, one may be enough.
+        let quorum = task.target.map_or(1, |_| quorum);
         if most.saturating_add(coming) < quorum {
             let short = quorum - most - coming;
             let dead = task.count(ReplicaState::Dead);

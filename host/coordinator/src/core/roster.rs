@@ -53,7 +53,6 @@ impl Core {
             }
         };
         if same {
-            self.roster_made_ms = now_ms;
             return Ok(());
         }
         self.write_roster(now_ms, epoch, candidates, io)

@@ -78,6 +78,10 @@ pub(crate) fn coordinator() -> Keypair {
     key(1, 0)
 }
 
+pub(crate) fn log_key() -> Keypair {
+    key(4, 0)
+}
+
 pub(crate) fn miner_key(number: u32) -> Keypair {
     key(2, number)
 }
@@ -269,12 +273,20 @@ impl World {
         world
     }
 
+    /// All miners say hello at once; a roster with them follows.
     pub(crate) fn greet_all(&mut self, slots: u32) {
-        for miner in 0..self.miners.len() {
-            self.hello(miner, offer(slots)).unwrap();
+        let miners = self.miners.len();
+        self.call(|core, now, io| {
+            (0..miners).try_for_each(|miner| {
+                let greeted = core.hello(now, node(miner), offer(slots), &[], io);
+                greeted.map(|_| ())
+            })
+        })
+        .unwrap();
+        if self.core.candidates() != miners {
+            self.advance(self.options.roster_ms);
         }
-        self.tick();
-        assert_eq!(self.core.candidates(), self.miners.len());
+        assert_eq!(self.core.candidates(), miners);
     }
 
     pub(crate) fn node(&self, miner: usize) -> [u8; 32] {

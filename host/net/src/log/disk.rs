@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Transaction;
 
 /// The steps. Each is all that happens, or an error; after an error it may have happened.
-pub(super) trait Disk: Send {
+pub(super) trait Disk: Send + Sync {
     /// Makes a folder in one that exists; it may be there already.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
     /// Writes a file, whose bytes are on disk when this returns; its name need not be.

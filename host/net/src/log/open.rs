@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adit_protocol::hash::Hash;
 use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -47,11 +47,23 @@ impl Log {
         options: LogOptions,
     ) -> Result<Log, LogError> {
         let lock = hold(&options.folder)?;
+        clear_temporary(&options.folder)?;
         let note_key = options.note_key();
         if tables::checkpoint(db.connection())?.is_none() {
             begin(&*disk, db, &options)?;
         }
-        let (edge, stale, stored) = check_all(db.connection(), &options, &note_key)?;
+        let checked = check_all(
+            db.connection(),
+            &options.folder,
+            &note_key,
+            options.check,
+            &mut |done, size| tracing::info!(done, size, "checking the log"),
+        )?;
+        let Checked {
+            edge,
+            stale,
+            stored,
+        } = checked;
         let signed = stored.signed;
         let next = stored.next;
         let published = is_published(&options.folder, &signed, stored.cosigned.as_ref())?;
@@ -75,8 +87,8 @@ impl Log {
     }
 }
 
-/// Makes the folder, holds it, and clears what steps that did not end have left there.
-fn hold(folder: &Path) -> Result<File, LogError> {
+/// Makes a folder and holds it for this process.
+pub(super) fn hold(folder: &Path) -> Result<File, LogError> {
     fs::create_dir_all(folder).map_err(LogError::io("made", folder))?;
     let path = folder.join(LOCK);
     let lock = OpenOptions::new()
@@ -91,14 +103,18 @@ fn hold(folder: &Path) -> Result<File, LogError> {
             folder: folder.to_owned(),
         });
     }
+    Ok(lock)
+}
+
+/// Clears what steps that did not end have left.
+pub(super) fn clear_temporary(folder: &Path) -> Result<(), LogError> {
     let temporary = folder.join(TEMPORARY);
     match fs::remove_dir_all(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(LogError::io("cleared", &temporary)(error));
+            Err(LogError::io("cleared", &temporary)(error))
         }
-        _ => fs::create_dir(&temporary).map_err(LogError::io("made", &temporary))?,
+        _ => fs::create_dir(&temporary).map_err(LogError::io("made", &temporary)),
     }
-    Ok(lock)
 }
 
 /// Begins a log with a checkpoint of no entries. It is a prefix of every log of this key, so it
@@ -143,27 +159,36 @@ pub(super) struct Stored {
     pub next: u64,
 }
 
-/// Checks database and folder against each other; the edge that new entries are built on, and
-/// folders that may be removed.
-fn check_all(
+/// What database and folder have together, checked.
+pub(super) struct Checked {
+    /// What new entries are built on.
+    pub edge: Edge,
+    /// Folders that may be removed.
+    pub stale: Vec<PathBuf>,
+    pub stored: Stored,
+}
+
+/// Checks database and folder by themselves and against each other. `progress` is told of the
+/// entries so far, and of how many there are.
+pub(super) fn check_all(
     connection: &Connection,
-    options: &LogOptions,
+    folder: &Path,
     key: &NoteKey,
-) -> Result<(Edge, Vec<std::path::PathBuf>, Stored), LogError> {
-    let folder = &options.folder;
+    check: Check,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Checked, LogError> {
     let stored = stored(connection, key)?;
-    let checkpoint = stored.signed.unverified().clone();
+    let checkpoint = stored.signed.unverified();
     let (size, root) = (checkpoint.size, checkpoint.root);
     let mut older = Vec::new();
     for name in [CHECKPOINT, COSIGNED] {
         older.extend(published(folder, name, key, size)?);
     }
-    let (edge, stale) = match options.check {
+    let (edge, stale) = match check {
         Check::Edge => (read_edge(folder, size, &root)?, vec![]),
         Check::All => {
-            let scrubbed = scrub(folder, (size, &root), &mut |done| {
-                tracing::info!(done, size, "checking the log");
-            })?;
+            let mut progress = |done| progress(done, size);
+            let scrubbed = scrub(folder, (size, &root), &mut progress)?;
             (scrubbed.edge, scrubbed.stale)
         }
     };
@@ -172,7 +197,11 @@ fn check_all(
         prefix(folder, size, &older, PUBLISHED)?;
     }
     check_waiting(connection, &edge, stored.next)?;
-    Ok((edge, stale, stored))
+    Ok(Checked {
+        edge,
+        stale,
+        stored,
+    })
 }
 
 /// What the database says, with signatures checked.

@@ -20,6 +20,8 @@ pub(super) struct Writer<'a> {
     folder: &'a Path,
     /// Folders in which something may be new.
     touched: BTreeSet<PathBuf>,
+    /// Replace a tile that is there with other bytes.
+    overwrites: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -28,6 +30,16 @@ impl<'a> Writer<'a> {
             disk,
             folder,
             touched: BTreeSet::new(),
+            overwrites: false,
+        }
+    }
+
+    /// The same for a mirror: what it writes was checked against a checkpoint, so whatever else is
+    /// there is damaged.
+    pub fn overwriting(self) -> Writer<'a> {
+        Writer {
+            overwrites: true,
+            ..self
         }
     }
 
@@ -38,8 +50,9 @@ impl<'a> Writer<'a> {
         self.folders(&path)?;
         match read_bounded(&path, bytes_max(tile.level())) {
             Ok(there) if there == bytes => return Ok(()),
-            Ok(_) => return Err(LogError::Exists { tile }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ if self.overwrites => {}
+            Ok(_) => return Err(LogError::Exists { tile }),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(LogError::Exists { tile });
             }

@@ -40,7 +40,7 @@ fn a_client_with_many_tasks_does_not_keep_others_waiting() {
     let order = served(&mut world);
     assert_eq!(
         order,
-        ["many", "many", "few", "many", "few", "many", "many", "many"]
+        ["many", "few", "many", "few", "many", "many", "many", "many"]
     );
 }
 

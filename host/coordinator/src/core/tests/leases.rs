@@ -1,6 +1,7 @@
 //! Leases that run out, are taken back, or end without a result.
 
 use adit_protocol::Code;
+use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::{CancelledBy, Decision, Entry};
 use adit_protocol::status::Status;
 
@@ -17,6 +18,13 @@ fn holder(world: &mut World) -> usize {
             !world.miners[*miner].given.is_empty()
         })
         .unwrap()
+}
+
+/// Submits a task whose leases last longer than a silent miner counts as active.
+fn submit_long(world: &mut World) -> Hash {
+    let mut order = world.order(replicated(1, 1, false));
+    order.spec.deadline_ms = 60_000;
+    world.submit(order).unwrap()
 }
 
 /// Keeps all miners but one active.
@@ -106,8 +114,7 @@ fn only_host_faults_count_against_the_miner() {
 #[test]
 fn what_a_silent_miner_never_got_goes_to_others_at_once() {
     let mut world = World::ready(2, 1, audited());
-    let first = world.submit_one(1, 1, false);
-    let second = world.submit_one(1, 1, false);
+    let (first, second) = (submit_long(&mut world), submit_long(&mut world));
     world.poll(0, 1).unwrap();
     let given = world.miners[0].given.values().next().unwrap().task;
     let lost = if given == first { second } else { first };
@@ -125,8 +132,11 @@ fn what_a_silent_miner_never_got_goes_to_others_at_once() {
         _ => None,
     });
     assert_eq!(cancels.collect::<Vec<_>>(), [CancelledBy::Coordinator]);
-    world.work(Status::Ok, "a");
-    world.work(Status::Ok, "a");
+    for _ in 0..2 {
+        world.poll(0, 1).unwrap();
+        let assignment = *world.miners[0].given.keys().next().unwrap();
+        world.finish(0, &assignment, Status::Ok, "a");
+    }
     assert_eq!(world.ended(&lost).state, TaskState::Completed);
     world.audit();
 }
@@ -134,13 +144,12 @@ fn what_a_silent_miner_never_got_goes_to_others_at_once() {
 #[test]
 fn what_was_given_out_is_not_taken_back() {
     let mut world = World::ready(2, 1, audited());
-    let task = world.submit_one(1, 1, false);
+    let task = submit_long(&mut world);
     let miner = holder(&mut world);
-    for _ in 0..2 {
-        world.advance(14_000);
+    for _ in 0..3 {
+        world.advance(11_000);
         keep_active(&mut world, miner);
     }
-    world.advance(1500);
     assert_eq!(world.core.candidates(), 1);
     assert_eq!(world.core.active(), 1);
     let view = world.view(&task).unwrap();

@@ -85,6 +85,8 @@ fn who_is_silent_for_half_a_minute_is_dropped() {
     assert_eq!((world.core.candidates(), world.core.active()), (1, 1));
     let idle = world.poll(1, 1);
     assert_eq!(refused(idle.map(|_| ())), Code::HelloFirst);
+    // The first hello is followed by a roster at once, the second one waits for its turn.
+    world.hello(0, offer(2)).unwrap();
     world.hello(1, offer(1)).unwrap();
     let reply = world.poll(1, 1).unwrap();
     assert_eq!(reply.idle, Some(Code::NotInRoster));

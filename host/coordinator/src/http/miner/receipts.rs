@@ -187,6 +187,7 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
         match environment(app, hash, &sent).await? {
             Some((engine, document)) => {
                 engines.push(engine);
+                let document = document.map(|document| (*hash, document));
                 checked.environments.extend(document);
             }
             None => {
@@ -216,7 +217,10 @@ async fn one(app: &App, item: HandInItem, receipt: Receipt) -> Result<HandInOrde
     };
     checked.mismatch = mismatch(&receipt, &item.opening, &context, &found)?;
     // What nothing refers to is not kept.
-    checked.blobs = used.iter().filter_map(|hash| sent.remove(hash)).collect();
+    checked.blobs = used
+        .iter()
+        .filter_map(|hash| sent.remove_entry(hash))
+        .collect();
     Ok(HandInOrder::Checked(Box::new(checked)))
 }
 

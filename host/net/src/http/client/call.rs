@@ -43,6 +43,8 @@ pub struct Call {
     idempotent: bool,
     pub(super) timeout_ms: u64,
     pub(super) answer_bytes_max: usize,
+    /// A status that is an answer although it says that the request failed.
+    also: Option<StatusCode>,
 }
 
 impl Call {
@@ -63,6 +65,7 @@ impl Call {
             timeout_ms: config.timeout_ms,
             answer_bytes_max: config.answer_bytes_max,
             client: client.clone(),
+            also: None,
         }
     }
 
@@ -150,6 +153,13 @@ impl Call {
         self
     }
 
+    /// Takes an answer of this status for one, and not for a refusal: for interfaces whose answers
+    /// say something with it, as a witness's 409.
+    pub fn also(mut self, status: StatusCode) -> Call {
+        self.also = Some(status);
+        self
+    }
+
     /// Sends the request, repeatedly if need be, and reads the answer.
     ///
     /// # Errors
@@ -234,7 +244,8 @@ impl Call {
                 why: format!("it points elsewhere (HTTP status {})", status.as_u16()),
             });
         }
-        if !status.is_client_error() && !status.is_server_error() {
+        let refused = status.is_client_error() || status.is_server_error();
+        if !refused || self.also == Some(status) {
             return Ok(response);
         }
         let headers = response.headers().clone();

@@ -2,8 +2,10 @@
 
 mod damage;
 mod faults;
+mod reading;
 mod serving;
 mod usual;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 
