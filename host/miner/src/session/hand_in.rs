@@ -381,21 +381,10 @@ enum Judged {
     Again,
 }
 
-/// Whether a refusal stays, however often the same bytes are sent.
+/// Whether a refusal stays, however often the same bytes are sent. A gap is closed by sending what
+/// comes before.
 fn is_final(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UnknownAssignment
-            | Code::UnknownTask
-            | Code::LeaseExpired
-            | Code::TaskEnded
-            | Code::Equivocation
-            | Code::BadSignature
-            | Code::BadEncoding
-            | Code::StaleEngine
-            | Code::BlobMismatch
-            | Code::BlobTooLarge
-    )
+    !code.retryable() && code != Code::SeqOutOfOrder
 }
 
 impl Session {
