@@ -17,6 +17,7 @@ import blake3
 import sr25519
 
 import schnorr
+import translog
 from documents import DOCUMENTS, Refused, decode, js, name_of
 
 # --- Signatures: sr25519 (schnorrkel) under the signing context `substrate`, that of stock tools.
@@ -396,6 +397,7 @@ CHECKS = {"addresses": addresses, "commitments": commitments, "hash-names": hash
           "tensors": tensors, "tolerances": tolerances, "transcript-chains": chains}
 CHECKS |= {kind: document(kind) for kind in DOCUMENTS}
 CHECKS |= {"signed-hardware-records": signed_hardware_records, "hardware-classes": hardware_classes}
+CHECKS |= translog.CHECKS
 
 
 def unhex(text):

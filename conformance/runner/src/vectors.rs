@@ -40,7 +40,7 @@ enum Reader {
 }
 
 /// Every kind; one that is not here is a test that fails.
-const KINDS: [(&str, Reader); 22] = [
+const KINDS: [(&str, Reader); 34] = [
     ("receipts", Reader::Receipt),
     ("task-specs", Reader::Document("task spec")),
     ("exec-specs", Reader::Document("exec spec")),
@@ -61,14 +61,26 @@ const KINDS: [(&str, Reader); 22] = [
     ("tensors", Reader::Document("tensor")),
     ("keystores", Reader::Keystore),
     ("addresses", Reader::Address),
+    ("checkpoints", Reader::Nobody),
     ("commitments", Reader::Nobody),
+    ("consistency-proofs", Reader::Nobody),
+    ("cosignatures", Reader::Nobody),
     ("countersignatures", Reader::Nobody),
+    ("entry-bundles", Reader::Nobody),
     ("hardware-classes", Reader::Nobody),
     ("hash-names", Reader::Nobody),
+    ("inclusion-proofs", Reader::Nobody),
     ("keys", Reader::Nobody),
+    ("log-origins", Reader::Nobody),
     ("signatures", Reader::Nobody),
+    ("signed-notes", Reader::Nobody),
+    ("tile-lists", Reader::Nobody),
+    ("tile-paths", Reader::Nobody),
+    ("tiles", Reader::Nobody),
     ("tolerances", Reader::Nobody),
     ("transcript-chains", Reader::Nobody),
+    ("verifier-keys", Reader::Nobody),
+    ("witness-requests", Reader::Nobody),
 ];
 
 /// What `index.json` says of a kind.

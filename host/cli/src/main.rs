@@ -7,9 +7,11 @@
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
 //! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
 //! | [`keyring`] | the keys that arguments name |
+//! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
-//! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`order`], [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`remote`] | coordinators: where they are, what they are asked, whether their answers hold |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
 
@@ -23,8 +25,11 @@ mod input;
 mod journal;
 mod keyring;
 mod known;
+mod logging;
 mod models;
+mod order;
 mod project;
+mod remote;
 mod state;
 mod text;
 mod ui;
@@ -35,7 +40,10 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, network, new, receipt, run};
+use commands::{
+    bench, build, coordinator, dev, doctor, explain, inspect, key, man, miner, network, new,
+    publish, receipt, run, task,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -82,6 +90,13 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Run a whole network on this machine, for development
+    Dev(dev::Args),
+    /// Have tasks run by a network, and see what becomes of them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Upload a component and models, so that tasks can name them by their hashes
+    Publish(publish::Args),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
@@ -91,9 +106,15 @@ enum Command {
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Run tasks of a network for pay: set up, check, run and ask a miner
+    #[command(subcommand)]
+    Miner(miner::Command),
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Set up and run a coordinator: it takes tasks, draws miners, and keeps the log of receipts
+    #[command(subcommand)]
+    Coordinator(coordinator::Command),
     /// Make, show and edit network files: what a network is, and who takes part in it
     #[command(subcommand)]
     Network(network::Command),
@@ -104,6 +125,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages to a folder
+    Man(man::Args),
 }
 
 fn main() {
@@ -158,16 +181,22 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         quiet,
         verbose,
     };
+    let chosen = state.clone();
     let state = State::at(state);
     match cli.command {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Dev(args) => dev::command(&ui, chosen, &args),
+        Command::Task(command) => task::command(&ui, &state, &command),
+        Command::Publish(args) => publish::command(&ui, &state, &args),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
+        Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
+        Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),
         Command::Completions { shell } => {
@@ -177,6 +206,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             ui.bytes(&script)?;
             Ok(Exit::Ok)
         }
+        Command::Man(args) => man::command(&ui, &args, <Cli as clap::CommandFactory>::command()),
     }
 }
 

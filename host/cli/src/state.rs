@@ -185,6 +185,38 @@ pub fn key_file(path: &Path) -> anyhow::Result<Keypair> {
 }
 
 fn read_key(path: &Path, instead: &str) -> anyhow::Result<Keypair> {
+    parsed(path, &read_private(path, instead)?, parse_key, instead)
+}
+
+/// The key of a key file's text, or the failure of a file that holds none.
+///
+/// # Errors
+///
+/// When `parse` finds none.
+pub fn parsed(
+    path: &Path,
+    text: &[u8],
+    parse: fn(&[u8]) -> Result<Keypair, &'static str>,
+    instead: &str,
+) -> anyhow::Result<Keypair> {
+    parse(text).or_else(|why| {
+        Failure::new(
+            Code::StateCorrupt,
+            format!("the key {} cannot be used", path.display()),
+        )
+        .why(why)
+        .hint(format!("restore it from a backup; or {instead}"))
+        .into_err()
+    })
+}
+
+/// The beginning of a file that nobody but its owner may read. `instead` says what to do where it
+/// cannot be used.
+///
+/// # Errors
+///
+/// When it cannot be read, can be read by others, or belongs to another user.
+pub fn read_private(path: &Path, instead: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -214,15 +246,12 @@ fn read_key(path: &Path, instead: &str) -> anyhow::Result<Keypair> {
             .into_err();
     }
     // No longer than this, whole or not: what is cut off fails as what is too long.
-    let mut text = Zeroizing::new(Vec::with_capacity(256));
-    file.take(256).read_to_end(&mut text).with_context(what)?;
-    match parse_key(&text) {
-        Ok(key) => Ok(key),
-        Err(why) => Failure::new(Code::StateCorrupt, what())
-            .why(why)
-            .hint(format!("restore it from a backup; or {instead}"))
-            .into_err(),
-    }
+    const MAX: usize = 1024;
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX));
+    file.take(MAX as u64)
+        .read_to_end(&mut text)
+        .with_context(what)?;
+    Ok(text)
 }
 
 /// Makes a folder that only its owner can enter.
@@ -254,15 +283,22 @@ pub fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
     OsRng.fill_bytes(&mut *seed);
     let public = Keypair::from_seed(*seed).public().to_bytes();
     let text = Zeroizing::new(format!("{}\n{}\n", hex(&*seed), hex(&public)));
+    write_key(folder, path, text.as_bytes())
+}
+
+/// Writes a new key file in `folder`; one that is there stays.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_key(folder: &Path, path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let failed = |error: std::io::Error| StoreError::write(path, text.len() as u64)(error);
     // Temporary files have mode 0600.
     let mut file = tempfile::Builder::new()
         .prefix(UNFINISHED)
         .tempfile_in(folder)
         .map_err(failed)?;
-    file.as_file_mut()
-        .write_all(text.as_bytes())
-        .map_err(failed)?;
+    file.as_file_mut().write_all(text).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_folder(folder).map_err(|error| failed(error).into()),
@@ -272,7 +308,11 @@ pub fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
 }
 
 /// The key of a key file, or why there is none in it.
-fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
+///
+/// # Errors
+///
+/// The reason, in words.
+pub fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
     let seed = lines

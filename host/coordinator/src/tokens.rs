@@ -129,7 +129,9 @@ pub enum TokenError {
         name: String,
     },
     /// The name is not one.
-    #[error("`{name}` cannot be a client's name; hint: 1 to 64 characters, letters, digits, - _ . @")]
+    #[error(
+        "`{name}` cannot be a client's name; hint: 1 to 64 characters, letters, digits, - _ . @"
+    )]
     Name {
         /// The name.
         name: String,
@@ -169,7 +171,9 @@ impl TokenFile {
             .read_to_string(&mut text)
             .map_err(io)?;
         if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(malformed(format!("it has more than {FILE_BYTES_MAX} bytes")));
+            return Err(malformed(format!(
+                "it has more than {FILE_BYTES_MAX} bytes"
+            )));
         }
         let tokens: TokenFile = toml::from_str(&text).map_err(|e| malformed(e.to_string()))?;
         if tokens.tokens.len() > TOKENS_MAX {
@@ -476,14 +480,20 @@ mod tests {
         assert!(tokens.client(&token).is_none());
         tokens.refresh().unwrap();
         let client = tokens.client(&token).unwrap();
-        assert_eq!((client.name.as_str(), client.quota.tasks_in_flight), ("app", 3));
+        assert_eq!(
+            (client.name.as_str(), client.quota.tasks_in_flight),
+            ("app", 3)
+        );
         for wrong in ["", "adit_", &token[1..], &token.repeat(10)] {
             assert!(tokens.client(wrong).is_none());
         }
 
         let mut file = TokenFile::load(&path).unwrap();
         file.remove("app").unwrap();
-        assert!(matches!(file.remove("app"), Err(TokenError::Missing { .. })));
+        assert!(matches!(
+            file.remove("app"),
+            Err(TokenError::Missing { .. })
+        ));
         file.save(&path).unwrap();
         // File systems keep times coarsely.
         let later = SystemTime::now() + std::time::Duration::from_secs(2);

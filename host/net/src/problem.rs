@@ -9,6 +9,7 @@
 //! `code` is stable and what programs match on; the texts are for people. A server writes
 //! [`Problem`]; a client reads [`RemoteProblem`], whose code may be one that it does not know.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use adit_protocol::Code;
@@ -16,6 +17,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::status;
 
@@ -153,20 +156,40 @@ impl IntoResponse for Problem {
 }
 
 /// The members of a problem. All have a default, since RFC 9457 demands none of them.
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Serialize, Deserialize, Default, ToSchema)]
 #[serde(default)]
 struct Wire {
+    /// `urn:adit:problem:` and the code.
     #[serde(rename = "type")]
     kind: String,
+    /// What happened in general.
     title: String,
+    /// The HTTP status.
     status: u16,
+    /// What happened in this case, and why.
     detail: String,
+    /// The stable code, which programs match on; `adit explain CODE` explains it.
     code: String,
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// The same request may succeed later.
     retryable: Option<bool>,
+    /// Seconds after which to try again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_s: Option<u32>,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Wire::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Problem")
+    }
 }
 
 /// A problem that another node answered. Its texts are bounded and hold no control characters, so

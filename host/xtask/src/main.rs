@@ -9,6 +9,7 @@ mod bench;
 mod bundle;
 mod debian;
 mod demo;
+mod dist;
 mod error;
 mod fetch;
 mod fuzz;
@@ -49,6 +50,9 @@ usage: cargo xtask COMMAND
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
                      --cuda: the CUDA libraries of ONNX Runtime as well, as part files.
+  dist [--out DIR]   Build what is released: a tarball and, with dpkg-deb, a Debian package, of the
+                     binary, units for systemd, completions and manual pages (default DIR:
+                     target/dist).
   help               Print this text.
 ";
 
@@ -73,6 +77,9 @@ enum Command {
         cuda: bool,
         out: Option<PathBuf>,
     },
+    Dist {
+        out: Option<PathBuf>,
+    },
     Help,
 }
 
@@ -84,6 +91,7 @@ fn main() -> ExitCode {
         Command::Bench { args } => bench::command(&args),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
         Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
+        Command::Dist { out } => dist::command(out.as_deref()),
         Command::Help => {
             print!("{USAGE}");
             Ok(())
@@ -117,7 +125,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
                 seconds = parser.value()?.parse()?;
             }
             Long("cuda") if name.as_deref() == Some("gpu-bundle") => cuda = true,
-            Long("out") if name.as_deref() == Some("gpu-bundle") => {
+            Long("out") if matches!(name.as_deref(), Some("gpu-bundle" | "dist")) => {
                 out = Some(PathBuf::from(parser.value()?));
             }
             Value(value) if name.is_none() => name = Some(value.string()?),
@@ -138,6 +146,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             seconds,
         }),
         Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
+        Some("dist") => Ok(Command::Dist { out }),
         Some("help") | None => Ok(Command::Help),
         Some(other) => Err(Error::UnknownCommand(other.to_owned())),
     }
@@ -206,6 +215,11 @@ mod tests {
             bundle(true, Some("a/b"))
         );
         assert!(parsed(&["gpu-bundle", "a/b"]).is_err());
+        let dist = Command::Dist {
+            out: Some(PathBuf::from("a/b")),
+        };
+        assert_eq!(parsed(&["dist", "--out", "a/b"]).unwrap(), dist);
+        assert!(parsed(&["dist", "--cuda"]).is_err());
         assert!(parsed(&["test", "--cuda"]).is_err());
     }
 

@@ -2,11 +2,17 @@
 
 pub mod bench;
 pub mod build;
+pub mod coordinator;
+pub mod dev;
 pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;
+pub mod man;
+pub mod miner;
 pub mod network;
 pub mod new;
+pub mod publish;
 pub mod receipt;
 pub mod run;
+pub mod task;

@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod damage;
+mod dev;
 mod devices;
 mod disk;
 mod faults;
@@ -11,6 +12,9 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod miner;
+mod network_support;
+mod networks;
 mod ocr;
 mod project;
 mod receipts;

@@ -14,6 +14,8 @@
 //! | [`tensor`], [`tolerance`], [`model_inputs`] | a tensor blob; two tensors; a call of a model |
 //! | [`names`] | a hash, an error code, a status, a class of hardware |
 //! | [`address`], [`phrase`], [`uri`], [`keystore`] | the forms of keys |
+//! | [`log_path`], [`log_bundle`], [`log_note`], [`log_request`] | the log's files, its signed texts, requests to witnesses |
+//! | [`log_signed`], [`log_proof`] | recipes for a signed checkpoint and for proofs, and changes of them |
 //! | [`onnx`], [`onnx_built`] | an ONNX file; a recipe for one, and a change of it |
 //! | [`archive`], [`recording`] | what the examples read: a tar archive, a WAV file |
 //!
@@ -23,6 +25,7 @@ mod built;
 mod documents;
 mod examples;
 mod keys;
+mod log;
 mod onnx;
 mod receipts;
 mod tensors;
@@ -30,6 +33,7 @@ mod tensors;
 pub use documents::{documents, documents_built, hardware_signed};
 pub use examples::{archive, recording};
 pub use keys::{address, keystore, names, phrase, uri};
+pub use log::{log_bundle, log_note, log_path, log_proof, log_request, log_signed};
 pub use onnx::{onnx, onnx_built};
 pub use receipts::{chain, receipt, receipt_altered};
 pub use tensors::{model_inputs, tensor, tolerance};
@@ -46,6 +50,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("documents_built", documents_built),
     ("hardware_signed", hardware_signed),
     ("keystore", keystore),
+    ("log_bundle", log_bundle),
+    ("log_note", log_note),
+    ("log_path", log_path),
+    ("log_proof", log_proof),
+    ("log_request", log_request),
+    ("log_signed", log_signed),
     ("model_inputs", model_inputs),
     ("names", names),
     ("onnx", onnx),

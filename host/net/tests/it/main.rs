@@ -5,5 +5,7 @@ mod client;
 mod fixtures;
 mod hostile;
 mod requests;
+mod service;
 mod signed;
 mod tls;
+mod transfers;

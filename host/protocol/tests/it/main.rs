@@ -3,5 +3,6 @@
 mod documents;
 mod fixtures;
 mod keys;
+mod log;
 mod receipts;
 mod vectors;

@@ -134,7 +134,8 @@ impl StoreError {
         use adit_protocol::codes::Code;
         match self {
             StoreError::Missing { .. } => Code::BlobMissing,
-            StoreError::Corrupt { .. } | StoreError::Mismatch { .. } => Code::BlobCorrupt,
+            StoreError::Corrupt { .. } => Code::BlobCorrupt,
+            StoreError::Mismatch { .. } => Code::BlobMismatch,
             StoreError::TooLarge { .. } => Code::InvalidArgument,
             StoreError::NotAFile { .. } => Code::StateCorrupt,
             StoreError::Exposed { .. } => Code::PermissionDenied,

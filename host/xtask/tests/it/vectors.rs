@@ -115,7 +115,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 #[test]
 fn python_agrees_with_every_vector() {
-    PYTHON.is_content(350);
+    PYTHON.is_content(600);
 }
 
 #[test]
@@ -128,7 +128,15 @@ fn python_notices_a_flipped_byte_and_a_bad_vector_that_is_good() {
     let good = vector("receipts/good/local.bin");
     let mut flipped = good.clone();
     flipped[200] ^= 1;
+    let checkpoint = vector("checkpoints/good/plain.txt");
+    let mut larger = checkpoint.clone();
+    let size = larger.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    larger[size] += 1;
+    let proof = vector("inclusion-proofs/good/fifth-of-seven.json");
     PYTHON.notices(&[
+        ("checkpoints/good/plain.txt", &larger),
+        ("checkpoints/bad/other-size.txt", &checkpoint),
+        ("inclusion-proofs/bad/other-index.json", &proof),
         ("receipts/good/local.bin", &flipped),
         ("receipts/bad/local-other-key.bin", &good),
     ]);

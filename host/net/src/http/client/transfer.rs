@@ -180,24 +180,21 @@ impl Call {
         if sink.len() > bytes_max {
             sink.restart().await?;
         }
+        let mut failed = 0;
         loop {
             let before = sink.len();
-            let result = self
-                .attempts(async |call: &Call| match call.part(sink, bytes_max).await {
-                    // Progress is no failure: the attempts are counted anew.
-                    Err(error) if error.retryable() && sink.len() > before => Ok(false),
-                    Err(error) => Err(error),
-                    Ok(()) => Ok(true),
-                })
-                .await;
-            match result {
-                Ok(true) => break,
-                Ok(false) => {}
+            match self.part(sink, bytes_max).await {
+                Ok(()) => break,
                 Err(error @ ClientError::TooLarge { .. }) => {
                     sink.restart().await?;
                     return Err(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if sink.len() > before {
+                        failed = 0;
+                    }
+                    self.before_repeating(error, &mut failed).await?;
+                }
             }
         }
         let found = sink.hash();
@@ -278,7 +275,10 @@ impl Call {
         Ok(())
     }
 
-    async fn chunk(&self, response: &mut reqwest::Response) -> Result<Option<Bytes>, ClientError> {
+    pub(super) async fn chunk(
+        &self,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, ClientError> {
         let chunk = async {
             response
                 .chunk()
