@@ -29,7 +29,7 @@ pub enum Exit {
     Unexpected,
     /// A signature or an encoding does not hold.
     Signature,
-    /// A proof of the log or of a draw does not hold.
+    /// A proof of a log, or what has to follow from one, does not hold.
     Proof,
     /// A replay came to another result.
     Diverged,

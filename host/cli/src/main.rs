@@ -5,7 +5,8 @@
 //! | [`commands`] | one module for each command |
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
-//! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`state`], [`journal`], [`received`], [`scratch`] | the state folder: blobs, key, receipts |
+//! | [`evidence`] | what an audit reads: a coordinator's log, and what belongs to it |
 //! | [`keyring`] | the keys that arguments name |
 //! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
@@ -21,6 +22,7 @@ mod component;
 mod config;
 mod device;
 mod error;
+mod evidence;
 mod input;
 mod journal;
 mod keyring;
@@ -29,7 +31,9 @@ mod logging;
 mod models;
 mod order;
 mod project;
+mod received;
 mod remote;
+mod scratch;
 mod state;
 mod text;
 mod ui;
@@ -41,8 +45,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    bench, build, coordinator, dev, doctor, explain, inspect, key, man, miner, network, new,
-    publish, receipt, run, task,
+    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, man, miner,
+    network, new, publish, receipt, run, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -103,6 +107,11 @@ enum Command {
     Bench(bench::Args),
     /// Show what a component, model, document, receipt or this engine is, without running it
     Inspect(inspect::Args),
+    /// Check a coordinator's log, all of it, and run some of its tasks again
+    Audit(audit::command::Args),
+    /// Write a coordinator's log with all that an audit needs into one file, or read such a file
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
@@ -193,6 +202,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
+        Command::Audit(args) => audit::command::command(&ui, &state, &args),
+        Command::Bundle(command) => bundle::command(&ui, &state, &command),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
         Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),

@@ -8,6 +8,8 @@
 //! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
 //!                    after 0x, and on a second line, if there is one, the public key as a check
 //! receipts/          see `journal`
+//! received/          see `received`
+//! scratch/           see `scratch`
 //! ```
 //!
 //! Trusted: an attacker who can write here can sign as this machine, and can make a replay fail or
@@ -34,6 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure};
 use crate::journal::Journal;
+use crate::received::Received;
 use crate::text::{hex, unhex};
 
 /// Where the state folder is; opened by what needs it.
@@ -90,6 +93,15 @@ impl State {
     /// When there is no state folder.
     pub fn journal(&self) -> anyhow::Result<Journal> {
         Ok(Journal::new(self.root()?.join("receipts")))
+    }
+
+    /// Receipts of others. Nothing is read or written yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no state folder.
+    pub fn received(&self) -> anyhow::Result<Received> {
+        Ok(Received::new(self.root()?.join("received")))
     }
 
     /// A supervisor whose worker is this same program, runs guests on `target`, and computes models

@@ -310,10 +310,11 @@ fn engine_options(options: &Options, membership: &Arc<FileMembership>) -> Engine
         keep_tasks_ms: ms(bounds.task_retention),
         keep_blobs_ms: ms(bounds.blob_retention.max(bounds.task_retention)),
         ..EngineOptions::new(
-            options.state.join("coordinator.db"),
+            &options.state,
             options.node.clone(),
+            options.log.clone(),
             Arc::clone(membership) as Arc<dyn Membership>,
-            Arc::new(|| SystemClock.now_ms()),
+            Arc::new(SystemClock),
         )
     }
 }

@@ -270,17 +270,20 @@ impl DevNet {
                 }
             }
         }
-        let all = coordinator.drain(patience).await;
+        let ended = tokio::time::timeout(patience, coordinator.handle().drain()).await;
+        let all = matches!(ended, Ok(Ok(())));
         for miner in honest {
             ending.spawn(async move {
                 match all {
                     true => miner.stop(Duration::ZERO).await,
-                    // What is left could be handed in to nobody.
+                    // What runs goes on after the next start.
                     false => miner.handle().abandon().await,
                 }
             });
         }
         while ending.join_next().await.is_some() {}
+        // Last, so that no miner looks for it in vain.
+        coordinator.stop().await;
         drop(folder);
         all
     }

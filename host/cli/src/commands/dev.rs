@@ -45,7 +45,8 @@ pub struct Args {
 
 /// `adit dev`. `chosen` is the folder that `--state` names, if it was given.
 pub fn command(ui: &Ui, chosen: Option<PathBuf>, args: &Args) -> anyhow::Result<Exit> {
-    logging::start(ui);
+    // Many nodes that all tell of their work would hide what matters.
+    logging::start_with(ui, "warn");
     // Dropped at the end, and with it all that is in it.
     let mut temporary = None;
     let folder = match &chosen {

@@ -1,7 +1,9 @@
 //! The commands, one module each. Each returns how the process is to end.
 
+pub mod audit;
 pub mod bench;
 pub mod build;
+pub mod bundle;
 pub mod coordinator;
 pub mod dev;
 pub mod doctor;

@@ -181,7 +181,10 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
 }
 
 /// A network file, and the membership in it with its signature not checked.
-fn read(path: &Path) -> anyhow::Result<(NetworkFile, Membership)> {
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub fn read(path: &Path) -> anyhow::Result<(NetworkFile, Membership)> {
     let bytes = read_file(path, NetworkFile::MAX_LEN as u64, "the network file")?;
     let wrong = |error: adit_protocol::DecodeError| {
         Failure::new(

@@ -24,7 +24,7 @@ use crate::text::{count, grouped, micros, one_line, size};
 use crate::ui::Ui;
 use crate::{amounts, known};
 
-mod watch;
+pub mod watch;
 use watch::{Interrupt, Watch};
 
 /// Options of `adit run`.

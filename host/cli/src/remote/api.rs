@@ -5,6 +5,8 @@ use std::path::Path;
 use adit_net::http::client::{Client, ClientError, Events, MemorySink};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document;
+use adit_protocol::exec::ExecSpec;
+use adit_protocol::task::TaskSpec;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -65,15 +67,37 @@ impl Api {
 
     /// A blob of at most so many bytes; its content is compared with its hash.
     pub async fn blob(&self, hash: &Hash, bytes_max: u64) -> Answered<Vec<u8>> {
-        let mut sink = MemorySink::default();
-        let call = self.client.get(&format!("/v1/blobs/{hash}"));
-        call.download(&mut sink, hash, bytes_max).await?;
-        Ok(sink.0)
+        self.bytes(&format!("/v1/blobs/{hash}"), hash, bytes_max)
+            .await
     }
 
     /// A document by its hash, and its bytes.
     pub async fn document<D: Document>(&self, hash: &Hash) -> Answered<(D, Vec<u8>)> {
-        let bytes = self.blob(hash, D::MAX_LEN as u64).await?;
+        self.document_at(&format!("/v1/blobs/{hash}"), hash).await
+    }
+
+    /// The spec of a task, whose hash is the task's id, and its bytes.
+    pub async fn task_spec(&self, task: &Hash) -> Answered<(TaskSpec, Vec<u8>)> {
+        self.document_at(&format!("/v1/tasks/{task}/spec"), task)
+            .await
+    }
+
+    /// The exec spec of a task by its hash, and its bytes.
+    pub async fn exec_spec(&self, task: &Hash, exec: &Hash) -> Answered<(ExecSpec, Vec<u8>)> {
+        self.document_at(&format!("/v1/tasks/{task}/exec"), exec)
+            .await
+    }
+
+    /// What is at a path, if it has the hash that it should have.
+    async fn bytes(&self, path: &str, hash: &Hash, bytes_max: u64) -> Answered<Vec<u8>> {
+        let mut sink = MemorySink::default();
+        let call = self.client.get(path);
+        call.download(&mut sink, hash, bytes_max).await?;
+        Ok(sink.0)
+    }
+
+    async fn document_at<D: Document>(&self, path: &str, hash: &Hash) -> Answered<(D, Vec<u8>)> {
+        let bytes = self.bytes(path, hash, D::MAX_LEN as u64).await?;
         let document = D::from_cbor(&bytes).map_err(|error| ClientError::Malformed {
             url: super::shown(self.client.base()),
             why: error.to_string(),

@@ -61,7 +61,7 @@ pub fn refuted(why: impl Into<String>) -> Failure {
 ///
 /// When they cannot be had, or are of another network or coordinator.
 pub async fn specs(api: &Api, known: &Known, task: &Hash) -> anyhow::Result<Specs> {
-    let (spec, task_bytes) = api.document::<TaskSpec>(task).await?;
+    let (spec, task_bytes) = api.task_spec(task).await?;
     if spec.genesis != known.genesis_hash {
         return refuted(format!(
             "the task is of the network {}, and the coordinator of {}",
@@ -72,7 +72,7 @@ pub async fn specs(api: &Api, known: &Known, task: &Hash) -> anyhow::Result<Spec
     if known.membership.coordinator(&spec.coordinator).is_none() {
         return refuted("the task's coordinator is no member of the network").into_err();
     }
-    let (exec, exec_bytes) = api.document::<ExecSpec>(&spec.exec).await?;
+    let (exec, exec_bytes) = api.exec_spec(task, &spec.exec).await?;
     Ok(Specs {
         task: spec,
         task_bytes,

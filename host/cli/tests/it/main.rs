@@ -1,6 +1,7 @@
 //! The program as its users meet it: started as a process, judged by what it prints, how it ends
 //! and what it leaves on disk.
 
+mod audit;
 mod concurrency;
 mod damage;
 mod dev;
@@ -13,6 +14,7 @@ mod keys;
 mod languages;
 mod legacy;
 mod miner;
+mod network;
 mod network_support;
 mod networks;
 mod ocr;

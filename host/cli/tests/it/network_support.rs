@@ -51,6 +51,11 @@ impl Node {
         Node { child, stderr }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said on stderr so far.
     pub fn said(&self) -> String {
         self.stderr.lock().unwrap().clone()

@@ -78,6 +78,10 @@ pub(crate) fn coordinator() -> Keypair {
     key(1, 0)
 }
 
+pub(crate) fn log_key() -> Keypair {
+    key(4, 0)
+}
+
 pub(crate) fn miner_key(number: u32) -> Keypair {
     key(2, number)
 }

@@ -178,8 +178,6 @@ pub(crate) enum Command {
         kind: crate::store::DocumentKind,
         answer: Answer<Hash>,
     },
-    /// The bytes of an entry of the log.
-    Entry(u64, Answer<Vec<u8>>),
     /// Answered when no assignment is open.
     Drain(Answer<()>),
     Stop,

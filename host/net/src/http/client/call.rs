@@ -66,6 +66,7 @@ impl Call {
             answer_bytes_max: config.answer_bytes_max,
             also: None,
             client: client.clone(),
+            also: None,
         }
     }
 
