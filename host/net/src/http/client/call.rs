@@ -64,7 +64,6 @@ impl Call {
             signed: false,
             timeout_ms: config.timeout_ms,
             answer_bytes_max: config.answer_bytes_max,
-            also: None,
             client: client.clone(),
             also: None,
         }
