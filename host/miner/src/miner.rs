@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::cache::BlobCache;
+use crate::cache::{BlobCache, Pins};
 use crate::executor::Executor;
 use crate::journal::{Journal, JournalError, JournalWriter, NodeKey};
 use crate::metrics::Metrics;
@@ -101,6 +101,8 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     tasks: Mutex<JoinSet<()>>,
     temperatures: Mutex<Vec<Option<u32>>>,
+    /// The environments of the devices, which any coordinator may ask for.
+    _environments: Pins,
     started_ms: u64,
     ended: watch::Sender<bool>,
 }
@@ -141,6 +143,10 @@ impl Miner {
             .engine;
         if devices.iter().any(|device| device.engine != engine) {
             return Err(StartError::Devices("they have different engines"));
+        }
+        let environments = cache.pin(devices.iter().map(|device| device.environment_hash));
+        for device in devices.iter() {
+            cache.put(&device.environment, false)?;
         }
         let node = options.key.public().to_bytes();
         let keep_ms = u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
@@ -184,6 +190,7 @@ impl Miner {
         }
         let inner = Arc::new(Inner {
             started_ms: shared.clock.now_ms(),
+            _environments: environments,
             temperatures: Mutex::new(vec![None; devices.len()]),
             shared,
             sessions: Mutex::default(),

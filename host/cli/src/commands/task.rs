@@ -160,7 +160,7 @@ async fn wait(
     timeout: Option<std::time::Duration>,
 ) -> anyhow::Result<Exit> {
     let mut follow = follow::Follow::new(*ui, follow::Show::Nothing);
-    let end = follow.to_the_end(api, task);
+    let end = follow.until_the_end(api, task);
     let ended = match timeout {
         None => end.await?,
         Some(timeout) => match tokio::time::timeout(timeout, end).await {

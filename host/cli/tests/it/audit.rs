@@ -1,5 +1,7 @@
 //! `adit audit`, `adit bundle` and `adit receipt --from`, on logs with real runs in them.
 
+// What the unit tests use besides is not used here.
+#[allow(dead_code)]
 #[path = "../../src/evidence/testing.rs"]
 mod testing;
 
@@ -37,10 +39,8 @@ fn run(home: &Home, log: &mut TestLog, args: &[&str], status: Status) -> Run {
         .exits(0)
         .json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    for blob in ["component"] {
-        let name = text(&shown["receipt"]["body"][blob]);
-        log.blob(fs::read(home.blob(&name)).unwrap());
-    }
+    let component = text(&shown["receipt"]["body"]["component"]);
+    log.blob(fs::read(home.blob(&component)).unwrap());
     let input = text(&shown["opening"]["input"]["hash"]);
     log.blob(fs::read(home.blob(&input)).unwrap());
     let exec = text(&shown["task"]["exec"]);
@@ -425,7 +425,8 @@ fn hostile_bundles_are_refused_and_write_nothing() {
     for len in [0, 1, 511, 512, 600, bytes.len() - 1024, bytes.len() - 1] {
         refused(&format!("cut-{len}"), &bytes[..len]);
     }
-    let changed = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    type Members = Vec<(String, Vec<u8>)>;
+    let changed = |change: &dyn Fn(&mut Members)| {
         let mut members = good.clone();
         change(&mut members);
         archive(&members)

@@ -41,12 +41,15 @@ pub struct Offer {
     pub environments: Vec<Hash>,
 }
 
+/// Documents with their hashes.
+pub type Documents = Vec<(Hash, Vec<u8>)>;
+
 impl Offer {
     /// What a hello offers, and the environment documents in it.
     ///
     /// # Errors
     /// `version-mismatch` for another network, `bad-encoding`, `invalid-request`.
-    pub fn read(hello: &Hello, genesis: &Hash) -> Result<(Offer, Vec<(Hash, Vec<u8>)>), Refusal> {
+    pub fn read(hello: &Hello, genesis: &Hash) -> Result<(Offer, Documents), Refusal> {
         if hello.genesis != *genesis {
             return Err(Refusal::new(
                 Code::VersionMismatch,

@@ -196,6 +196,7 @@ impl Core {
 
     /// What is needed of the replica states to compare two cores in tests.
     #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "for one test")]
     pub(super) fn fingerprint(
         &self,
     ) -> Vec<(
@@ -216,7 +217,6 @@ impl Core {
 
     /// The tasks that wait, with the draw that comes next for each.
     #[cfg(test)]
-    #[expect(clippy::type_complexity, reason = "for one test")]
     pub(super) fn waiting_tasks(
         &self,
     ) -> Vec<(

@@ -44,6 +44,9 @@ const ECHO_MAX: Duration = Duration::from_secs(10);
 /// Echoes that are on their way at one time; more are not measured.
 const ECHOES_MAX: usize = 32_768;
 
+/// An echo that is on its way to a miner, and since when.
+type Sent = ([u8; 32], Instant);
+
 /// What handle and engine share.
 pub(crate) struct Shared {
     pub(crate) stats: Stats,
@@ -54,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) contexts: Mutex<HashMap<Hash, Arc<TaskContext>>>,
     pub(crate) node: Keypair,
     pub(crate) genesis: Hash,
-    echoes: Mutex<HashMap<[u8; 32], ([u8; 32], Instant)>>,
+    echoes: Mutex<HashMap<[u8; 32], Sent>>,
 }
 
 impl Shared {

@@ -232,7 +232,8 @@ impl<'a> Load<'a> {
         self.samples
             .borrow_mut()
             .push((input, output.parse().expect("a hash")));
-        for (input, output) in self.samples.borrow().iter() {
+        let samples = self.samples.borrow().clone();
+        for (input, output) in &samples {
             assert_eq!(
                 *output,
                 Hash::of(input.to_uppercase().as_bytes()),

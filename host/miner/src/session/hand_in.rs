@@ -381,21 +381,10 @@ enum Judged {
     Again,
 }
 
-/// Whether a refusal stays, however often the same bytes are sent.
+/// Whether a refusal stays, however often the same bytes are sent. A gap is closed by sending what
+/// comes before.
 fn is_final(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UnknownAssignment
-            | Code::UnknownTask
-            | Code::LeaseExpired
-            | Code::TaskEnded
-            | Code::Equivocation
-            | Code::BadSignature
-            | Code::BadEncoding
-            | Code::StaleEngine
-            | Code::BlobMismatch
-            | Code::BlobTooLarge
-    )
+    !code.retryable() && code != Code::SeqOutOfOrder
 }
 
 impl Session {
@@ -467,12 +456,10 @@ impl Session {
             match &error {
                 // The file is damaged: there is no other copy.
                 ApiError::BlobMismatch(_) | ApiError::Local(_) => return false,
-                ApiError::Refused { code, .. }
-                    if matches!(
-                        code,
-                        Code::BlobTooLarge | Code::BlobMismatch | Code::Forbidden
-                    ) =>
-                {
+                ApiError::Refused {
+                    code: Code::BlobTooLarge | Code::BlobMismatch | Code::Forbidden,
+                    ..
+                } => {
                     return false;
                 }
                 _ => {}

@@ -13,6 +13,7 @@ use adit_protocol::{Code, Hash};
 use super::Session;
 use crate::backoff::Backoff;
 use crate::check::Distrust;
+use crate::held::Stage;
 use crate::journal::Standing;
 use crate::network::NetworkWatch;
 use crate::scheduler::Held;
@@ -29,6 +30,8 @@ const ACCEPT_AFTER: Duration = Duration::from_secs(1);
 const SIDE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait where only the operator or the registry can change something.
 const HOPELESS: Duration = Duration::from_secs(30);
+/// How long to wait for acknowledgements that the coordinator must have sent.
+const RECORDED: Duration = Duration::from_millis(20);
 /// An answer without work that comes sooner than this was not waited for.
 const FAST: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,17 @@ enum NoWelcome {
     /// Journal and coordinator contradict each other.
     Standing(Standing),
     Journal(String),
+}
+
+/// What an answer to a poll brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Work, or the end of some.
+    Some,
+    /// The coordinator has receipts whose acknowledgements are on their way.
+    Recorded,
+    /// Nothing.
+    None,
 }
 
 /// How polling ended.
@@ -250,6 +264,16 @@ impl Session {
         }
     }
 
+    /// The number to ask for. Zero says that the miner is paused, and takes it out of draws; one
+    /// that is only full has room again soon.
+    fn asked(&self, want: &Result<u32, (Code, String)>) -> u32 {
+        match want {
+            Ok(room) => *room,
+            Err((Code::SlotsFull, _)) => 1,
+            Err(_) => 0,
+        }
+    }
+
     /// Whether it is worth asking: there is much room, or little left to do. Else a miner that ends
     /// a run each millisecond would send a request for each.
     fn worth_asking(&self, room: u32) -> bool {
@@ -295,7 +319,7 @@ impl Session {
                     () = tokio::time::sleep(heartbeat) => {}
                 }
             }
-            let room = want.as_ref().copied().unwrap_or(0);
+            let room = self.asked(&want);
             let wait = match asks {
                 true => self.shared.options.poll_wait,
                 false => Duration::ZERO,
@@ -322,16 +346,18 @@ impl Session {
             last = Instant::now();
             match answer {
                 Ok(answer) => match self.answered(answer, want.err()).await {
-                    Ok(true) => {
+                    // The next answer would say the same until the acknowledgements are here.
+                    Ok(News::Recorded) => {
                         fast.reset();
                         backoff.reset();
+                        let _ = tokio::time::timeout(RECORDED, self.held.changed()).await;
                     }
                     // Nobody waited: without a pause this would be a busy loop.
-                    Ok(false) if asks && begun.elapsed() < FAST => {
+                    Ok(News::None) if asks && begun.elapsed() < FAST => {
                         let pause = fast.next(&self.shared.rng, None);
                         tokio::time::sleep(pause).await;
                     }
-                    Ok(false) => {
+                    Ok(News::Some | News::None) => {
                         fast.reset();
                         backoff.reset();
                     }
@@ -385,12 +411,12 @@ impl Session {
         self.held.not_accepted(&ids);
     }
 
-    /// Takes in what a poll brought. Returns whether it brought anything new.
+    /// Takes in what a poll brought.
     async fn answered(
         self: &Arc<Self>,
         answer: PollAnswer,
         unwilling: Option<(Code, String)>,
-    ) -> Result<bool, Distrust> {
+    ) -> Result<News, Distrust> {
         let active = self.authority.active(&answer.active, self.now_ms())?;
         self.state().active_until_ms = Some(active.until_ms);
         if let Some(echo) = &answer.echo {
@@ -420,29 +446,30 @@ impl Session {
         let taken = self.take_in(answer.work).await;
         if taken > 0 {
             self.busy();
+            return Ok(News::Some);
         }
-        Ok(taken > 0 || ended)
+        Ok(ended)
     }
 
     /// Lets go of assignments that the coordinator says have ended. What runs is told to end, and
     /// its receipt says so; what does not run yet never will.
-    fn ended(self: &Arc<Self>, ids: &[Hash]) -> bool {
-        use crate::held::Stage;
-        let mut any = false;
+    fn ended(self: &Arc<Self>, ids: &[Hash]) -> News {
+        let mut news = News::None;
         for id in ids {
             match self.held.cancel(id) {
                 None => {}
                 Some(Stage::Fetching | Stage::Waiting) => {
-                    any = true;
+                    news = News::Some;
                     drop(self.shared.scheduler.remove(&self.coordinator, id));
                     self.over(&[*id]);
                 }
-                Some(Stage::Running(_)) => any = true,
+                Some(Stage::Running(_)) => news = News::Some,
                 // The answer to the receipt ends it.
+                Some(Stage::Recorded) if news == News::None => news = News::Recorded,
                 Some(Stage::Recorded) => {}
             }
         }
-        any
+        news
     }
 }
 
@@ -465,7 +492,8 @@ pub(super) async fn side(session: Arc<Session>) {
         if due.is_empty() {
             continue;
         }
-        let poll = session.ask_with(due, session.want().unwrap_or(0), Duration::ZERO);
+        let room = session.asked(&session.want());
+        let poll = session.ask_with(due, room, Duration::ZERO);
         match session.api.poll(&poll).await {
             Ok(answer) => {
                 if let Err(why) = session.answered(answer, None).await {

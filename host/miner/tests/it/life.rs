@@ -46,6 +46,7 @@ async fn a_drained_miner_finishes_and_leaves() {
     let ok = |r: &adit_protocol::receipt::Receipt| r.body.status == Status::Ok;
     assert!(state.receipts.iter().all(ok));
     assert!(state.queue.iter().any(|w| w.assignment.body_hash() == late));
+    drop(state);
     assert_eq!(miner.status().await.mode, Mode::Stopping);
 }
 

@@ -63,7 +63,7 @@ async fn tasks_are_run_and_each_has_one_receipt_that_both_signed() {
     let files: usize = left
         .map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count())
         .sum();
-    assert_eq!(files, 1, "the component");
+    assert_eq!(files, 2, "the component and the environment");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ impl Follow {
     /// # Errors
     ///
     /// When the coordinator cannot be asked, or stdout cannot be written.
-    pub async fn to_the_end(&mut self, api: &Api, task: &Hash) -> anyhow::Result<Seen<Task>> {
+    pub async fn until_the_end(&mut self, api: &Api, task: &Hash) -> anyhow::Result<Seen<Task>> {
         let what = || format!("the task {task} cannot be followed");
         // Without events there is still the answer to wait for.
         let mut last_id = None;
