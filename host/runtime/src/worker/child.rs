@@ -88,11 +88,22 @@ struct Route {
 struct State {
     /// Jobs by number.
     routes: HashMap<u64, Route>,
+    /// Nothing reaches it any more, although its reader may not have come to see that yet.
+    deaf: bool,
+    /// Its number may be another process's from now on.
+    reaping: bool,
     dead: bool,
     /// Why this side ended the process, if it did.
     ended: Option<String>,
     /// The job that was the reason, if it is known.
     culprit: Option<u64>,
+}
+
+impl State {
+    /// Whether it may be given jobs.
+    fn alive(&self) -> bool {
+        !(self.deaf || self.reaping || self.dead) && self.ended.is_none()
+    }
 }
 
 pub(super) fn command(
@@ -138,6 +149,7 @@ impl Child {
                     }
                     // Whatever ended the reading, this worker is not to be trusted any more.
                     let _ = process.kill();
+                    lock(&shared.state).reaping = true;
                     let why = match process.wait() {
                         Ok(status) => ended_as(status),
                         Err(e) => e.to_string(),
@@ -162,8 +174,7 @@ impl Child {
     }
 
     pub fn alive(&self) -> bool {
-        let state = lock(&self.shared.state);
-        !state.dead && state.ended.is_none()
+        lock(&self.shared.state).alive()
     }
 
     /// Hand a job over, which may ask for what `grant` says until it ends. Its events come out of
@@ -194,13 +205,16 @@ impl Child {
         };
         {
             let mut state = lock(&self.shared.state);
-            if state.dead || state.ended.is_some() {
+            if !state.alive() {
                 return Err("the worker has ended".to_owned());
             }
             state.routes.insert(number, route);
         }
         self.shared.send(&message, None).inspect_err(|_| {
-            self.forget(number);
+            let mut state = lock(&self.shared.state);
+            state.routes.remove(&number);
+            // Or the next job would be given to the same process.
+            state.deaf = true;
         })?;
         Ok(events)
     }
@@ -254,13 +268,13 @@ impl Shared {
 
     fn end(&self, why: &str, culprit: Option<u64>) {
         let mut state = lock(&self.state);
-        if state.dead || state.ended.is_some() {
+        if state.reaping || state.ended.is_some() {
             return;
         }
         state.ended = Some(why.to_owned());
         state.culprit = culprit;
-        // The reader reaps the process only after it has marked it dead, under this lock, so the
-        // number cannot have been given to another process.
+        // The reader reaps the process only after it has said so, under this lock, so the number
+        // cannot have been given to another process.
         if let Ok(raw) = i32::try_from(self.pid)
             && let Some(pid) = rustix::process::Pid::from_raw(raw)
         {
@@ -481,7 +495,7 @@ fn watch_memory(shared: &Arc<Shared>, max: u64) {
         while let Some(shared) = shared.upgrade() {
             {
                 let state = lock(&shared.state);
-                if state.dead || state.ended.is_some() {
+                if state.reaping || state.ended.is_some() {
                     return;
                 }
             }
