@@ -210,6 +210,15 @@ impl Reader<'_> {
         before.matches('\n').count().saturating_add(1)
     }
 
+    /// The key of a line with a colon, if it has one: the parser names the value only.
+    fn key(&self, line: usize) -> String {
+        let text = self.text.lines().nth(line.saturating_sub(1));
+        match text.and_then(|text| text.split_once('=')) {
+            Some((key, _)) => format!("{}: ", crate::text::tame(key.trim())),
+            None => String::new(),
+        }
+    }
+
     fn wrong<T, S>(
         &self,
         key: &'static str,
@@ -247,9 +256,13 @@ impl Config {
     /// [`ConfigError`], with line and key.
     pub fn parse(text: &str, folder: &Path, processors: u32) -> Result<Config, ConfigError> {
         let reader = Reader { text };
-        let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            line: error.span().map_or(1, |span| reader.line(span.start)),
-            why: error.message().to_owned(),
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| reader.line(span.start));
+            let key = reader.key(line);
+            ConfigError::Syntax {
+                line,
+                why: format!("{key}{}", error.message()),
+            }
         })?;
         let from_here = |path: PathBuf| folder.join(path);
         let network = sources(&reader, &file.network, folder)?;
