@@ -36,6 +36,8 @@ const TEMPERATURE_EVERY: Duration = Duration::from_secs(5);
 const COOLED_BY_C: u32 = 5;
 /// How long receipts that are made may take to reach their coordinators at the end.
 const LAST_HAND_IN: Duration = Duration::from_secs(10);
+/// How long the journal may take to count receipts for a status.
+const COUNTED_WITHIN: Duration = Duration::from_secs(2);
 /// How often is looked whether all has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -437,14 +439,13 @@ impl Handle {
         let view = shared.network.borrow().clone();
         let sessions = self.inner.sessions();
         let nodes: Vec<NodeKey> = sessions.iter().map(|(s, _)| s.coordinator).collect();
-        let counts = shared
-            .journal
-            .ask(move |journal| {
-                let counts = nodes.iter().map(|node| journal.counts(node));
-                counts.collect::<Result<Vec<_>, _>>()
-            })
-            .await
-            .unwrap_or_default();
+        let counts = shared.journal.ask(move |journal| {
+            let counts = nodes.iter().map(|node| journal.counts(node));
+            counts.collect::<Result<Vec<_>, _>>()
+        });
+        // A journal that cannot be written answers nothing, and that is what has to be told.
+        let counts = tokio::time::timeout(COUNTED_WITHIN, counts).await;
+        let counts = counts.ok().and_then(Result::ok).unwrap_or_default();
         let stakes = sessions
             .iter()
             .filter_map(|(s, _)| view.coordinator(&s.coordinator))

@@ -21,6 +21,8 @@ use crate::random::SharedRng;
 const BATCH: usize = 1024;
 /// How long after a failed commit the same one is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is tried when the miner ends.
+const TRIES_AT_END: u32 = 5;
 /// How often what is no longer needed is pruned.
 const PRUNE_EVERY_MS: u64 = 10_000;
 /// Most receipts that are pruned at once, so that nobody waits long for it.
@@ -52,6 +54,8 @@ enum Command {
 #[derive(Debug, Default)]
 pub struct JournalHealth {
     failing: AtomicBool,
+    /// The miner ends: what cannot be written is given up.
+    ending: AtomicBool,
     why: Mutex<Option<String>>,
 }
 
@@ -146,6 +150,7 @@ impl JournalWriter {
 
     /// Ends the thread once all that was asked of it before is done.
     pub fn stop(&self) {
+        self.health.ending.store(true, Ordering::Release);
         let _ = self.sender.send(Command::Stop);
     }
 }
@@ -217,7 +222,7 @@ impl Writer {
             }
             let stop = round.stop;
             let calls = std::mem::take(&mut round.calls);
-            if !self.write(round, stop) {
+            if !self.write(round) {
                 return;
             }
             for call in calls {
@@ -226,7 +231,7 @@ impl Writer {
             self.prune();
             if stop {
                 // The signatures of the last bodies.
-                if self.write(Round::default(), true) {
+                if self.write(Round::default()) {
                     tracing::debug!("the journal is closed");
                 }
                 return;
@@ -257,7 +262,7 @@ impl Writer {
 
     /// Writes the signatures of the last round and the bodies of this one, then signs these.
     /// `false` if the thread is to end, since what it was asked for cannot be done.
-    fn write(&mut self, round: Round, last: bool) -> bool {
+    fn write(&mut self, round: Round) -> bool {
         let signatures = self.unsigned.iter().map(|(ready, _)| {
             let body = &ready.receipt.body;
             (body.coordinator, body.seq, ready.receipt.miner_signature)
@@ -271,7 +276,7 @@ impl Writer {
                 .collect(),
             settled: round.settled,
         };
-        if !self.commit(&batch, last) {
+        if !self.commit(&batch) {
             return false;
         }
         for (ready, to) in self.unsigned.drain(..) {
@@ -296,7 +301,7 @@ impl Writer {
     /// Commits a batch, again and again until it is on disk: its bodies have their numbers, and no
     /// others may take them. At the end of the process it is given up after a few tries; nothing of
     /// it was signed, or it was on disk before.
-    fn commit(&mut self, batch: &Batch, last: bool) -> bool {
+    fn commit(&mut self, batch: &Batch) -> bool {
         for attempt in 1u32.. {
             match self.journal.commit(batch, self.clock.now_ms()) {
                 Ok(()) => {
@@ -313,7 +318,7 @@ impl Writer {
                 Err(error) => {
                     tracing::error!(%error, attempt, "the journal could not be written");
                     self.health.set(Some(error.to_string()));
-                    if last && attempt >= 5 {
+                    if self.health.ending.load(Ordering::Acquire) && attempt >= TRIES_AT_END {
                         return false;
                     }
                     std::thread::sleep(RETRY);

@@ -37,6 +37,8 @@ async fn a_drained_miner_finishes_and_leaves() {
     fake.give_many(4, &["sleep", "100"]);
     until("it has them all", || fake.state().open.len() == 4).await;
     miner.drain();
+    // A poll that was under way may still bring something, which is finished too.
+    tokio::time::sleep(Duration::from_millis(30)).await;
     let late = fake.give(&fake.order(9, &[]));
     tokio::time::timeout(Duration::from_secs(10), miner.ended())
         .await
