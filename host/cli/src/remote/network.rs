@@ -40,32 +40,28 @@ impl Remote {
             Some(path) => {
                 let max = NetworkFile::MAX_LEN as u64;
                 let bytes = read_file(path, max, "the network file")?;
-                let what = || format!("the network file {}", path.display());
-                Some(known(&bytes).with_context(what)?)
+                Some(known(
+                    &bytes,
+                    &format!("the network file {}", path.display()),
+                )?)
             }
         };
-        let what = || format!("the network of {} is not known", shown(&self.url));
-        let told = match self.api.network().await {
-            Ok(bytes) => bytes,
+        let told = match (self.api.network().await, &pinned) {
+            (Ok(bytes), _) => bytes,
             // What the user has is enough.
-            Err(ClientError::Refused { .. }) if pinned.is_some() => Vec::new(),
-            Err(error) => return Err(error).with_context(what),
-        };
-        let told = match (told.is_empty(), pinned) {
-            (true, Some(pinned)) => return Ok(pinned),
-            (_, Some(pinned)) => newer(pinned, known(&told).with_context(what)?, || {
-                "the network file says so".to_owned()
-            })?,
-            (_, None) => {
-                let told_now = known(&told).with_context(what)?;
-                return match self.loopback {
-                    // Whoever can listen here can do as much as this program.
-                    true => Ok(told_now),
-                    false => self.remembered(ui, state, told_now, &told),
-                };
+            (Err(ClientError::Refused { .. }), Some(pinned)) => return Ok(pinned.clone()),
+            (Err(error), _) => {
+                return Err(error)
+                    .with_context(|| format!("the network of {} is not known", shown(&self.url)));
             }
         };
-        Ok(told)
+        let told_now = known(&told, &format!("the network file of {}", shown(&self.url)))?;
+        match pinned {
+            Some(pinned) => newer(pinned, told_now, || "the network file says so".to_owned()),
+            // Whoever can listen here can do as much as this program.
+            None if self.loopback => Ok(told_now),
+            None => self.remembered(ui, state, told_now, &told),
+        }
     }
 
     /// Compares with what the address said before, and keeps what is newer.
@@ -88,8 +84,7 @@ impl Remote {
             return Ok(told);
         }
         let before = read_own(&path, NetworkFile::MAX_LEN as u64, "the network file")?;
-        let what = || format!("the network file {}", path.display());
-        let before = known(&before).with_context(what)?;
+        let before = known(&before, &format!("the network file {}", path.display()))?;
         let newest = newer(before, told, || {
             format!(
                 "{} said so before; if it has moved on purpose, remove {}",
@@ -116,10 +111,10 @@ fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write_file(path, bytes, 0o600)
 }
 
-/// Reads a network file, whose signature has to hold.
-fn known(bytes: &[u8]) -> anyhow::Result<Known> {
+/// Reads a network file, whose signature has to hold. `what` names it in messages.
+fn known(bytes: &[u8], what: &str) -> anyhow::Result<Known> {
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::new(Code::BadSignature, "the network file does not hold")
+        Failure::new(Code::BadSignature, format!("{what} does not hold"))
             .because(error)
             .exit(Exit::Signature)
     };
@@ -192,8 +187,8 @@ mod tests {
     #[test]
     fn another_network_is_refused_and_older_members_are_passed_over() {
         let authority = Keypair::from_seed([1; 32]);
-        let one = known(&file(&authority, "one", 2)).unwrap();
-        let older = known(&file(&authority, "one", 1)).unwrap();
+        let one = known(&file(&authority, "one", 2), "it").unwrap();
+        let older = known(&file(&authority, "one", 1), "it").unwrap();
         let why = || "why".to_owned();
         let newest = newer(one.clone(), older.clone(), why).unwrap();
         assert_eq!(newest.membership.version, 2);
@@ -201,7 +196,7 @@ mod tests {
             newer(older, one.clone(), why).unwrap().membership.version,
             2
         );
-        let other = known(&file(&authority, "two", 3)).unwrap();
+        let other = known(&file(&authority, "two", 3), "it").unwrap();
         assert!(newer(one, other, why).is_err());
     }
 
@@ -215,7 +210,7 @@ mod tests {
             genesis: good.genesis,
             membership: other.membership,
         };
-        assert!(known(&mixed.to_cbor()).is_err());
-        assert!(known(&bytes[..bytes.len() - 1]).is_err());
+        assert!(known(&mixed.to_cbor(), "it").is_err());
+        assert!(known(&bytes[..bytes.len() - 1], "it").is_err());
     }
 }

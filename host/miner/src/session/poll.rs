@@ -1,5 +1,6 @@
 //! Greeting a coordinator and asking it for work.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -345,7 +346,7 @@ impl Session {
             };
             last = Instant::now();
             match answer {
-                Ok(answer) => match self.answered(answer, want.err()).await {
+                Ok(answer) => match self.answered(answer, want.err(), &poll.working).await {
                     // The next answer would say the same until the acknowledgements are here.
                     Ok(News::Recorded) => {
                         fast.reset();
@@ -411,11 +412,12 @@ impl Session {
         self.held.not_accepted(&ids);
     }
 
-    /// Takes in what a poll brought.
+    /// Takes in what a poll brought that named these assignments as worked on.
     async fn answered(
         self: &Arc<Self>,
         answer: PollAnswer,
         unwilling: Option<(Code, String)>,
+        working: &[Hash],
     ) -> Result<News, Distrust> {
         let active = self.authority.active(&answer.active, self.now_ms())?;
         self.state().active_until_ms = Some(active.until_ms);
@@ -426,7 +428,7 @@ impl Session {
                 .map_err(|_| Distrust::Contradiction("the bytes to be echoed are not 32"))?;
             self.echo(echo);
         }
-        let ended = self.ended(&answer.ended);
+        let ended = self.ended(&answer.ended, working);
         if answer.work.is_empty() {
             let idle = answer.idle.as_deref().map(|code| code.parse::<Code>());
             match (unwilling, idle) {
@@ -453,10 +455,17 @@ impl Session {
 
     /// Lets go of assignments that the coordinator says have ended. What runs is told to end, and
     /// its receipt says so; what does not run yet never will.
-    fn ended(self: &Arc<Self>, ids: &[Hash]) -> News {
+    fn ended(self: &Arc<Self>, ids: &[Hash], working: &[Hash]) -> News {
         let mut news = News::None;
+        let polled: HashSet<&Hash> = match ids.is_empty() {
+            true => HashSet::new(),
+            false => working.iter().collect(),
+        };
         for id in ids {
             match self.held.cancel(id) {
+                // Its acknowledgement came while the poll was on its way: the next poll does not
+                // name it, and is answered by something else.
+                None if polled.contains(id) => news = News::Some,
                 None => {}
                 Some(Stage::Fetching | Stage::Waiting) => {
                     news = News::Some;
@@ -496,7 +505,7 @@ pub(super) async fn side(session: Arc<Session>) {
         let poll = session.ask_with(due, room, Duration::ZERO);
         match session.api.poll(&poll).await {
             Ok(answer) => {
-                if let Err(why) = session.answered(answer, None).await {
+                if let Err(why) = session.answered(answer, None, &poll.working).await {
                     session.unaccepted(&poll);
                     session.distrust(&why);
                 }

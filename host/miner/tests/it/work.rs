@@ -208,6 +208,26 @@ async fn what_the_coordinator_ends_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_crosses_an_acknowledgement_does_not_make_the_miner_pause() {
+    const ROUNDS: usize = 40;
+    let net = Net::new();
+    let fake = net.fake();
+    let (miner, _) = net.start();
+    let begun = std::time::Instant::now();
+    for round in 0..ROUNDS {
+        let id = fake.give(&fake.order(round as u64, &[]));
+        until("its receipt", || fake.state().receipts.len() == round + 1).await;
+        // The poll that named it as worked on is answered by its end, which the miner knows by now.
+        fake.state().ended = vec![id];
+        fake.wake();
+    }
+    // A pause is 125 ms at least.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(125) * ROUNDS as u32, "{took:?}");
+    miner.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn coordinators_get_slots_by_their_stakes() {
     let mut net = Net::with(&[8_000_000, 2_000_000]);
     net.slots = 1;
