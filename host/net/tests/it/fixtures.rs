@@ -6,8 +6,9 @@ use std::time::Duration;
 use adit_net::http::client::{Client, ClientConfig, Retry};
 use adit_net::http::server::{Limits, Listen, Server};
 use axum::Router;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -38,14 +39,22 @@ pub fn client(server: &Server) -> Client {
     Client::new(config(server)).unwrap()
 }
 
-/// A connection that says what a test wants.
-pub struct Raw(TcpStream);
+/// A connection that says what a test wants, or one half of it.
+pub struct Raw<S = TcpStream>(S);
 
 impl Raw {
     pub async fn connect(server: &Server) -> Raw {
         Raw(TcpStream::connect(server.address()).await.unwrap())
     }
 
+    /// To read and to write at once.
+    pub fn split(self) -> (Raw<OwnedReadHalf>, Raw<OwnedWriteHalf>) {
+        let (reader, writer) = self.0.into_split();
+        (Raw(reader), Raw(writer))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Raw<S> {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
@@ -54,7 +63,9 @@ impl Raw {
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.0.write_all(bytes.as_ref()).await
     }
+}
 
+impl<S: AsyncRead + Unpin> Raw<S> {
     /// What comes until the other side closes; an abrupt end counts as one.
     pub async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();

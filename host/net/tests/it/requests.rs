@@ -215,6 +215,27 @@ async fn a_body_above_the_routes_bound_is_refused_and_the_answer_arrives() {
 }
 
 #[tokio::test]
+async fn who_sends_all_before_reading_gets_the_answer_too() {
+    let server = serve(Limits::default(), router()).await;
+    for path in ["/raw", "/nothing"] {
+        let mut socket = Socket::connect(&server).await;
+        let length = 3_900_000;
+        socket
+            .send(format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+            ))
+            .await;
+        // In parts, the last of which come long after the answer: a server that closes at once
+        // resets the connection, and sending fails.
+        for _ in 0..30 {
+            socket.send(vec![b'x'; length / 30]).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        socket.until("application/problem+json").await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_without_a_length_is_bounded_while_it_comes() {
     let server = serve(Limits::default(), router()).await;
     let mut socket = Socket::connect(&server).await;
