@@ -170,7 +170,7 @@ fn decisions(html: &mut Html, stats: &Stats) {
     figure(
         html,
         "What was decided of the results.",
-        "Green counts and is paid. Red was found to be wrong. Grey came to nothing through no fault: too late, too few in agreement, or cancelled.",
+        "Green counts and is paid. Red was found to be wrong. Grey does not count, and was not found to be wrong: it came too late, too few agreed, the machine failed, or the task was cancelled.",
         |html| shares(html, &stats.decisions, class),
     );
 }
