@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/network` | the network file, CBOR |
-//! | `GET /log/checkpoint`, `/log/tile/...` | files of the log |
+//! | `GET /log/checkpoint`, `/log/cosigned`, `/log/tile/...` | files of the log |
 //! | `POST /v1/blobs/batch` with JSON `{hashes}` | a CBOR array of `[hash, bytes or null]`, which may end early |
 //! | `GET /v1/blobs/HASH` | a blob |
 //! | `GET /v1/receipts/ID` | JSON: where it is in the log, and its opening if it is disclosed |
@@ -17,6 +17,7 @@ use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
 use adit_protocol::hash::Hasher;
+use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::note;
 use adit_protocol::log::tile::{Level, Tile};
 use adit_protocol::network::membership::NetworkFile;
@@ -217,7 +218,19 @@ impl Evidence for Http {
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, EvidenceError> {
-        self.get("/log/checkpoint", note::MAX_LEN, "the checkpoint")
+        let newest = self.get("/log/checkpoint", note::MAX_LEN, "the checkpoint")?;
+        // The same checkpoint with the signatures of witnesses, if they have seen it already.
+        let cosigned = self.get("/log/cosigned", note::MAX_LEN, "the cosigned checkpoint");
+        let says = |bytes: &[u8]| {
+            let signed = SignedCheckpoint::parse(bytes).ok();
+            signed.map(|signed| signed.unverified().clone())
+        };
+        Ok(match cosigned {
+            Ok(cosigned) if says(&cosigned).is_some() && says(&cosigned) == says(&newest) => {
+                cosigned
+            }
+            _ => newest,
+        })
     }
 
     fn tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, EvidenceError> {

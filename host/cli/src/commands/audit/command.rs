@@ -10,7 +10,7 @@ use adit_runtime::worker::device::DeviceChoice;
 use rand_core::{OsRng, RngCore as _};
 
 use super::execution::{Replayer, Worker};
-use super::report::{Check, Finding, Report, SUBJECTS, result, subject};
+use super::report::{Check, Report, SUBJECTS, result, subject};
 use super::{Asked, Observer, Stop, audit, html};
 use crate::amounts;
 use crate::commands::run::watch::Interrupt;
@@ -24,7 +24,7 @@ use crate::ui::{ProgressLine, Ui};
 
 /// Receipts that are run again, unless another number is asked for.
 const SAMPLE: u64 = 10;
-/// Findings that are printed; all are in the JSON and on the page.
+/// Faults and replays that are printed, of each; all are in the JSON and on the page.
 const PRINTED_MAX: usize = 20;
 
 /// Options of `adit audit`.
@@ -229,15 +229,12 @@ fn line(check: &Check) -> String {
 }
 
 fn findings(ui: &Ui, report: &Report) -> anyhow::Result<()> {
-    let all = &report.findings.list;
-    // What breaks a rule first.
-    let (faults, notices): (Vec<&Finding>, Vec<&Finding>) = all.iter().partition(|f| f.fault);
-    for finding in faults.iter().chain(&notices).take(PRINTED_MAX) {
+    let found = &report.findings;
+    for finding in found.list_faults().take(PRINTED_MAX) {
         ui.line("")?;
         let leaf = finding.leaf.map(|leaf| format!(" at leaf {leaf}"));
-        let word = if finding.fault { "fault" } else { "notice" };
         ui.line(format!(
-            "{word}{}: {}: {}",
+            "fault{}: {}: {}",
             leaf.unwrap_or_default(),
             finding.kind,
             one_line(&finding.what)
@@ -248,10 +245,23 @@ fn findings(ui: &Ui, report: &Report) -> anyhow::Result<()> {
         ui.line(format!("  meaning     {}", finding.meaning))?;
         ui.line(format!("  re-check    {}", one_line(&finding.recheck)))?;
     }
-    let more = (all.len().saturating_sub(PRINTED_MAX) as u64).saturating_add(report.left_out());
-    if more > 0 {
+    for (kind, notices) in found.list_notices() {
+        let (number, first) = (notices.len() as u64, notices.first());
+        let leaf = first.and_then(|finding| finding.leaf);
         ui.line("")?;
-        ui.line(format!("{more} more; --json and --report list them"))?;
+        ui.line(format!(
+            "{}: {kind}{}",
+            count(number, "notice"),
+            leaf.map(|leaf| format!(", the first at leaf {leaf}"))
+                .unwrap_or_default()
+        ))?;
+        let meaning = first.map_or("", |finding| finding.meaning);
+        ui.line(format!("  meaning     {meaning}"))?;
+    }
+    let faults = found.list_faults().count().saturating_sub(PRINTED_MAX) as u64;
+    if faults.saturating_add(report.left_out()) > 0 {
+        ui.line("")?;
+        ui.line("there is more; --json and --report list it")?;
     }
     Ok(())
 }

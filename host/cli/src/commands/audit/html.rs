@@ -3,23 +3,20 @@
 //! | part | subject |
 //! |---|---|
 //! | this file | the page and its sections |
+//! | [`tables`] | its long lists: findings, replays, miners |
 //! | [`mod@write`] | text that is escaped, because of its type |
 //! | [`plots`], [`svg`] | the pictures |
 
 mod plots;
 mod svg;
+mod tables;
 mod write;
 
-use adit_protocol::Hash;
-
 use self::write::Html;
-use super::report::{Finding, Report, SUBJECTS, result};
-use super::stats::Stats;
+use super::report::{Report, SUBJECTS, result};
 use crate::error::Exit;
+use crate::evidence::network::Outcome;
 use crate::text::{date_ms, grouped, micros};
-
-/// Findings, replays and miners that the page lists, of each.
-const LISTED_MAX: usize = 500;
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -36,10 +33,10 @@ pub fn page(report: &Report) -> String {
     head(&mut html, report);
     short(&mut html, report);
     checks(&mut html, report);
-    findings(&mut html, report);
+    tables::findings(&mut html, report);
     numbers(&mut html, report);
-    replays(&mut html, report);
-    miners(&mut html, &report.stats);
+    tables::replays(&mut html, report);
+    tables::miners(&mut html, &report.stats);
     limits(&mut html, report);
     repeat(&mut html, report);
     html.raw("</main>\n</body>\n</html>\n");
@@ -91,7 +88,7 @@ fn head(html: &mut Html, report: &Report) {
         .raw("</strong>\n<p>")
         .raw(sentence)
         .raw("</p>\n</div>\n<dl class=\"facts\">\n");
-    fact(html, "Audited on", &date_ms(report.made_ms));
+    fact(html, "Audited on", &moment(report.made_ms));
     fact(html, "Read from", &report.source);
     if let Some(log) = &report.subject {
         let kind = match log.development {
@@ -118,7 +115,7 @@ fn code(html: &mut Html, name: &'static str, value: &str) {
 
 fn short(html: &mut Html, report: &Report) {
     let stats = &report.stats;
-    html.raw("<section>\n<h2>In short</h2>\n<p>A coordinator hands out computing tasks to miners, independent machines that run them and sign a receipt for each. Everything goes into a log that can only grow: who was given which task and by which draw, every receipt, and whether its result was accepted. The coordinator signs the state of the log, so that it cannot show different logs to different people unnoticed. This audit read the whole log and checked it against its own rules.</p>\n<ul class=\"tiles\">\n");
+    html.raw("<section>\n<h2>In short</h2>\n<p>A coordinator hands out computing tasks to miners, independent machines that run them and sign a receipt for each. Everything goes into a log that can only grow: who was given which task and by which draw, every receipt, and whether its result was accepted. The coordinator signs the state of the log: it can neither deny it later nor change it without leaving a proof with those who kept an earlier state. This audit read the whole log and checked it against its own rules.</p>\n<ul class=\"tiles\">\n");
     tile(html, stats.tasks, "tasks");
     tile(html, stats.of("receipt"), "receipts");
     tile(html, stats.miners.len() as u64, "miners");
@@ -129,9 +126,9 @@ fn short(html: &mut Html, report: &Report) {
     html.raw("</ul>\n");
     if let Some(oldest) = stats.oldest_ms {
         html.raw("<p>The log tells of the time from ")
-            .text(&date_ms(oldest))
+            .text(&moment(oldest))
             .raw(" to ")
-            .text(&date_ms(stats.newest_ms))
+            .text(&moment(stats.newest_ms))
             .raw(", by the coordinator's clock.</p>\n");
     }
     let (passed, failed, open) = report.tally();
@@ -165,12 +162,20 @@ fn checks(html: &mut Html, report: &Report) {
                 html.raw("<li><span class=\"chip ").raw(word).raw("\">");
                 html.text(&word.replace('-', " ")).raw("</span><div><b>");
                 html.text(&capital(subject.title)).raw("</b>");
+                // A sentence about what passes must not stand where it has not.
+                let (after, before) = match check.outcome {
+                    Outcome::Passed => (" checked", ""),
+                    Outcome::Failed(..) => (" checked", "This does not hold: "),
+                    Outcome::NotPerformed { .. } => (" not checked", "Not known: "),
+                };
                 if let Some(count) = check.count {
                     html.raw(" <span class=\"count\">")
                         .text(&grouped(count))
+                        .raw(after)
                         .raw("</span>");
                 }
-                html.raw("<p>").raw(subject.plain).raw("</p>");
+                html.raw("<p>").raw(before);
+                html.raw(subject.plain).raw("</p>");
                 if let Some(why) = why {
                     html.raw("<p class=\"why\">")
                         .text(&capital(why))
@@ -184,6 +189,15 @@ fn checks(html: &mut Html, report: &Report) {
     html.raw("</section>\n");
 }
 
+/// A time for people, to the second: `2026-01-31 12:00:00 UTC`.
+fn moment(ms: u64) -> String {
+    let text = date_ms(ms);
+    match (text.get(..10), text.get(11..19)) {
+        (Some(date), Some(time)) if text.ends_with('Z') => format!("{date} {time} UTC"),
+        _ => text,
+    }
+}
+
 /// With its first letter as a capital.
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
@@ -191,54 +205,6 @@ fn capital(text: &str) -> String {
         Some(first) => first.to_uppercase().chain(letters).collect(),
         None => String::new(),
     }
-}
-
-fn findings(html: &mut Html, report: &Report) {
-    let all = &report.findings.list;
-    html.raw("<section>\n<h2>Findings</h2>\n");
-    if all.is_empty() {
-        html.raw("<p>None.</p>\n</section>\n");
-        return;
-    }
-    html.raw("<p>A fault breaks a rule. A notice is worth a look, and may be right. The leaf is the place in the log.</p>\n");
-    let (faults, notices): (Vec<&Finding>, Vec<&Finding>) = all.iter().partition(|f| f.fault);
-    for finding in faults.iter().chain(&notices).take(LISTED_MAX) {
-        let (class, word) = match finding.fault {
-            true => ("failed", "fault"),
-            false => ("not-performed", "notice"),
-        };
-        html.raw("<article class=\"finding\">\n<h3><span class=\"chip ")
-            .raw(class)
-            .raw("\">")
-            .raw(word)
-            .raw("</span> ")
-            .text(&finding.kind);
-        if let Some(leaf) = finding.leaf {
-            html.raw(" <span class=\"count\">leaf ")
-                .number(leaf)
-                .raw("</span>");
-        }
-        html.raw("</h3>\n<p>")
-            .text(finding.meaning)
-            .raw("</p>\n<p class=\"why\">");
-        html.text(&capital(&finding.what))
-            .raw("</p>\n<dl class=\"ids\">\n");
-        for (name, id) in &finding.about {
-            html.raw("<dt>").text(name).raw("</dt><dd><code>");
-            html.text(id).raw("</code></dd>\n");
-        }
-        html.raw("<dt>see for yourself</dt><dd><code>")
-            .text(&finding.recheck)
-            .raw("</code></dd>\n</dl>\n</article>\n");
-    }
-    let shown = all.len().min(LISTED_MAX);
-    let more = (all.len().saturating_sub(shown) as u64).saturating_add(report.left_out());
-    if more > 0 {
-        html.raw("<p>")
-            .text(&grouped(more))
-            .raw(" more are not shown here.</p>\n");
-    }
-    html.raw("</section>\n");
 }
 
 fn numbers(html: &mut Html, report: &Report) {
@@ -274,93 +240,6 @@ fn numbers(html: &mut Html, report: &Report) {
 fn row(html: &mut Html, name: &str, number: u64) {
     html.raw("<tr><td>").text(name).raw("</td><td class=\"n\">");
     html.text(&grouped(number)).raw("</td></tr>\n");
-}
-
-fn replays(html: &mut Html, report: &Report) {
-    let sample = &report.sample;
-    html.raw("<section>\n<h2>Tasks that were run again</h2>\n<p>Of ");
-    html.text(&grouped(report.stats.of("receipt")))
-        .raw(" receipts, ")
-        .text(&grouped(sample.eligible))
-        .raw(" can be run again by anyone. The task of ")
-        .text(&grouped(sample.undisclosed))
-        .raw(" is not disclosed, and of ")
-        .text(&grouped(sample.not_attestable))
-        .raw(" the outcome depends on the machine, as a time limit does. ")
-        .text(&match sample.asked {
-            Some(n) => format!("{} were to be chosen", grouped(n)),
-            None => "All were to be run".to_owned(),
-        })
-        .raw("; which ones follows from the seed <code>")
-        .number(sample.seed)
-        .raw(
-            "</code>, a number that nobody knew before this audit unless it was given to it.</p>\n",
-        );
-    if !sample.replayed.is_empty() {
-        html.raw("<div class=\"scroll\"><table>\n<thead><tr><th>Result</th><th class=\"n\">Leaf</th><th>Receipt</th><th>Accepted?</th></tr></thead>\n<tbody>\n");
-        for replayed in sample.replayed.iter().take(LISTED_MAX) {
-            html.raw("<tr><td><span class=\"chip ")
-                .raw(replayed.result)
-                .raw("\">")
-                .text(&replayed.result.replace('-', " "))
-                .raw("</span></td><td class=\"n\">")
-                .number(replayed.leaf)
-                .raw("</td><td><code>")
-                .text(&digits(&replayed.receipt))
-                .raw("</code>");
-            if let Some(why) = &replayed.reason {
-                html.raw("<p class=\"why\">").text(why).raw("</p>");
-            }
-            html.raw("</td><td>")
-                .text(&replayed.decision.unwrap_or("open").replace('-', " "))
-                .raw("</td></tr>\n");
-        }
-        html.raw("</tbody></table></div>\n");
-    }
-    html.raw("</section>\n");
-}
-
-/// A hash without its prefix.
-fn digits(hash: &Hash) -> String {
-    hash.to_hex()
-}
-
-fn miners(html: &mut Html, stats: &Stats) {
-    if stats.miners.is_empty() {
-        return;
-    }
-    html.raw("<section>\n<h2>Miners</h2>\n<p>Draws are random, so that the number a miner got differs from the number to be expected. Half of all deviations are below 0.7; one above 3 is rare, and worth a question where there are few miners.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>Miner's key</th><th class=\"n\">Assigned</th><th class=\"n\">Draws checked</th><th class=\"n\">Expected</th><th class=\"n\">Deviation</th><th class=\"n\">Receipts</th><th class=\"n\">Accepted</th><th class=\"n\">Rejected</th><th class=\"n\">Expired</th></tr></thead>\n<tbody>\n");
-    let mut miners: Vec<_> = stats.miners.iter().collect();
-    miners.sort_by_key(|(_, miner)| std::cmp::Reverse(miner.assignments));
-    for (node, miner) in miners.iter().take(LISTED_MAX) {
-        html.raw("<tr><td><code>")
-            .text(&super::report::key(node))
-            .raw("</code></td>");
-        let deviation = miner
-            .deviation()
-            .map_or("–".to_owned(), |d| format!("{d:+.1}"));
-        for value in [
-            grouped(miner.assignments),
-            grouped(miner.draws),
-            format!("{:.1}", miner.expected),
-            deviation,
-            grouped(miner.receipts),
-            grouped(miner.accepted),
-            grouped(miner.rejected),
-            grouped(miner.expired),
-        ] {
-            html.raw("<td class=\"n\">").text(&value).raw("</td>");
-        }
-        html.raw("</tr>\n");
-    }
-    html.raw("</tbody></table></div>\n");
-    let more = miners.len().saturating_sub(LISTED_MAX) as u64;
-    if more > 0 {
-        html.raw("<p>")
-            .text(&grouped(more))
-            .raw(" more are not shown.</p>\n");
-    }
-    html.raw("</section>\n");
 }
 
 fn limits(html: &mut Html, report: &Report) {

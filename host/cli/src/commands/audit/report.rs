@@ -228,6 +228,20 @@ impl Findings {
         self.faults.get(check).copied().unwrap_or(0)
     }
 
+    /// The faults.
+    pub fn list_faults(&self) -> impl Iterator<Item = &Finding> {
+        self.list.iter().filter(|finding| finding.fault)
+    }
+
+    /// What is no fault, by kind.
+    pub fn list_notices(&self) -> BTreeMap<&str, Vec<&Finding>> {
+        let mut kinds = BTreeMap::<&str, Vec<&Finding>>::new();
+        for finding in self.list.iter().filter(|finding| !finding.fault) {
+            kinds.entry(&finding.kind).or_default().push(finding);
+        }
+        kinds
+    }
+
     /// How many faults there are.
     pub fn all_faults(&self) -> u64 {
         self.faults.values().sum()

@@ -884,13 +884,14 @@ fn the_page_has_everything_and_no_markup_from_outside() {
     for svg in [
         "Tasks over time",
         "How runs ended",
+        "What was decided",
         "How long runs took",
         "Draws, expected",
         "Receipts of each",
     ] {
         assert!(page.contains(svg), "{svg}");
     }
-    assert_eq!(page.matches("<svg").count(), 5);
+    assert_eq!(page.matches("<svg").count(), 6);
     // Every element that is opened is closed.
     for tag in [
         "section", "div", "ul", "li", "table", "tr", "td", "p", "svg", "figure", "dl", "article",
@@ -900,6 +901,9 @@ fn the_page_has_everything_and_no_markup_from_outside() {
             page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
     }
+    // A sentence about what holds stands nowhere alone where it was not checked, or does not hold.
+    assert!(page.contains("Not known: Witnesses confirm"));
+    assert!(page.contains("This does not hold: The coordinator did not hand tasks"));
     let json = report.as_json();
     assert_eq!(json["schema"], "adit-audit-1");
     assert_eq!(json["exit"], report.exit().code());

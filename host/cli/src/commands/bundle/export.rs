@@ -1,7 +1,9 @@
 //! Makes a bundle: copies the log, follows the hashes in it, and packs all that is public.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
 use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use adit_protocol::Hash;
@@ -70,6 +72,8 @@ pub fn export(
     let failed = || format!("{} could not be written", file.display());
     let temporary = tempfile::Builder::new()
         .prefix(".adit-")
+        // It holds what is public, and is made to be given away.
+        .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .with_context(failed)
         .map_err(Stop::Failed)?;

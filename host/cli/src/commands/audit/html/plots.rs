@@ -1,5 +1,7 @@
 //! The pictures of a report.
 
+use std::collections::BTreeMap;
+
 use super::svg::{self, Anchor, WIDTH};
 use super::write::Html;
 use crate::commands::audit::stats::{Course, Durations, Miner, Stats};
@@ -23,6 +25,7 @@ const BARS: u64 = 48;
 pub fn all(html: &mut Html, stats: &Stats) {
     course(html, &stats.course);
     statuses(html, stats);
+    decisions(html, stats);
     durations(html, &stats.durations);
     draws(html, stats);
     receipts(html, stats);
@@ -145,45 +148,61 @@ fn times(html: &mut Html, first: u64, end: u64) {
 }
 
 fn statuses(html: &mut Html, stats: &Stats) {
-    let total: u64 = stats.statuses.values().sum();
-    if total == 0 {
-        return;
-    }
-    let mut rows: Vec<(&str, u64)> = stats.statuses.iter().map(|(s, n)| (*s, *n)).collect();
-    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let class = |name: &str| match name {
+        "ok" => "good",
+        "task-error" | "trap" | "out-of-fuel" | "limit-exceeded" | "invalid-component" => "warn",
+        _ => "bad",
+    };
     figure(
         html,
         "How runs ended.",
-        "The status in each receipt. Down to invalid-component, every run of the task ends alike; the others depend on the machine.",
-        |html| {
-            let label = rows.iter().map(|(name, n)| format!("{name} {n}"));
-            let label = label.collect::<Vec<_>>().join(", ");
-            svg::open(html, TOP + ROW * rows.len() as f64, &label);
-            let begin = 118.0;
-            let room = WIDTH - begin - 96.0;
-            for (n, (name, count)) in rows.iter().enumerate() {
-                let y = TOP + n as f64 * ROW;
-                let share = *count as f64 / total as f64;
-                let text = format!("{} ({:.1}%)", grouped(*count), share * 100.0);
-                let class = match *name {
-                    "ok" => "good",
-                    "task-error" | "trap" | "out-of-fuel" | "limit-exceeded"
-                    | "invalid-component" => "warn",
-                    _ => "bad",
-                };
-                svg::label(html, "name", begin - 8.0, y + 13.0, Anchor::End, name);
-                svg::bar(
-                    html,
-                    class,
-                    [begin, y, (room * share).max(1.0), ROW - 7.0],
-                    &text,
-                );
-                let after = begin + room * share + 6.0;
-                svg::label(html, "tick", after, y + 13.0, Anchor::Start, &text);
-            }
-            svg::close(html);
-        },
+        "The status in each receipt. Green and amber ones come out alike wherever a task is run; red ones depend on the machine.",
+        |html| shares(html, &stats.statuses, class),
     );
+}
+
+fn decisions(html: &mut Html, stats: &Stats) {
+    let class = |name: &str| match name {
+        "accepted" => "good",
+        "outvoted" | "mismatch" | "refused-by-validator" => "bad",
+        _ => "open",
+    };
+    figure(
+        html,
+        "What was decided of the results.",
+        "Green counts and is paid. Red was found to be wrong. Grey does not count, and was not found to be wrong: it came too late, too few agreed, the machine failed, or the task was cancelled.",
+        |html| shares(html, &stats.decisions, class),
+    );
+}
+
+/// A bar for each name, the longest first, with its share of all.
+fn shares(
+    html: &mut Html,
+    counts: &BTreeMap<&'static str, u64>,
+    class: impl Fn(&str) -> &'static str,
+) {
+    let total: u64 = counts.values().sum();
+    let mut rows: Vec<(&str, u64)> = counts.iter().map(|(name, n)| (*name, *n)).collect();
+    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let label = rows.iter().map(|(name, n)| format!("{name} {n}"));
+    let label = label.collect::<Vec<_>>().join(", ");
+    svg::open(html, TOP + ROW * rows.len().max(1) as f64, &label);
+    if rows.is_empty() {
+        svg::label(html, "tick", 8.0, TOP + 13.0, Anchor::Start, "none yet");
+    }
+    let begin = 128.0;
+    let room = WIDTH - begin - 96.0;
+    for (n, (name, count)) in rows.iter().enumerate() {
+        let y = TOP + n as f64 * ROW;
+        let share = *count as f64 / total.max(1) as f64;
+        let text = format!("{} ({:.1}%)", grouped(*count), share * 100.0);
+        svg::label(html, "name", begin - 8.0, y + 13.0, Anchor::End, name);
+        let place = [begin, y, (room * share).max(1.0), ROW - 7.0];
+        svg::bar(html, class(name), place, &text);
+        let after = begin + room * share + 6.0;
+        svg::label(html, "tick", after, y + 13.0, Anchor::Start, &text);
+    }
+    svg::close(html);
 }
 
 fn durations(html: &mut Html, durations: &Durations) {
@@ -212,7 +231,7 @@ fn durations(html: &mut Html, durations: &Durations) {
                 svg::bar(html, "accent", place, &tip);
             }
             // Where one bar ends and the next begins; as many as there is room for.
-            let every = u64::from((bars / 6).max(1) as u8);
+            let every = bars.div_ceil(5).max(1);
             for bar in (0..=bars).filter(|bar| bar % every == 0) {
                 let end = first.saturating_add(u8::try_from(bar).unwrap_or(u8::MAX));
                 let text = match end.checked_sub(1) {
@@ -271,7 +290,7 @@ fn draws(html: &mut Html, stats: &Stats) {
     figure(
         html,
         "Draws, expected and actual.",
-        "The bar is where chance leaves 19 of 20 honest draws, the line in it what was to be expected by stake and past work, the dot what each miner got.",
+        "The dot is what each miner got, the line what was to be expected by its stake and past work. Chance alone keeps 19 of 20 dots on their bars.",
         |html| {
             let sigma = |miner: &Miner| 2.0 * miner.variance.sqrt();
             let high = |miner: &Miner| (miner.expected + sigma(miner)).max(miner.draws as f64);
