@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use adit_coordinator::engine::{Engine, EngineOptions, Handle};
 use adit_coordinator::membership::{FixedMembership, Members};
 use adit_coordinator::order::{CheckedItem, HandInOrder, Submission};
+use adit_net::{Clock as _, SystemClock};
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::hash::Hash;
@@ -36,11 +37,6 @@ struct Network {
     engine: Hash,
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn miner(number: u8) -> Keypair {
     Keypair::from_seed([number + 10; 32])
 }
@@ -50,7 +46,7 @@ fn network() -> Network {
     Network {
         genesis: Genesis {
             name: "bench".to_owned(),
-            created_ms: now_ms() - 1,
+            created_ms: SystemClock.now_ms() - 1,
             authority: authority.public().to_bytes(),
             epoch_ms: 3_600_000,
             miner_stake_min: 1,
@@ -297,10 +293,11 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder for the database");
     let network = Arc::new(network());
     let options = EngineOptions::new(
-        folder.path().join("bench.db"),
+        folder.path(),
         network.coordinator.clone(),
+        Keypair::from_seed([3; 32]),
         Arc::new(FixedMembership::new(network.members())),
-        Arc::new(now_ms),
+        Arc::new(SystemClock),
     );
     let (engine, _validations) = Engine::start(options).expect("the engine starts");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -21,7 +21,8 @@ use adit_protocol::status::Status;
 use adit_protocol::task::{DeviceClass, Disclosure, Requirements, TaskSpec, Verification};
 
 use super::{Core, CoreError, Io, Offer, Options, Output, Submitted};
-use crate::engine::{HandedIn, PollOrder, PollReply, PreparedSubmission};
+use crate::core::{HandedIn, PollReply};
+use crate::order::{PollOrder, PreparedSubmission};
 use crate::membership::Members;
 use crate::order::{CheckedItem, HandInOrder, Submission};
 use crate::store::StoreError;
@@ -76,6 +77,10 @@ fn key(kind: u8, number: u32) -> Keypair {
 
 pub(crate) fn coordinator() -> Keypair {
     key(1, 0)
+}
+
+pub(crate) fn log_key() -> Keypair {
+    key(4, 0)
 }
 
 pub(crate) fn miner_key(number: u32) -> Keypair {

@@ -12,7 +12,6 @@ use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::assignment::ActiveUntil;
-use adit_protocol::network::entry::Entry;
 use adit_protocol::network::exchange::{
     BATCH_MAX, Echo, HandInResult, Hello, INLINE_BYTES_MAX, Poll, PollAnswer, ProgressReport,
     Welcome, Work,
@@ -23,11 +22,13 @@ use minicbor::bytes::ByteVec;
 use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
-use super::command::{Answer, Command, Delivery, HandedIn, PollOrder, PreparedSubmission};
+use super::command::{Answer, Command};
+use crate::core::{Delivery, HandedIn};
+use crate::order::{PollOrder, PreparedSubmission};
 use super::stats::{Stats, StatsView};
 use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
-use crate::store::read::{Readers, StoredReceipt};
+use crate::store::read::Readers;
 use crate::store::{Document, DocumentKind};
 use crate::view::{
     ExplainView, MinerView, Page, ReceiptView, TaskEvent, TaskState, TaskSummary, TaskView,
@@ -372,18 +373,13 @@ impl Handle {
     /// `not-found`.
     pub async fn receipt(&self, id: Hash) -> Result<ReceiptView, Refusal> {
         let found = self.shared.readers.read(move |db| db.receipt(&id)).await?;
-        match found {
-            Some(StoredReceipt::Whole(view)) => Ok(*view),
-            Some(StoredReceipt::Pruned(leaf)) => {
-                let entry = self.ask(|answer| Command::Entry(leaf, answer)).await?;
-                pruned(id, leaf, &entry)
-            }
-            None => Err(Refusal::new(
+        found.ok_or_else(|| {
+            Refusal::new(
                 Code::NotFound,
                 format!("no receipt {id} is in the log of this coordinator"),
                 "check the id, and the coordinator's address",
-            )),
-        }
+            )
+        })
     }
 
     /// Makes blobs of at most 64 KiB durable, and gives their hashes.
@@ -607,31 +603,6 @@ pub(crate) fn unknown_task(task: &Hash) -> Refusal {
         format!("there is no task {task} here"),
         "check the id, and the coordinator's address",
     )
-}
-
-/// A receipt of which only the log is left.
-fn pruned(id: Hash, leaf: u64, entry: &[u8]) -> Result<ReceiptView, Refusal> {
-    let Ok(Entry::Receipt(receipt)) = Entry::decode(entry) else {
-        return Err(Refusal::new(
-            Code::StateCorrupt,
-            format!("the log's entry {leaf} should be the receipt {id}, and is none"),
-            "tell the coordinator's operator",
-        ));
-    };
-    Ok(ReceiptView {
-        receipt: id,
-        leaf,
-        bytes: receipt.to_bytes().to_vec(),
-        task: None,
-        client: None,
-        exec: None,
-        opening: None,
-        environment: receipt.body.environment,
-        decision: None,
-        received_ms: None,
-        detail: None,
-        log: None,
-    })
 }
 
 /// Refuses a blob that is too long to be kept in the database.

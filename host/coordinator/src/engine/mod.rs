@@ -4,35 +4,37 @@
 //! | part | subject |
 //! |---|---|
 //! | [`handle`] | what the rest of the process asks |
-//! | [`command`] | how it is put to the thread |
+//! | `command` | how it is put to the thread |
 //! | `thread` | the thread: batches, timers |
 //! | `answers` | what is held back until a batch is durable, and polls that wait |
 //! | [`stats`] | counters and levels |
-//! | [`log`] | where log entries go |
 //!
 //! If the database or the log fails, nothing of the batch is acknowledged and the thread ends:
 //! [`Handle::ready`] says why, everything after it is refused, and the next start goes on from what
 //! is durable.
 
 mod answers;
-pub mod command;
+mod command;
 pub mod handle;
-pub mod log;
 pub mod stats;
 #[cfg(test)]
 mod tests;
 mod thread;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
+use adit_net::Clock;
 use adit_net::db::{Db, DbError};
+use adit_net::log::{Check, Log, LogError, LogOptions};
 use adit_protocol::keys::Keypair;
+use adit_protocol::log::key::NoteKey;
+use adit_protocol::log::origin::Origin;
 use adit_protocol::rand_core::{CryptoRngCore, OsRng};
 use thiserror::Error;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 pub use crate::Refusal;
 use crate::core::{Core, Options};
@@ -41,17 +43,13 @@ use crate::membership::Membership;
 use crate::store::read::Readers;
 use crate::store::{StoreError, load, schema};
 use command::Command;
-pub use command::{
-    Appended, Delivery, Greeting, HandedIn, PollOrder, PollReply, PreparedSubmission,
-};
 pub use handle::Handle;
 use handle::Shared;
 pub(crate) use handle::lock;
-use log::Log;
 pub use stats::StatsView;
 
-/// Tells the time, in milliseconds since 1970.
-pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// Questions to validators that wait at most. One that finds no room is put again after a minute.
+const VALIDATIONS: usize = 1024;
 
 /// What an engine is started with.
 pub struct EngineOptions {
@@ -63,8 +61,16 @@ pub struct EngineOptions {
     pub node: Keypair,
     /// Who takes part in the network.
     pub membership: Arc<dyn Membership>,
+    /// The folder for the log's tiles and checkpoints.
+    pub log_folder: PathBuf,
+    /// The key that signs checkpoints, and nothing else.
+    pub log_key: Keypair,
+    /// Keys whose cosignatures are published.
+    pub witnesses: Vec<NoteKey>,
+    /// How much of the log is read before the engine starts.
+    pub log_check: Check,
     /// Tells the time.
-    pub now: Now,
+    pub clock: Arc<dyn Clock>,
     /// The generator for signatures; the system's if absent.
     pub rng: Option<Box<dyn CryptoRngCore + Send>>,
     /// Commands that wait for the thread at most; more are refused.
@@ -80,19 +86,25 @@ pub struct EngineOptions {
 
 impl EngineOptions {
     /// The defaults: tasks are kept for a week, blobs for two, idempotency keys for a day.
+    /// The database is `coordinator.db` in the state folder, the log's files are in `log`.
     pub fn new(
-        database: PathBuf,
+        state: &Path,
         node: Keypair,
+        log_key: Keypair,
         membership: Arc<dyn Membership>,
-        now: Now,
+        clock: Arc<dyn Clock>,
     ) -> EngineOptions {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         EngineOptions {
-            database,
+            database: state.join("coordinator.db"),
+            log_folder: state.join("log"),
+            log_key,
+            witnesses: Vec::new(),
+            log_check: Check::All,
             core: Options::default(),
             node,
             membership,
-            now,
+            clock,
             rng: None,
             queue: 4096,
             keep_tasks_ms: 7 * DAY_MS,
@@ -112,6 +124,9 @@ pub enum StartError {
     /// What is in it cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be used, or contradicts itself.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The system gives no thread.
     #[error("no thread can be started: {0}; hint: is the machine out of memory or processes?")]
     Thread(std::io::Error),
@@ -131,9 +146,8 @@ impl Engine {
     /// [`StartError`].
     pub fn start(
         options: EngineOptions,
-    ) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+    ) -> Result<(Engine, Receiver<Validation>), StartError> {
         let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
-        let log = Log::open(&mut db).map_err(|error| StoreError::Log(error.to_string()))?;
         let members = options.membership.current();
         let own = options.node.public().to_bytes();
         let transaction = db.connection().transaction().map_err(StoreError::from)?;
@@ -142,13 +156,26 @@ impl Engine {
         let snapshot = load::snapshot(&transaction)?;
         transaction.commit().map_err(StoreError::from)?;
 
+        // After the database is known to be of this coordinator, since this may begin a log.
+        let origin = Origin::new(&members.genesis_hash, &options.node.public());
+        let log = Log::open(
+            &mut db,
+            LogOptions {
+                folder: options.log_folder.clone(),
+                origin: origin.name(),
+                key: options.log_key,
+                witnesses: options.witnesses,
+                check: options.log_check,
+            },
+        )?;
+
         let shared = Arc::new(Shared::new(
-            Readers::new(&options.database),
+            Readers::new(&options.database, &options.log_folder),
             options.node.clone(),
             members.genesis_hash,
         ));
         let (commands, received) = sync_channel(options.queue.max(1));
-        let (validations, asked) = unbounded_channel();
+        let (validations, asked) = channel(VALIDATIONS);
         let core = Core::new(
             options.core,
             members,
@@ -160,7 +187,8 @@ impl Engine {
             log,
             core,
             membership: options.membership,
-            now: options.now,
+            clock: options.clock,
+            integrate_ms: 0,
             last_ms: 0,
             received,
             validations,

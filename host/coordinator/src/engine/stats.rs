@@ -58,6 +58,8 @@ stats! {
     busy_us "Microseconds that the engine worked, commits included, together."
     overloaded "Requests that were refused because the queue was full."
     log_size "Level: entries of the log that are durable."
+    log_signed "Level: entries of the log that are under its newest checkpoint."
+    log_failures "Times that the log's files could not be written, and waited."
     escrow_units "Level: escrow committed, in whole tokens, rounded down."
 }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use adit_net::ManualClock;
+use adit_net::log::{Check, Log, LogOptions};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::hash::Hash;
+use adit_protocol::log::origin::Origin;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::network::exchange::{Echo, Hello, OfferedDevice, Poll, PollAnswer};
@@ -16,7 +19,7 @@ use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{Receipt, ReceiptBody};
 use adit_protocol::signed::Signable as _;
 use adit_protocol::status::Status;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::{Engine, EngineOptions, Handle, StartError, Validation};
 use crate::core::testing::*;
@@ -28,30 +31,30 @@ use crate::view::{TaskEvent, TaskState};
 /// A coordinator in a folder, with a clock that is moved by hand and runs slowly by itself.
 struct Node {
     engine: Option<Engine>,
-    validations: Option<UnboundedReceiver<Validation>>,
+    validations: Option<Receiver<Validation>>,
     folder: tempfile::TempDir,
-    clock: Arc<AtomicU64>,
+    clock: ManualClock,
     numbers: AtomicU64,
 }
 
 fn start(
     folder: &Path,
-    clock: &Arc<AtomicU64>,
-) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+    clock: &ManualClock,
+) -> Result<(Engine, Receiver<Validation>), StartError> {
     start_with(folder, clock, members(&membership(3)))
 }
 
 fn start_with(
     folder: &Path,
-    clock: &Arc<AtomicU64>,
+    clock: &ManualClock,
     members: crate::membership::Members,
-) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
-    let clock = Arc::clone(clock);
+) -> Result<(Engine, Receiver<Validation>), StartError> {
     let mut options = EngineOptions::new(
-        folder.join("coordinator.db"),
+        folder,
         coordinator(),
+        log_key(),
         Arc::new(FixedMembership::new(members)),
-        Arc::new(move || clock.load(Ordering::SeqCst)),
+        Arc::new(clock.clone()),
     );
     options.core = audited();
     Engine::start(options)
@@ -60,7 +63,7 @@ fn start_with(
 impl Node {
     fn new() -> Node {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(AtomicU64::new(START_MS));
+        let clock = ManualClock::at_ms(START_MS);
         let (engine, validations) = start(folder.path(), &clock).unwrap();
         Node {
             engine: Some(engine),
@@ -456,7 +459,7 @@ async fn one_key_gives_one_task_also_after_a_restart() {
     let again = node.handle().submit(order.clone()).await.unwrap();
     assert_eq!(again.task, first.task);
     // A day later the key may be used again.
-    node.clock.fetch_add(25 * 60 * 60 * 1000, Ordering::SeqCst);
+    node.clock.advance_ms(25 * 60 * 60 * 1000);
     let later = loop {
         let later = node.handle().submit(order.clone()).await.unwrap();
         if later.task != first.task {
@@ -480,8 +483,7 @@ async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
         .hand_in(miner, vec![item(&receipt)])
         .await
         .unwrap();
-    node.clock
-        .fetch_add(15 * 24 * 60 * 60 * 1000, Ordering::SeqCst);
+    node.clock.advance_ms(15 * 24 * 60 * 60 * 1000);
     loop {
         match node.handle().task(task).await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -599,7 +601,7 @@ async fn draining_waits_for_what_is_open() {
         .hand_in(assignment.miner, vec![item(&receipt)]);
     handed.await.unwrap();
     // Tasks that were taken before the drain may have been given to the miner too.
-    node.clock.fetch_add(60_000, Ordering::SeqCst);
+    node.clock.advance_ms(60_000);
     drained.await.unwrap().unwrap();
 }
 
@@ -642,7 +644,7 @@ async fn a_database_that_fails_stops_everything_and_says_so() {
 #[test]
 fn a_database_belongs_to_one_coordinator_and_goes_forward_only() {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(AtomicU64::new(START_MS));
+    let clock = ManualClock::at_ms(START_MS);
     let mut newer = membership(3);
     newer.version = 5;
     drop(start_with(folder.path(), &clock, members(&newer)).unwrap());
@@ -654,10 +656,11 @@ fn a_database_belongs_to_one_coordinator_and_goes_forward_only() {
         }))
     ));
     let mut options = EngineOptions::new(
-        folder.path().join("coordinator.db"),
+        folder.path(),
         miner_key(9),
+        log_key(),
         Arc::new(FixedMembership::new(members(&newer))),
-        Arc::new(|| START_MS),
+        Arc::new(clock.clone()),
     );
     options.core = audited();
     assert!(matches!(
@@ -679,10 +682,11 @@ fn a_database_belongs_to_one_coordinator_and_goes_forward_only() {
 async fn a_full_queue_refuses_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = EngineOptions::new(
-        folder.path().join("coordinator.db"),
+        folder.path(),
         coordinator(),
+        log_key(),
         Arc::new(FixedMembership::new(members(&membership(1)))),
-        Arc::new(|| START_MS),
+        Arc::new(ManualClock::at_ms(START_MS)),
     );
     options.queue = 1;
     let (engine, _) = Engine::start(options).unwrap();
@@ -708,6 +712,44 @@ async fn a_full_queue_refuses_at_once() {
     assert_eq!(engine.handle().stats().overloaded, refused);
 }
 
+#[tokio::test]
+async fn what_is_durable_comes_into_tiles_and_under_a_checkpoint() {
+    use adit_protocol::log::checkpoint::SignedCheckpoint;
+    use adit_protocol::log::key::{KeyKind, NoteKey};
+    let mut node = Node::new();
+    node.greet(0).await;
+    for _ in 0..10 {
+        node.handle().submit(node.order()).await.unwrap();
+    }
+    let size = node.handle().stats().log_size;
+    assert!(
+        size >= 5,
+        "a roster and as many assignments as there are slots"
+    );
+    node.clock.advance_ms(1000);
+    while node.handle().stats().log_signed < size {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let origin = Origin::new(&genesis().hash(), &coordinator().public()).name();
+    let key = NoteKey::new(origin, KeyKind::Checkpoint, log_key().public());
+    let read = |node: &Node| {
+        let bytes = std::fs::read(node.folder.path().join("log/checkpoint")).unwrap();
+        let signed = SignedCheckpoint::parse(&bytes).unwrap();
+        signed.verify(&key).unwrap().clone()
+    };
+    let before = read(&node);
+    assert!(before.size >= size);
+    // At its end, an engine leaves nothing to be integrated.
+    node.handle().submit(node.order()).await.unwrap();
+    node.clock.advance_ms(60_000);
+    node.handle().put_small(Vec::new()).await.unwrap();
+    let size = node.handle().stats().log_size;
+    drop(node.engine.take());
+    assert_eq!(read(&node).size, size);
+    node.restart();
+    assert_eq!(node.handle().stats().log_size, size);
+}
+
 /// The store on SQLite keeps what the one in memory keeps.
 #[test]
 fn both_stores_tell_the_same() {
@@ -730,10 +772,17 @@ fn both_stores_tell_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut db = adit_net::db::Db::open(
         &folder.path().join("c.db"),
-        &[schema::FIRST, super::log::Log::MIGRATION],
+        &[schema::FIRST, Log::MIGRATION],
     )
     .unwrap();
-    let mut log = super::log::Log::open(&mut db).unwrap();
+    let options = LogOptions {
+        folder: folder.path().join("log"),
+        origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),
+        key: log_key(),
+        witnesses: Vec::new(),
+        check: Check::All,
+    };
+    let mut log = Log::open(&mut db, options).unwrap();
     let transaction = db.connection().transaction().unwrap();
     let mut store = SqlStore::new(&transaction, &mut log);
     copy(&world, &mut store);

@@ -7,18 +7,18 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use adit_net::Clock;
 use adit_net::db::Db;
-use adit_protocol::Code;
+use adit_net::log::Log;
 use adit_protocol::hash::Hash;
 use rusqlite::TransactionBehavior;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
+use super::Refusal;
 use super::answers::{Answers, Parked, ViewAnswer, Waiting};
 use super::command::Command;
 use super::handle::{Shared, lock};
-use super::log::Log;
 use super::stats::{add, set};
-use super::{Now, Refusal};
 use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
 use crate::membership::Membership;
 use crate::store::sql::SqlStore;
@@ -27,6 +27,9 @@ use crate::view::TaskView;
 
 /// Most commands of one batch.
 const BATCH: usize = 1024;
+/// How long entries wait at least before they are integrated, in milliseconds: files are then
+/// written for many at once.
+const INTEGRATE_MS: u64 = 500;
 /// How often the membership is looked at and dead polls are swept, in milliseconds.
 const CHORES_MS: u64 = 1000;
 
@@ -35,10 +38,10 @@ pub(super) struct Thread {
     pub log: Log,
     pub core: Core,
     pub membership: Arc<dyn Membership>,
-    pub now: Now,
+    pub clock: Arc<dyn Clock>,
     pub last_ms: u64,
     pub received: Receiver<Command>,
-    pub validations: UnboundedSender<Validation>,
+    pub validations: Sender<Validation>,
     pub shared: Arc<Shared>,
     pub waiting: Waiting,
     pub keep_tasks_ms: u64,
@@ -50,6 +53,8 @@ pub(super) struct Thread {
     pub more: bool,
     /// Whether there is more to prune.
     pub prune: bool,
+    /// When entries are integrated next, if some wait.
+    pub integrate_ms: u64,
 }
 
 impl Thread {
@@ -90,9 +95,13 @@ impl Thread {
             let open = self.take(&mut batch);
             let begun = Instant::now();
             let stop = self.batch(&mut batch)?;
+            let now_ms = self.time();
+            if self.log.waiting() > 0 && now_ms >= self.integrate_ms {
+                self.integrate(now_ms)?;
+            }
             add(&self.shared.stats.busy_us, micros(begun));
             if stop || !open {
-                return Ok(());
+                return self.integrate_all(now_ms);
             }
         }
     }
@@ -122,14 +131,20 @@ impl Thread {
         }
         let now_ms = self.time();
         let chores = self.chores_ms.saturating_add(CHORES_MS);
-        let next = [self.core.next_due(), self.waiting.poll_due(), Some(chores)];
+        let integrate = (self.log.waiting() > 0).then_some(self.integrate_ms);
+        let next = [
+            self.core.next_due(),
+            self.waiting.poll_due(),
+            integrate,
+            Some(chores),
+        ];
         let next = next.into_iter().flatten().min().unwrap_or(chores);
         Duration::from_millis(next.saturating_sub(now_ms))
     }
 
     /// The time, which never goes back here.
     fn time(&mut self) -> u64 {
-        self.last_ms = self.last_ms.max((self.now)());
+        self.last_ms = self.last_ms.max(self.clock.now_ms());
         self.last_ms
     }
 
@@ -154,12 +169,10 @@ impl Thread {
         let mut out = Vec::new();
         let mut answers = Answers::default();
         let mut waiting = std::mem::take(&mut self.waiting);
-        let mut entries = Vec::new();
         let result = self.transact(&mut out, |core, io| {
             for command in batch.drain(..) {
                 match command {
                     Command::Stop => stop = true,
-                    Command::Entry(leaf, answer) => entries.push((leaf, answer)),
                     command => apply(core, now_ms, command, io, &mut answers, &mut waiting)?,
                 }
             }
@@ -179,17 +192,6 @@ impl Thread {
         let (more, old) = result?;
         self.prune = old;
         self.more = more || old;
-        for (leaf, answer) in entries {
-            let found = self.log.entry(self.db.connection(), leaf);
-            let found = found.map_err(|error| {
-                Refusal::new(
-                    Code::Internal,
-                    format!("the log could not be read: {error}"),
-                    "tell the coordinator's operator",
-                )
-            });
-            answers.ready(answer, found);
-        }
         self.settle(now_ms, out, &mut answers);
         // Before the answers, so that whoever has one finds it counted.
         add(&self.shared.stats.batches, 1);
@@ -254,8 +256,8 @@ impl Thread {
                 }
                 Output::Wake(node) => self.wake(now_ms, node, answers),
                 Output::Validate(validation) => {
-                    // Without anyone who validates the task waits, and the question is put again.
-                    let _ = self.validations.send(validation);
+                    // Without room, or anyone who validates, the question is put again later.
+                    let _ = self.validations.try_send(validation);
                 }
             }
         }
@@ -279,6 +281,42 @@ impl Thread {
             Some(reply) => answers.ready(parked.answer, Ok(reply)),
             None => self.waiting.park(node, parked),
         }
+    }
+
+    /// Writes tiles and a checkpoint of what waits. What cannot be written now, as on a full disk,
+    /// waits on in the database.
+    fn integrate(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        self.integrate_ms = now_ms.saturating_add(INTEGRATE_MS);
+        match self.log.integrate(&mut self.db, now_ms) {
+            Ok(Some(done)) => {
+                if done.more {
+                    self.integrate_ms = now_ms;
+                }
+                let signed = &self.shared.stats.log_signed;
+                signed.store(done.size, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) if error.retryable() => {
+                tracing::warn!(%error, "the log's files cannot be written now");
+                add(&self.shared.stats.log_failures, 1);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Leaves nothing that waits, at the end; but for what cannot be written now.
+    fn integrate_all(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let mut waiting = self.log.waiting();
+        while waiting > 0 {
+            self.integrate(now_ms)?;
+            if self.log.waiting() >= waiting {
+                break;
+            }
+            waiting = self.log.waiting();
+        }
+        Ok(())
     }
 
     /// What is done about once a second.
@@ -458,7 +496,7 @@ fn apply(
             waiting.drains.push(answer);
         }
         // Taken out before.
-        Command::Entry(..) | Command::Stop => {}
+        Command::Stop => {}
     }
     Ok(())
 }

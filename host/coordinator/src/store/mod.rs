@@ -21,6 +21,7 @@ mod rows;
 pub mod schema;
 pub mod sql;
 
+use adit_net::log::LogError;
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
@@ -32,7 +33,7 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
 use thiserror::Error;
 
-use crate::engine::Appended;
+use crate::core::Appended;
 use crate::view::{LeaseState, TaskState};
 
 /// Why the store failed. Nothing of the batch is kept then, and the engine stops.
@@ -44,7 +45,7 @@ pub enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     /// The log failed.
     #[error("the log failed: {0}")]
-    Log(String),
+    Log(#[from] LogError),
     /// A row is not what was written.
     #[error(
         "the database is damaged: {0}; hint: nothing was changed; restore a backup, and see `adit explain state-corrupt`"

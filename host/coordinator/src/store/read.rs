@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use adit_net::log::read_entry;
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::PublicKey;
-use adit_protocol::network::entry::Decision;
+use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::task::TaskSpec;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::Semaphore;
@@ -33,15 +34,17 @@ pub struct Readers(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    log: PathBuf,
     idle: Mutex<Vec<Reader>>,
     permits: Semaphore,
 }
 
 impl Readers {
-    /// Readers of the database at `path`, which exists.
-    pub fn new(path: &Path) -> Readers {
+    /// Readers of the database at `path`, which exists, and of the log's files in `log`.
+    pub fn new(path: &Path, log: &Path) -> Readers {
         Readers(Arc::new(Inner {
             path: path.to_owned(),
+            log: log.to_owned(),
             idle: Mutex::default(),
             permits: Semaphore::new(READERS),
         }))
@@ -62,7 +65,7 @@ impl Readers {
             let taken = lock(&inner.idle).pop();
             let mut reader = match taken {
                 Some(reader) => reader,
-                None => Reader::open(&inner.path)?,
+                None => Reader::open(&inner.path, &inner.log)?,
             };
             let result = read(&mut reader)?;
             // One that failed is dropped with its connection.
@@ -89,16 +92,20 @@ fn failed(why: &str) -> Refusal {
 /// One connection that reads.
 pub struct Reader {
     db: Connection,
+    log: PathBuf,
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Reader, StoreError> {
+    fn open(path: &Path, log: &Path) -> Result<Reader, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "query_only", "ON")?;
         db.set_prepared_statement_cache_capacity(32);
-        Ok(Reader { db })
+        Ok(Reader {
+            db,
+            log: log.to_owned(),
+        })
     }
 
     /// A task that is no longer live, or as it was when it was last written.
@@ -193,7 +200,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn receipt(&mut self, id: &Hash) -> Result<Option<StoredReceipt>, StoreError> {
+    pub fn receipt(&mut self, id: &Hash) -> Result<Option<ReceiptView>, StoreError> {
         let db = self.db.transaction()?;
         let sql = format!("SELECT {} FROM receipt WHERE id = ?1", rows::RECEIPT);
         let mut statement = db.prepare_cached(&sql)?;
@@ -203,7 +210,8 @@ impl Reader {
         };
         let leaf = uint(row.get(0)?);
         let Some(receipt) = rows::receipt(row, 0)? else {
-            return Ok(Some(StoredReceipt::Pruned(leaf)));
+            let entry = read_entry(&db, &self.log, leaf)?;
+            return pruned(*id, leaf, &entry).map(Some);
         };
         let task: Option<(Vec<u8>, String, Vec<u8>)> = db
             .prepare_cached("SELECT id, client, exec FROM task WHERE number = ?1")?
@@ -219,7 +227,7 @@ impl Reader {
                 Some(Hash::of(&exec)),
             ),
         };
-        Ok(Some(StoredReceipt::Whole(Box::new(ReceiptView {
+        Ok(Some(ReceiptView {
             receipt: receipt.id,
             leaf,
             bytes: receipt.receipt.to_bytes().to_vec(),
@@ -232,7 +240,7 @@ impl Reader {
             received_ms: Some(receipt.received_ms),
             detail: receipt.detail,
             log: receipt.log,
-        }))))
+        }))
     }
 
     /// A small blob.
@@ -301,13 +309,27 @@ impl Reader {
     }
 }
 
-/// A receipt in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredReceipt {
-    /// With all that belongs to it.
-    Whole(Box<ReceiptView>),
-    /// Its task was pruned: only the log has it, at this leaf.
-    Pruned(u64),
+/// A receipt of which only the log is left.
+fn pruned(id: Hash, leaf: u64, entry: &[u8]) -> Result<ReceiptView, StoreError> {
+    let Ok(Entry::Receipt(receipt)) = Entry::decode(entry) else {
+        return Err(damaged(format!(
+            "the entry {leaf} of the log is no receipt"
+        )));
+    };
+    Ok(ReceiptView {
+        receipt: id,
+        leaf,
+        bytes: receipt.to_bytes().to_vec(),
+        task: None,
+        client: None,
+        exec: None,
+        opening: None,
+        environment: receipt.body.environment,
+        decision: None,
+        received_ms: None,
+        detail: None,
+        log: None,
+    })
 }
 
 fn blob(db: &Connection, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {

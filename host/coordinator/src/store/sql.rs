@@ -1,5 +1,6 @@
 //! The operations on SQLite, inside one transaction.
 
+use adit_net::log::Log;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::Acceptance;
@@ -13,8 +14,7 @@ use super::{
     AssignmentRow, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow, Store,
     StoreError, TaskEnd, TaskRow,
 };
-use crate::engine::Appended;
-use crate::engine::log::Log;
+use crate::core::Appended;
 use crate::view::LeaseState;
 
 /// Rows of each kind that one step of pruning removes.
@@ -43,9 +43,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
-        self.log
-            .append(self.transaction, &entry.encode())
-            .map_err(|error| StoreError::Log(error.to_string()))
+        Ok(self.log.append(self.transaction, &entry.encode())?)
     }
 
     fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
