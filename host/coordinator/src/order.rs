@@ -1,9 +1,12 @@
 //! What goes into the engine. Everything here was decoded and its signatures were checked before;
 //! the fields say what by whom.
 
+use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
+use adit_protocol::network::assignment::Acceptance;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{Receipt, ReceiptBody};
+use adit_protocol::signed::Signed;
 use adit_protocol::task::TaskSpec;
 
 use crate::Refusal;
@@ -88,4 +91,43 @@ pub struct CheckedItem {
     pub detail: Option<String>,
     /// The guest's stderr or the end of it; a claim of the miner, at most 64 KiB.
     pub log: Option<Vec<u8>>,
+}
+
+/// A submission with what was computed of it off the engine's thread.
+#[derive(Clone, Debug)]
+pub struct PreparedSubmission {
+    /// Hash of the task spec.
+    pub task: Hash,
+    /// The submission.
+    pub order: Submission,
+    /// The task spec, encoded.
+    pub spec: Vec<u8>,
+    /// Hashes of its blobs, in their order.
+    pub blobs: Vec<Hash>,
+}
+
+impl PreparedSubmission {
+    /// Computes what the engine's thread need not.
+    pub fn new(order: Submission) -> PreparedSubmission {
+        let spec = order.spec.to_cbor();
+        PreparedSubmission {
+            task: Hash::of(&spec),
+            spec,
+            blobs: order.blobs.iter().map(|bytes| Hash::of(bytes)).collect(),
+            order,
+        }
+    }
+}
+
+/// A miner's request for work.
+#[derive(Clone, Debug, Default)]
+pub struct PollOrder {
+    /// How many assignments more the miner would take.
+    pub want: u32,
+    /// How long it may wait for one, in milliseconds.
+    pub wait_ms: u32,
+    /// Hash of the assignment, and the acceptance, whose signature was checked.
+    pub accepted: Vec<(Hash, Signed<Acceptance>)>,
+    /// Assignments that the miner works on, or whose receipts are under way.
+    pub working: Vec<Hash>,
 }

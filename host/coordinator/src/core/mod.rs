@@ -13,6 +13,7 @@
 //! | `receipts` | receipts come in |
 //! | `deciding` | quorum, verdicts, further attempts, ends |
 //! | `explain` | draws, shown so that they can be made again |
+//! | `answers` | what is answered |
 //! | `views` | what is shown, and why something waits |
 //! | `resume` | beginning again from what was kept |
 //!
@@ -23,6 +24,7 @@
 //! A [`Refusal`] comes before anything is changed. After a [`StoreError`] the state in memory is no
 //! longer that of the store, and the core must not be used any more.
 
+mod answers;
 mod context;
 mod deciding;
 pub(crate) mod explain;
@@ -40,6 +42,7 @@ pub(crate) mod testing;
 mod tests;
 mod views;
 
+pub use answers::{Appended, Delivery, Greeting, HandedIn, PollReply};
 pub use context::{TaskContext, Validation};
 pub use miners::Offer;
 pub use submit::Submitted;

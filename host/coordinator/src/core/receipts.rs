@@ -13,7 +13,7 @@ use adit_protocol::status::Status;
 
 use super::{Core, CoreError, Io};
 use crate::Refusal;
-use crate::engine::{Appended, HandedIn};
+use crate::core::{Appended, HandedIn};
 use crate::order::{CheckedItem, HandInOrder};
 use crate::store::{AssignmentRow, DocumentKind, ReceiptRow, StoreError};
 use crate::view::{LeaseState, Reason};

@@ -12,7 +12,7 @@ use super::queue::ClassKey;
 use super::task::Task;
 use super::{Core, CoreError, Io, Output};
 use crate::Refusal;
-use crate::engine::command::PreparedSubmission;
+use crate::order::PreparedSubmission;
 use crate::order::{CLIENT_BYTES_MAX, IDEMPOTENCY_BYTES_MAX, Submission};
 use crate::store::TaskRow;
 use crate::view::{TaskState, TaskView};

@@ -21,7 +21,8 @@ use adit_protocol::status::Status;
 use adit_protocol::task::{DeviceClass, Disclosure, Requirements, TaskSpec, Verification};
 
 use super::{Core, CoreError, Io, Offer, Options, Output, Submitted};
-use crate::engine::{HandedIn, PollOrder, PollReply, PreparedSubmission};
+use crate::core::{HandedIn, PollReply};
+use crate::order::{PollOrder, PreparedSubmission};
 use crate::membership::Members;
 use crate::order::{CheckedItem, HandInOrder, Submission};
 use crate::store::StoreError;

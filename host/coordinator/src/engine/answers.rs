@@ -8,7 +8,9 @@ use adit_protocol::hash::Hash;
 use tokio::sync::broadcast;
 
 use super::Refusal;
-use super::command::{Answer, PollOrder, PollReply};
+use super::command::Answer;
+use crate::core::PollReply;
+use crate::order::PollOrder;
 use crate::view::{TaskEvent, TaskView};
 
 /// Events that a watcher may lag behind.

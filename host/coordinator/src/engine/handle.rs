@@ -22,7 +22,9 @@ use minicbor::bytes::ByteVec;
 use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
-use super::command::{Answer, Command, Delivery, HandedIn, PollOrder, PreparedSubmission};
+use super::command::{Answer, Command};
+use crate::core::{Delivery, HandedIn};
+use crate::order::{PollOrder, PreparedSubmission};
 use super::stats::{Stats, StatsView};
 use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};

@@ -4,7 +4,7 @@
 //! | part | subject |
 //! |---|---|
 //! | [`handle`] | what the rest of the process asks |
-//! | [`command`] | how it is put to the thread |
+//! | `command` | how it is put to the thread |
 //! | `thread` | the thread: batches, timers |
 //! | `answers` | what is held back until a batch is durable, and polls that wait |
 //! | [`stats`] | counters and levels |
@@ -14,7 +14,7 @@
 //! is durable.
 
 mod answers;
-pub mod command;
+mod command;
 pub mod handle;
 pub mod stats;
 #[cfg(test)]
@@ -34,7 +34,7 @@ use adit_protocol::log::key::NoteKey;
 use adit_protocol::log::origin::Origin;
 use adit_protocol::rand_core::{CryptoRngCore, OsRng};
 use thiserror::Error;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 pub use crate::Refusal;
 use crate::core::{Core, Options};
@@ -43,13 +43,13 @@ use crate::membership::Membership;
 use crate::store::read::Readers;
 use crate::store::{StoreError, load, schema};
 use command::Command;
-pub use command::{
-    Appended, Delivery, Greeting, HandedIn, PollOrder, PollReply, PreparedSubmission,
-};
 pub use handle::Handle;
 use handle::Shared;
 pub(crate) use handle::lock;
 pub use stats::StatsView;
+
+/// Questions to validators that wait at most. One that finds no room is put again after a minute.
+const VALIDATIONS: usize = 1024;
 
 /// What an engine is started with.
 pub struct EngineOptions {
@@ -146,7 +146,7 @@ impl Engine {
     /// [`StartError`].
     pub fn start(
         options: EngineOptions,
-    ) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+    ) -> Result<(Engine, Receiver<Validation>), StartError> {
         let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
         let members = options.membership.current();
         let own = options.node.public().to_bytes();
@@ -175,7 +175,7 @@ impl Engine {
             members.genesis_hash,
         ));
         let (commands, received) = sync_channel(options.queue.max(1));
-        let (validations, asked) = unbounded_channel();
+        let (validations, asked) = channel(VALIDATIONS);
         let core = Core::new(
             options.core,
             members,

@@ -21,7 +21,7 @@ use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{Receipt, ReceiptBody};
 use adit_protocol::signed::Signable as _;
 use adit_protocol::status::Status;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::{Engine, EngineOptions, Handle, StartError, Validation};
 use crate::core::testing::*;
@@ -33,7 +33,7 @@ use crate::view::{TaskEvent, TaskState};
 /// A coordinator in a folder, with a clock that is moved by hand and runs slowly by itself.
 struct Node {
     engine: Option<Engine>,
-    validations: Option<UnboundedReceiver<Validation>>,
+    validations: Option<Receiver<Validation>>,
     folder: tempfile::TempDir,
     clock: ManualClock,
     numbers: AtomicU64,
@@ -42,7 +42,7 @@ struct Node {
 fn start(
     folder: &Path,
     clock: &ManualClock,
-) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+) -> Result<(Engine, Receiver<Validation>), StartError> {
     start_with(folder, clock, members(&membership(3)))
 }
 
@@ -50,7 +50,7 @@ fn start_with(
     folder: &Path,
     clock: &ManualClock,
     members: crate::membership::Members,
-) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+) -> Result<(Engine, Receiver<Validation>), StartError> {
     let mut options = EngineOptions::new(
         folder,
         coordinator(),

@@ -12,7 +12,7 @@ use adit_net::db::Db;
 use adit_net::log::Log;
 use adit_protocol::hash::Hash;
 use rusqlite::TransactionBehavior;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::Refusal;
 use super::answers::{Answers, Parked, ViewAnswer, Waiting};
@@ -41,7 +41,7 @@ pub(super) struct Thread {
     pub clock: Arc<dyn Clock>,
     pub last_ms: u64,
     pub received: Receiver<Command>,
-    pub validations: UnboundedSender<Validation>,
+    pub validations: Sender<Validation>,
     pub shared: Arc<Shared>,
     pub waiting: Waiting,
     pub keep_tasks_ms: u64,
@@ -256,8 +256,8 @@ impl Thread {
                 }
                 Output::Wake(node) => self.wake(now_ms, node, answers),
                 Output::Validate(validation) => {
-                    // Without anyone who validates the task waits, and the question is put again.
-                    let _ = self.validations.send(validation);
+                    // Without room, or anyone who validates, the question is put again later.
+                    let _ = self.validations.try_send(validation);
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::{
     AssignmentRow, Document, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow,
     Snapshot, Store, StoreError, TaskEnd, TaskRow,
 };
-use crate::engine::Appended;
+use crate::core::Appended;
 use crate::view::LeaseState;
 
 /// The store.

@@ -33,7 +33,7 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
 use thiserror::Error;
 
-use crate::engine::Appended;
+use crate::core::Appended;
 use crate::view::{LeaseState, TaskState};
 
 /// Why the store failed. Nothing of the batch is kept then, and the engine stops.

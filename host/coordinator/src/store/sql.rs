@@ -14,7 +14,7 @@ use super::{
     AssignmentRow, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow, Store,
     StoreError, TaskEnd, TaskRow,
 };
-use crate::engine::Appended;
+use crate::core::Appended;
 use crate::view::LeaseState;
 
 /// Rows of each kind that one step of pruning removes.

@@ -7,7 +7,8 @@ use adit_protocol::status::Status;
 
 use crate::core::testing::*;
 use crate::core::{CoreError, Output};
-use crate::engine::{HandedIn, PollOrder};
+use crate::core::HandedIn;
+use crate::order::PollOrder;
 use crate::view::{LeaseState, TaskEvent, TaskState};
 
 fn holder(world: &mut World) -> usize {
@@ -88,6 +89,24 @@ fn attempts_are_bounded() {
     assert_eq!(view.state, TaskState::Failed);
     assert_eq!(view.reason.unwrap().code, Code::Deadline);
     assert_eq!(world.decisions(), [Decision::NotAttestable; 3]);
+    world.audit();
+}
+
+#[test]
+fn what_fails_after_the_time_to_wait_is_not_tried_again() {
+    let mut world = World::ready(3, 1, audited());
+    let mut order = world.order(replicated(1, 1, false));
+    order.queue_ms = Some(5000);
+    let task = world.submit(order).unwrap();
+    let miner = holder(&mut world);
+    let assignment = *world.miners[miner].given.keys().next().unwrap();
+    // It may run on as long as its lease lasts.
+    world.advance(6000);
+    assert_eq!(world.view(&task).unwrap().state, TaskState::Running);
+    world.finish(miner, &assignment, Status::HostFault, "");
+    let view = world.ended(&task);
+    assert_eq!((view.state, view.assignments.len()), (TaskState::Failed, 1));
+    assert_eq!(view.reason.unwrap().code, Code::AttemptsExhausted);
     world.audit();
 }
 

@@ -8,7 +8,7 @@ use adit_protocol::task::DeviceClass;
 
 use crate::core::testing::*;
 use crate::core::{CoreError, Options, Output, Submitted};
-use crate::engine::PreparedSubmission;
+use crate::order::PreparedSubmission;
 use crate::order::Idempotency;
 use crate::view::{LeaseState, TaskEvent, TaskState};
 

@@ -13,7 +13,7 @@ use proptest::test_runner::TestRng as PropRng;
 
 use crate::core::testing::*;
 use crate::core::{CoreError, Options, Output};
-use crate::engine::HandedIn;
+use crate::core::HandedIn;
 
 const MINERS: usize = 5;
 const SLOTS: u32 = 2;

@@ -8,7 +8,7 @@ use adit_protocol::status::Status;
 
 use crate::Refusal;
 use crate::core::testing::*;
-use crate::engine::HandedIn;
+use crate::core::HandedIn;
 use crate::order::HandInOrder;
 use crate::view::TaskState;
 

@@ -99,7 +99,7 @@ fn who_is_silent_for_half_a_minute_is_dropped() {
 #[test]
 fn a_poll_that_waits_keeps_its_miner_active() {
     let mut world = World::ready(1, 1, audited());
-    let order = crate::engine::PollOrder {
+    let order = crate::order::PollOrder {
         want: 1,
         ..Default::default()
     };
