@@ -117,7 +117,7 @@ impl Validator {
     /// Answers the engine's questions until there are no more, or `stopped`.
     pub async fn serve(
         self,
-        questions: mpsc::UnboundedReceiver<Validation>,
+        questions: mpsc::Receiver<Validation>,
         handle: Handle,
         blobs: Blobs,
         stopped: CancellationToken,

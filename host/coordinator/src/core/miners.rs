@@ -13,8 +13,8 @@ use adit_protocol::network::exchange::{BATCH_MAX, Hello, Progress};
 
 use super::{Core, CoreError, Io, Output};
 use crate::Refusal;
-use crate::order::PollOrder;
 use crate::core::{Delivery, Greeting, PollReply};
+use crate::order::PollOrder;
 use crate::store::{DocumentKind, StoreError};
 use crate::view::{LeaseState, ProgressView, Reason, TaskEvent};
 

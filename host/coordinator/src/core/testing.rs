@@ -22,9 +22,9 @@ use adit_protocol::task::{DeviceClass, Disclosure, Requirements, TaskSpec, Verif
 
 use super::{Core, CoreError, Io, Offer, Options, Output, Submitted};
 use crate::core::{HandedIn, PollReply};
-use crate::order::{PollOrder, PreparedSubmission};
 use crate::membership::Members;
 use crate::order::{CheckedItem, HandInOrder, Submission};
+use crate::order::{PollOrder, PreparedSubmission};
 use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
 use crate::view::TaskView;

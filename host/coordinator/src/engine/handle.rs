@@ -23,11 +23,11 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
 use super::command::{Answer, Command};
-use crate::core::{Delivery, HandedIn};
-use crate::order::{PollOrder, PreparedSubmission};
 use super::stats::{Stats, StatsView};
+use crate::core::{Delivery, HandedIn};
 use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
+use crate::order::{PollOrder, PreparedSubmission};
 use crate::store::read::Readers;
 use crate::store::{Document, DocumentKind};
 use crate::view::{

@@ -144,9 +144,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(
-        options: EngineOptions,
-    ) -> Result<(Engine, Receiver<Validation>), StartError> {
+    pub fn start(options: EngineOptions) -> Result<(Engine, Receiver<Validation>), StartError> {
         let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
         let members = options.membership.current();
         let own = options.node.public().to_bytes();

@@ -39,10 +39,7 @@ struct Node {
     numbers: AtomicU64,
 }
 
-fn start(
-    folder: &Path,
-    clock: &ManualClock,
-) -> Result<(Engine, Receiver<Validation>), StartError> {
+fn start(folder: &Path, clock: &ManualClock) -> Result<(Engine, Receiver<Validation>), StartError> {
     start_with(folder, clock, members(&membership(3)))
 }
 

@@ -223,7 +223,10 @@ async fn an_answer_that_crosses_an_acknowledgement_does_not_make_the_miner_pause
     }
     // A pause is 125 ms at least.
     let took = begun.elapsed();
-    assert!(took < Duration::from_millis(125) * ROUNDS as u32, "{took:?}");
+    assert!(
+        took < Duration::from_millis(125) * ROUNDS as u32,
+        "{took:?}"
+    );
     miner.stop(Duration::ZERO).await;
 }
 

@@ -5,9 +5,9 @@ use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::{CancelledBy, Decision, Entry};
 use adit_protocol::status::Status;
 
+use crate::core::HandedIn;
 use crate::core::testing::*;
 use crate::core::{CoreError, Output};
-use crate::core::HandedIn;
 use crate::order::PollOrder;
 use crate::view::{LeaseState, TaskEvent, TaskState};
 

@@ -8,8 +8,8 @@ use adit_protocol::task::DeviceClass;
 
 use crate::core::testing::*;
 use crate::core::{CoreError, Options, Output, Submitted};
-use crate::order::PreparedSubmission;
 use crate::order::Idempotency;
+use crate::order::PreparedSubmission;
 use crate::view::{LeaseState, TaskEvent, TaskState};
 
 fn code<T: std::fmt::Debug>(result: Result<T, CoreError>) -> Code {

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::test_runner::RngAlgorithm;
 use proptest::test_runner::TestRng as PropRng;
 
+use crate::core::HandedIn;
 use crate::core::testing::*;
 use crate::core::{CoreError, Options, Output};
-use crate::core::HandedIn;
 
 const MINERS: usize = 5;
 const SLOTS: u32 = 2;

@@ -7,8 +7,8 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::status::Status;
 
 use crate::Refusal;
-use crate::core::testing::*;
 use crate::core::HandedIn;
+use crate::core::testing::*;
 use crate::order::HandInOrder;
 use crate::view::TaskState;
 
