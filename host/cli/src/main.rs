@@ -44,7 +44,10 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, log, man, miner, network, new, publish, receipt, run, task};
+use commands::{
+    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, log, man, miner,
+    network, new, publish, receipt, run, task,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
+use adit_protocol::log::checkpoint::SignedCheckpoint;
+use adit_protocol::log::key::NoteKey;
+use adit_protocol::log::note::NoteSignature;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
 use adit_protocol::network::exchange::Progress;
 use adit_protocol::signed::Signed;
@@ -118,6 +121,17 @@ pub struct PollOrder {
     pub working: Vec<Hash>,
 }
 
+/// Cosignatures of a checkpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct CosignedOrder {
+    /// The checkpoint.
+    pub signed: SignedCheckpoint,
+    /// The keys of the witnesses whose word counts.
+    pub witnesses: Vec<NoteKey>,
+    /// What they have signed.
+    pub lines: Vec<NoteSignature>,
+}
+
 #[derive(Debug)]
 pub(crate) enum Command {
     Submit(Box<PreparedSubmission>, Answer<TaskView>),
@@ -178,6 +192,8 @@ pub(crate) enum Command {
         kind: crate::store::DocumentKind,
         answer: Answer<Hash>,
     },
+    /// Answered with how many of the witnesses have cosigned the checkpoint by now.
+    Cosigned(Box<CosignedOrder>, Answer<usize>),
     /// Answered when no assignment is open.
     Drain(Answer<()>),
     Stop,

@@ -54,9 +54,10 @@ pub async fn newest(log: &Named) -> anyhow::Result<Trusted> {
 /// A checkpoint, for JSON.
 pub fn describe(log: &Named, trusted: &Trusted) -> Value {
     let Checkpoint { origin, size, root } = &trusted.checkpoint;
-    let cosigned = trusted.cosigned.iter().map(|(name, cosignature)| {
-        json!({ "name": name, "time_s": cosignature.time_s })
-    });
+    let cosigned = trusted
+        .cosigned
+        .iter()
+        .map(|(name, cosignature)| json!({ "name": name, "time_s": cosignature.time_s }));
     json!({
         "origin": origin,
         "size": size,

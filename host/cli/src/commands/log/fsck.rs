@@ -65,14 +65,15 @@ fn key(args: &Args, folder: &Path, own: Option<&Path>) -> anyhow::Result<NoteKey
     if let Some(vkey) = &args.vkey {
         return log_key(vkey);
     }
-    let Some(path) = args.network.as_deref().or(own.filter(|path| path.is_file())) else {
-        return Failure::argument(format!(
-            "the log in {} cannot be checked",
-            folder.display()
-        ))
-        .why("a folder does not say whose keys are right")
-        .hint("give --network FILE or --vkey KEY")
-        .into_err();
+    let Some(path) = args
+        .network
+        .as_deref()
+        .or(own.filter(|path| path.is_file()))
+    else {
+        return Failure::argument(format!("the log in {} cannot be checked", folder.display()))
+            .why("a folder does not say whose keys are right")
+            .hint("give --network FILE or --vkey KEY")
+            .into_err();
     };
     let (file, _) = network::read(path)?;
     let members = file.verify().map_err(|error| {

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use adit_net::http::client::{Client, ClientConfig};
-use adit_net::log::{
-    CHECKPOINT, FolderSource, LogReader, SourceError, TileSource, Trust,
-};
+use adit_net::log::{CHECKPOINT, FolderSource, LogReader, SourceError, TileSource, Trust};
 use adit_net::tls::Roots;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
@@ -348,8 +346,11 @@ fn vkey(text: &str) -> anyhow::Result<NoteKey> {
 }
 
 fn wrong_kind(key: &NoteKey, kind: KeyKind) -> anyhow::Result<NoteKey> {
-    Failure::new(Code::BadKey, format!("the key of {} is of no use here", key.name()))
-        .why(format!("it makes signatures of the kind {kind}"))
-        .hint("--vkey takes a log's key, --witness a witness's or a mirror's")
-        .into_err()
+    Failure::new(
+        Code::BadKey,
+        format!("the key of {} is of no use here", key.name()),
+    )
+    .why(format!("it makes signatures of the kind {kind}"))
+    .hint("--vkey takes a log's key, --witness a witness's or a mirror's")
+    .into_err()
 }

@@ -165,12 +165,7 @@ impl Memory {
     }
 
     /// Says of a failure what there is to say, and keeps the evidence.
-    fn failed(
-        &self,
-        ui: &Ui,
-        new: &Trusted,
-        failure: Failure,
-    ) -> anyhow::Result<anyhow::Error> {
+    fn failed(&self, ui: &Ui, new: &Trusted, failure: Failure) -> anyhow::Result<anyhow::Error> {
         let error = anyhow::Error::from(failure);
         if let (Exit::Proof, Some(old)) = (Report::new(&error).exit(), &self.signed) {
             keep_fork(ui, &self.folder, old, &new.signed)?;

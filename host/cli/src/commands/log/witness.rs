@@ -158,10 +158,14 @@ async fn run(ui: &Ui, folder: &Path, args: &RunArgs) -> anyhow::Result<Exit> {
     })?;
     let key = witness.note_key();
     match ui.json {
-        true => ui.object(&json!({ "url": server.url(), "vkey": key.to_string(), "logs": count }))?,
+        true => {
+            ui.object(&json!({ "url": server.url(), "vkey": key.to_string(), "logs": count }))?
+        }
         false => ui.line(server.url())?,
     }
-    ui.note(format!("the witness {key} watches {count} logs; Ctrl-C or SIGTERM ends it"));
+    ui.note(format!(
+        "the witness {key} watches {count} logs; Ctrl-C or SIGTERM ends it"
+    ));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
