@@ -66,6 +66,7 @@ pub async fn submit(
         region: &app.region,
         deadline_ms_max: u64::try_from(deadline_max).unwrap_or(u64::MAX),
         replicas_max: app.bounds.replicas_max,
+        miners: app.handle.stats().miners,
         now_ms: app.clock.now_ms(),
         salt,
     })?;
