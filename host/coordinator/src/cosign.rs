@@ -46,10 +46,18 @@ fn witnesses(members: &Members) -> Vec<WitnessClient> {
     };
     let mut all = Vec::new();
     // One without an address is asked by others, and its word comes from elsewhere.
-    for member in members.membership.witnesses.iter().filter(|m| !m.url.is_empty()) {
+    for member in members
+        .membership
+        .witnesses
+        .iter()
+        .filter(|m| !m.url.is_empty())
+    {
         match client(member) {
             Some(client) => all.push(client),
-            None => tracing::warn!(name = member.name, "a witness cannot be asked: its name, key or address is none"),
+            None => tracing::warn!(
+                name = member.name,
+                "a witness cannot be asked: its name, key or address is none"
+            ),
         }
     }
     all
@@ -93,7 +101,9 @@ pub(crate) async fn before_start(
         match standing {
             Ok(standing) => tracing::debug!(%name, ?standing, "a witness was asked"),
             Err(error) if error.is_alarm() => return Err(error),
-            Err(error) => tracing::warn!(%name, %error, "a witness could not be asked what it knows of the log"),
+            Err(error) => {
+                tracing::warn!(%name, %error, "a witness could not be asked what it knows of the log")
+            }
         }
     }
     Ok(())
@@ -164,7 +174,10 @@ impl Cosigning {
 
     /// The newest checkpoint that is published; nothing is sent that is not.
     async fn newest(&self, key: &NoteKey) -> Option<SignedCheckpoint> {
-        let bytes = FolderSource(self.folder.clone()).note(CHECKPOINT).await.ok()?;
+        let bytes = FolderSource(self.folder.clone())
+            .note(CHECKPOINT)
+            .await
+            .ok()?;
         let signed = SignedCheckpoint::parse(&bytes).ok()?;
         signed.verify(key).is_ok().then_some(signed)
     }
@@ -181,7 +194,9 @@ impl Cosigning {
         for (name, line) in cosign_all(clients, &reader, signed).await {
             match line {
                 Ok(line) => lines.push(line),
-                Err(error) if error.is_alarm() => tracing::error!(%name, %error, "a witness contradicts this log"),
+                Err(error) if error.is_alarm() => {
+                    tracing::error!(%name, %error, "a witness contradicts this log")
+                }
                 Err(error) => tracing::warn!(%name, %error, "a witness has not cosigned"),
             }
         }

@@ -324,7 +324,11 @@ impl Thread {
             Ok(count) => Ok(Ok(count)),
             Err(error @ LogError::Cosignature { .. }) => {
                 let hint = "is the witness's key the one in the network file?";
-                Ok(Err(Refusal::new(Code::BadSignature, error.to_string(), hint)))
+                Ok(Err(Refusal::new(
+                    Code::BadSignature,
+                    error.to_string(),
+                    hint,
+                )))
             }
             Err(error) if error.retryable() => {
                 add(&self.shared.stats.log_failures, 1);

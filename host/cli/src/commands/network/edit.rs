@@ -92,7 +92,9 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
                 cosign: key.key().to_bytes(),
                 url: url.trim_end_matches('/').to_owned(),
             };
-            put(&mut membership.witnesses, member, |member| member.name.clone());
+            put(&mut membership.witnesses, member, |member| {
+                member.name.clone()
+            });
             Ok(())
         }),
         Command::RemoveWitness {
