@@ -14,11 +14,13 @@
 //! | [`check`] | the checks of receipts that need neither state nor log |
 //! | [`tokens`] | clients, and what they may use up |
 //! | [`validator`] | runs the validators of apps in the sandbox |
+//! | `cosign` | the network's witnesses, who cosign the log's checkpoints |
 //! | [`options`], [`running`] | how a coordinator is started, and how it ends |
 
 pub mod blobs;
 pub mod check;
 pub mod core;
+mod cosign;
 pub mod engine;
 pub mod http;
 pub mod membership;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use adit_net::db::DbError;
 use adit_net::http::server::{ListenError, Server};
+use adit_net::log::witness::WitnessError;
 use adit_net::signed::nonces::NonceLimits;
 use adit_net::signed::verify::{Previous, Window};
 use adit_net::signed::{Gate, RequestVerifier};
@@ -29,6 +30,7 @@ use url::Url;
 
 use crate::blobs::{Blobs, blocking};
 use crate::core;
+use crate::cosign::{self, Cosigning};
 use crate::engine::{self, Engine, EngineOptions, Handle};
 use crate::http::app::{App, Inner};
 use crate::http::feed::Feeds;
@@ -101,6 +103,9 @@ pub enum StartError {
     /// Database or log cannot be used.
     #[error(transparent)]
     State(#[from] engine::StartError),
+    /// A witness knows of more than the log's state, or of something else.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// The address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -123,6 +128,7 @@ impl StartError {
             StartError::Blobs(error) => error.code(),
             StartError::State(engine::StartError::Db(error)) => db_code(error),
             StartError::State(_) => Code::StateCorrupt,
+            StartError::Witness(_) => Code::LogForked,
             StartError::Listen(error) => error.code(),
             StartError::Internal(_) => Code::Internal,
         }
@@ -167,6 +173,8 @@ impl Coordinator {
         .await
         .map_err(internal)??;
         let tokens = Tokens::open(&options.tokens, options.quota)?;
+        let log_folder = options.state.join("log");
+        cosign::before_start(&log_folder, &members, &options.node, &options.log).await?;
         let engine_options = engine_options(&options, &membership);
         let (engine, questions) = blocking(move || Engine::start(engine_options))
             .await
@@ -214,6 +222,14 @@ impl Coordinator {
         let _ = app.verifier.set(Arc::new(verifier));
         let collector = Collector::new(files, retention(&options));
         background.spawn(tick(app.clone(), collector, stopped.clone()));
+        let cosigning = Cosigning {
+            handle: app.handle.clone(),
+            membership: Arc::clone(&membership) as Arc<dyn Membership>,
+            folder: log_folder,
+            node: options.node.public(),
+            log: options.log.public(),
+        };
+        background.spawn(cosigning.serve(stopped.clone()));
         Ok(Running {
             app,
             server: Some(server),

@@ -115,6 +115,31 @@ pub enum Command {
         #[command(flatten)]
         authority: OptionalAuthority,
     },
+    /// Add a witness, which cosigns what coordinators' logs show, or change one
+    AddWitness {
+        /// The network file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Its verifier key, as `adit log witness key` prints it
+        #[arg(long, value_name = "KEY")]
+        vkey: String,
+        /// Where coordinators reach it, as https://host:port
+        #[arg(long, default_value = "")]
+        url: String,
+        #[command(flatten)]
+        authority: OptionalAuthority,
+    },
+    /// Remove a witness
+    RemoveWitness {
+        /// The network file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Its name
+        #[arg(long)]
+        name: String,
+        #[command(flatten)]
+        authority: OptionalAuthority,
+    },
     /// Remove a miner or a coordinator
     Remove {
         /// The network file
@@ -161,9 +186,11 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
     match command {
         Command::New { .. } => new::command(ui, state, command),
         Command::Show { file } => show::command(ui, file),
-        Command::AddMiner { .. } | Command::AddCoordinator { .. } | Command::Remove { .. } => {
-            edit::command(ui, state, command)
-        }
+        Command::AddMiner { .. }
+        | Command::AddCoordinator { .. }
+        | Command::AddWitness { .. }
+        | Command::RemoveWitness { .. }
+        | Command::Remove { .. } => edit::command(ui, state, command),
         Command::Sign { file, authority } => {
             let (network, membership) = read(file)?;
             let signed = sign(

@@ -13,6 +13,7 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod logs;
 mod miner;
 mod network;
 mod network_support;

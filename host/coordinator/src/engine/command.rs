@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use adit_protocol::hash::Hash;
+use adit_protocol::log::checkpoint::SignedCheckpoint;
+use adit_protocol::log::key::NoteKey;
+use adit_protocol::log::note::NoteSignature;
 use adit_protocol::network::exchange::Progress;
 use tokio::sync::{broadcast, oneshot};
 
@@ -13,6 +16,17 @@ use crate::view::{ExplainView, MinerView, Page, TaskEvent, TaskView};
 
 /// Where an answer goes. Nobody waits for it any more if the other side is gone.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// Cosignatures of a checkpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct CosignedOrder {
+    /// The checkpoint.
+    pub signed: SignedCheckpoint,
+    /// The keys of the witnesses whose word counts.
+    pub witnesses: Vec<NoteKey>,
+    /// What they have signed.
+    pub lines: Vec<NoteSignature>,
+}
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -74,6 +88,8 @@ pub(crate) enum Command {
         kind: crate::store::DocumentKind,
         answer: Answer<Hash>,
     },
+    /// Answered with how many of the witnesses have cosigned the checkpoint by now.
+    Cosigned(Box<CosignedOrder>, Answer<usize>),
     /// Answered when no assignment is open.
     Drain(Answer<()>),
     Stop,

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
+use adit_protocol::log::checkpoint::SignedCheckpoint;
+use adit_protocol::log::key::NoteKey;
+use adit_protocol::log::note::NoteSignature;
 use adit_protocol::network::assignment::ActiveUntil;
 use adit_protocol::network::exchange::{
     BATCH_MAX, Echo, HandInResult, Hello, INLINE_BYTES_MAX, Poll, PollAnswer, ProgressReport,
@@ -22,7 +25,7 @@ use minicbor::bytes::ByteVec;
 use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
-use super::command::{Answer, Command};
+use super::command::{Answer, Command, CosignedOrder};
 use super::stats::{Stats, StatsView};
 use crate::core::{Delivery, HandedIn};
 use crate::core::{Offer, TaskContext};
@@ -563,6 +566,24 @@ impl Handle {
         }
         echoes.insert(node, (echo, Instant::now()));
         Some(echo)
+    }
+
+    /// Publishes what witnesses have cosigned, and answers how many of them have by now.
+    ///
+    /// # Errors
+    /// `bad-signature`, `disk-full`, `overloaded`.
+    pub(crate) async fn cosigned(
+        &self,
+        signed: SignedCheckpoint,
+        witnesses: Vec<NoteKey>,
+        lines: Vec<NoteSignature>,
+    ) -> Result<usize, Refusal> {
+        let order = Box::new(CosignedOrder {
+            signed,
+            witnesses,
+            lines,
+        });
+        self.ask(|answer| Command::Cosigned(order, answer)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {

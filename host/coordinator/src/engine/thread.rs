@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use adit_net::Clock;
 use adit_net::db::Db;
-use adit_net::log::Log;
+use adit_net::log::{Log, LogError};
+use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use rusqlite::TransactionBehavior;
 use tokio::sync::mpsc::Sender;
 
 use super::Refusal;
 use super::answers::{Answers, Parked, ViewAnswer, Waiting};
-use super::command::Command;
+use super::command::{Command, CosignedOrder};
 use super::handle::{Shared, lock};
 use super::stats::{add, set};
 use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
@@ -169,10 +170,12 @@ impl Thread {
         let mut out = Vec::new();
         let mut answers = Answers::default();
         let mut waiting = std::mem::take(&mut self.waiting);
+        let mut cosigned = Vec::new();
         let result = self.transact(&mut out, |core, io| {
             for command in batch.drain(..) {
                 match command {
                     Command::Stop => stop = true,
+                    Command::Cosigned(order, answer) => cosigned.push((order, answer)),
                     command => apply(core, now_ms, command, io, &mut answers, &mut waiting)?,
                 }
             }
@@ -198,6 +201,9 @@ impl Thread {
         add(&self.shared.stats.commands, commands);
         self.measure();
         answers.give();
+        for (order, answer) in cosigned {
+            let _ = answer.send(self.cosigned(*order)?);
+        }
         if self.core.open() == 0 {
             for answer in self.waiting.drains.drain(..) {
                 let _ = answer.send(Ok(()));
@@ -301,6 +307,33 @@ impl Thread {
                 tracing::warn!(%error, "the log's files cannot be written now");
                 add(&self.shared.stats.log_failures, 1);
                 Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes cosignatures, in a transaction of the log's own.
+    fn cosigned(&mut self, order: CosignedOrder) -> Result<Result<usize, Refusal>, StoreError> {
+        let CosignedOrder {
+            signed,
+            witnesses,
+            lines,
+        } = order;
+        self.log.set_witnesses(witnesses);
+        match self.log.add_cosignatures(&mut self.db, &signed, &lines) {
+            Ok(count) => Ok(Ok(count)),
+            Err(error @ LogError::Cosignature { .. }) => {
+                let hint = "is the witness's key the one in the network file?";
+                Ok(Err(Refusal::new(
+                    Code::BadSignature,
+                    error.to_string(),
+                    hint,
+                )))
+            }
+            Err(error) if error.retryable() => {
+                add(&self.shared.stats.log_failures, 1);
+                let hint = "try again with the next checkpoint";
+                Ok(Err(Refusal::new(Code::DiskFull, error.to_string(), hint)))
             }
             Err(error) => Err(error.into()),
         }
@@ -496,7 +529,8 @@ fn apply(
             waiting.drains.push(answer);
         }
         // Taken out before.
-        Command::Stop => {}
+        // The batch takes care of them.
+        Command::Cosigned(..) | Command::Stop => {}
     }
     Ok(())
 }

@@ -129,6 +129,11 @@ impl Log {
         &self.options.folder
     }
 
+    /// Replaces the keys whose cosignatures are published.
+    pub fn set_witnesses(&mut self, witnesses: Vec<NoteKey>) {
+        self.options.witnesses = witnesses;
+    }
+
     /// Appends an entry within a transaction, and returns its leaf index. It must not be told to
     /// anyone before the commit; the caller says by [`Log::committed`] or [`Log::rolled_back`] how
     /// that went. After an error the transaction must be rolled back.

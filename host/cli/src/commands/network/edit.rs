@@ -1,9 +1,13 @@
-//! `adit network add-miner`, `add-coordinator`, `remove`.
+//! `adit network add-miner`, `add-coordinator`, `add-witness`, `remove-witness`, `remove`.
 
 use std::path::Path;
 
+use adit_protocol::codes::Code;
+use adit_protocol::log::key::{KeyKind, NoteKey};
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::network::membership::{CoordinatorMember, Membership, MinerMember};
+use adit_protocol::network::membership::{
+    CoordinatorMember, Membership, MinerMember, WitnessMember,
+};
 
 use super::{Command, OptionalAuthority, development, read, report, sign, unsigned, write};
 use crate::amounts::in_tokens;
@@ -51,7 +55,7 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
             introduction,
             authority,
         } => change(ui, state, file, authority, |genesis, membership| {
-            check_url(url)?;
+            check_url(url, "coordinator")?;
             let node = key(state, genesis, node, "node key")?;
             let account = match account {
                 Some(account) => key(state, genesis, account, "account")?,
@@ -68,6 +72,44 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
             };
             below(ui, "coordinator", *stake, genesis.coordinator_stake_min);
             put(&mut membership.coordinators, member, |member| member.node);
+            Ok(())
+        }),
+        Command::AddWitness {
+            file,
+            vkey,
+            url,
+            authority,
+        } => change(ui, state, file, authority, |genesis, membership| {
+            if !url.is_empty() {
+                check_url(url, "witness")?;
+            }
+            let key = witness_key(vkey)?;
+            if keyring::is_well_known(key.key()) && !genesis.development {
+                return development("cosigning key").into_err();
+            }
+            let member = WitnessMember {
+                name: key.name().to_string(),
+                cosign: key.key().to_bytes(),
+                url: url.trim_end_matches('/').to_owned(),
+            };
+            put(&mut membership.witnesses, member, |member| {
+                member.name.clone()
+            });
+            Ok(())
+        }),
+        Command::RemoveWitness {
+            file,
+            name,
+            authority,
+        } => change(ui, state, file, authority, |_, membership| {
+            let before = membership.witnesses.len();
+            membership.witnesses.retain(|member| member.name != *name);
+            if membership.witnesses.len() == before {
+                return Failure::argument("nothing was removed")
+                    .why("no witness of the network has that name")
+                    .hint("`adit network show` lists the witnesses")
+                    .into_err();
+            }
             Ok(())
         }),
         Command::Remove {
@@ -116,8 +158,8 @@ fn change(
 }
 
 /// Puts a member in its place, in place of one with the same key.
-fn put<M>(members: &mut Vec<M>, member: M, node: impl Fn(&M) -> [u8; 32]) {
-    match members.binary_search_by(|other| node(other).cmp(&node(&member))) {
+fn put<M, K: Ord>(members: &mut Vec<M>, member: M, key: impl Fn(&M) -> K) {
+    match members.binary_search_by(|other| key(other).cmp(&key(&member))) {
         Ok(at) => {
             if let Some(place) = members.get_mut(at) {
                 *place = member;
@@ -145,7 +187,21 @@ fn below(ui: &Ui, what: &str, stake: u128, least: u128) {
     }
 }
 
-fn check_url(text: &str) -> anyhow::Result<()> {
+/// The key of a witness, which is that of a cosigner.
+fn witness_key(text: &str) -> anyhow::Result<NoteKey> {
+    let key: NoteKey = text.trim().parse().map_err(|error| {
+        Failure::new(Code::BadKey, "the witness's verifier key is none").because(error)
+    })?;
+    match key.kind() {
+        KeyKind::Cosignature => Ok(key),
+        kind => Failure::new(Code::BadKey, "the key is not a witness's")
+            .why(format!("it makes signatures of the kind {kind}"))
+            .hint("`adit log witness key` prints a witness's key")
+            .into_err(),
+    }
+}
+
+fn check_url(text: &str, whose: &str) -> anyhow::Result<()> {
     let why = match url::Url::parse(text) {
         Err(error) => error.to_string(),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
@@ -160,7 +216,7 @@ fn check_url(text: &str) -> anyhow::Result<()> {
         }
         Ok(_) => return Ok(()),
     };
-    Failure::argument("the coordinator's address cannot be used")
+    Failure::argument(format!("the {whose}'s address cannot be used"))
         .why(why)
         .hint("write it as https://host:port")
         .into_err()

@@ -85,9 +85,10 @@ pub fn command(ui: &Ui, path: &Path) -> anyhow::Result<Exit> {
     }
     for member in &membership.witnesses {
         ui.line(format!(
-            "witness     {} {}",
+            "witness     {} {} {}",
             one_line(&member.name),
-            hex(&member.cosign)
+            hex(&member.cosign),
+            one_line(&member.url)
         ))?;
     }
     Ok(exit)

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::super::reader::FailureKind;
 use super::super::walk::WalkOptions;
+use super::super::witness::{WitnessClient, ask_all, cosign_all};
 use super::super::{
     COSIGNED, FilesSource, FolderSource, LogReader, Mirror, MirrorError, ReadLogError, SourceError,
     TileSource, Trust, fsck, fsck_state, router,
@@ -473,7 +474,13 @@ fn a_coordinators_state_is_checked_at_rest() {
 
 /// What is spawned must be able to move between threads.
 #[allow(dead_code)]
-fn futures_are_send(reader: &LogReader<Client>, checkpoint: &Checkpoint, mirror: &mut Mirror) {
+fn futures_are_send(
+    reader: &LogReader<Client>,
+    checkpoint: &Checkpoint,
+    mirror: &mut Mirror,
+    witnesses: &[WitnessClient],
+    signed: &SignedCheckpoint,
+) {
     fn is_send(_: impl Send) {}
     is_send(reader.checkpoint());
     is_send(reader.entry(checkpoint, 0));
@@ -484,4 +491,6 @@ fn futures_are_send(reader: &LogReader<Client>, checkpoint: &Checkpoint, mirror:
         walk.next().await
     });
     is_send(mirror.update(reader, |_, _| {}));
+    is_send(cosign_all(witnesses, reader, signed));
+    is_send(ask_all(witnesses, signed));
 }

@@ -259,14 +259,13 @@ pub async fn cosign_all<S: TileSource>(
     reader: &LogReader<S>,
     signed: &SignedCheckpoint,
 ) -> Vec<(KeyName, Result<NoteSignature, WitnessError>)> {
-    stream::iter(witnesses)
-        .map(async |witness| {
-            let line = witness.cosign(reader, signed).await;
-            (witness.key.name().clone(), line)
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+    let asked = witnesses.iter().map(|witness| async move {
+        let line = witness.cosign(reader, signed).await;
+        (witness.key.name().clone(), line)
+    });
+    // A list, since the type of the closure would keep the whole from moving between threads.
+    let asked: Vec<_> = asked.collect();
+    stream::iter(asked).buffered(AT_ONCE).collect().await
 }
 
 /// Asks all witnesses what they know of a log that is about to be continued from `signed`. If any of
@@ -275,9 +274,10 @@ pub async fn ask_all(
     witnesses: &[WitnessClient],
     signed: &SignedCheckpoint,
 ) -> Vec<(KeyName, Result<Standing, WitnessError>)> {
-    stream::iter(witnesses)
-        .map(async |witness| (witness.key.name().clone(), witness.standing(signed).await))
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+    let asked = witnesses.iter().map(|witness| async move {
+        let standing = witness.standing(signed).await;
+        (witness.key.name().clone(), standing)
+    });
+    let asked: Vec<_> = asked.collect();
+    stream::iter(asked).buffered(AT_ONCE).collect().await
 }
