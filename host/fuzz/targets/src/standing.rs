@@ -396,7 +396,9 @@ impl Log {
 
     fn expiry(&mut self, recipe: &mut Unstructured<'_>) -> Option<(Entry, Facts)> {
         let lease = self.open()?;
-        let miner = MINERS.iter().find(|key| key.public().to_bytes() == lease.miner);
+        let miner = MINERS
+            .iter()
+            .find(|key| key.public().to_bytes() == lease.miner);
         let acceptance = Acceptance {
             assignment: lease.hash(),
             miner: lease.miner,

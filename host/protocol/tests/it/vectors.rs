@@ -34,8 +34,8 @@ use kind::{Kind, Refusal};
 /// BLAKE3 over `path NUL hash (32)` of every file of version 1, in the order of their paths.
 const VERSION_1: &str = "blake3:14921638d512acde940c9b79af63f2b43e36af7000023baef2ebff54ca663f82";
 
-/// Bytes of all files together; a clone should not notice them. A third are the network's: documents
-/// that each have a dozen bad forms, and whole logs, which cannot be much shorter than a task.
+/// Bytes of all files together; a clone should not notice them. Half are the network's: documents that
+/// each have a dozen bad forms, and whole logs, each of which is its rosters, tasks and receipts.
 const SIZE_MAX: usize = 2 << 20;
 
 fn folder() -> PathBuf {

@@ -217,9 +217,8 @@ pub fn entries() -> Kind {
         altered(
             "response-not-reduced",
             |d| {
-                d.vrf_proof[32..].copy_from_slice(&not_reduced(
-                    d.vrf_proof[32..].try_into().expect("half of it"),
-                ));
+                let response = d.vrf_proof[32..].try_into().expect("half of it");
+                d.vrf_proof[32..].copy_from_slice(&not_reduced(response));
             },
             "the second half is written as itself plus the order of the group",
         ),
