@@ -6,6 +6,10 @@
 //! device-index = 0
 //! device-memory = "8GiB"
 //! threads = 2
+//! coordinator = "https://host:4000"  # where tasks are sent, as --to
+//! token-file = "/home/me/token"      # as --token-file
+//! ca = "/home/me/ca.pem"             # as --ca
+//! network = "/home/me/adit.network"  # as --network
 //! ```
 
 use std::path::PathBuf;
@@ -34,6 +38,14 @@ pub struct Config {
     pub device_memory: Option<u64>,
     /// Threads of one computation.
     pub threads: Option<u32>,
+    /// Address of the coordinator that tasks are sent to.
+    pub coordinator: Option<String>,
+    /// The file with the token for it.
+    pub token_file: Option<PathBuf>,
+    /// The certificate authority of its certificate.
+    pub ca: Option<PathBuf>,
+    /// The network file.
+    pub network: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +56,10 @@ struct File {
     device_index: Option<u32>,
     device_memory: Option<String>,
     threads: Option<u32>,
+    coordinator: Option<String>,
+    token_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    network: Option<PathBuf>,
 }
 
 impl Config {
@@ -86,6 +102,10 @@ impl Config {
             device_index: file.device_index,
             device_memory: memory.map_err(|why| format!("device-memory: {why}"))?,
             threads: file.threads,
+            coordinator: file.coordinator,
+            token_file: file.token_file,
+            ca: file.ca,
+            network: file.network,
         })
     }
 }

@@ -112,6 +112,14 @@ impl Chosen {
 }
 
 impl DeviceArgs {
+    /// As if only the library had been given, or nothing.
+    pub fn of_library(library: Option<PathBuf>) -> DeviceArgs {
+        DeviceArgs {
+            onnxruntime: library,
+            ..DeviceArgs::default()
+        }
+    }
+
     /// Chooses the device. A GPU that was not named is the first that computes, in the order of
     /// [`Provider::ALL`]; each is tried in a process of its own.
     ///

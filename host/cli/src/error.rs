@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use adit_net::http::client::ClientError;
+use adit_net::tls::TlsError;
 use adit_protocol::cbor::DecodeError;
 use adit_protocol::codes::Code;
 use adit_protocol::hardware::HardwareError;
@@ -27,6 +29,8 @@ pub enum Exit {
     Unexpected,
     /// A signature or an encoding does not hold.
     Signature,
+    /// A proof of a log, or what has to follow from one, does not hold.
+    Proof,
     /// A replay came to another result.
     Diverged,
     /// A check could not be made.
@@ -43,7 +47,7 @@ impl Exit {
             Exit::Fixable => 1,
             Exit::Unexpected => 2,
             Exit::Signature => 3,
-            // 4 is for proofs of a log, which no command checks yet.
+            Exit::Proof => 4,
             Exit::Diverged => 5,
             Exit::Unchecked => 6,
             // As a shell reports a process that a signal has ended: 130 after Ctrl-C.
@@ -297,6 +301,19 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Code)> {
             StoreError::Io { source, .. } | StoreError::Write { source, .. } => of_io(source),
             _ => (Exit::Fixable, error.code()),
         });
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        let exit = match error {
+            ClientError::Build(_) => Exit::Unexpected,
+            ClientError::Mismatch { .. } => Exit::Signature,
+            ClientError::Local(error) => of_io(error).0,
+            _ if error.code() == Code::Internal => Exit::Unexpected,
+            _ => Exit::Fixable,
+        };
+        return Some((exit, error.code()));
+    }
+    if let Some(error) = error.downcast_ref::<TlsError>() {
+        return Some((Exit::Fixable, error.code()));
     }
     if let Some(error) = error.downcast_ref::<SupervisorError>() {
         return match error {

@@ -8,6 +8,8 @@
 //! receipts/<id>.opening      CBOR: the hashes behind the commitments
 //! ```
 //!
+//! Receipts that came from a network lie among them, and are no part of any series here.
+//!
 //! The body is in `head`, on disk, before it is signed (protocol.md, "Receipt"): so whenever a
 //! process dies, its number is not given out again, and the next one finishes what it began.
 //!
@@ -99,6 +101,19 @@ impl Journal {
         self.write(&self.opening_path(&body.id()), &opening.to_cbor())?;
         self.write(&self.head_path(None), &body.encode())?;
         self.finish(&body, key)
+    }
+
+    /// Keeps a receipt of a network, which is no part of the series of any local key.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn keep(&self, receipt: &Receipt, opening: &ReceiptOpening) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
+        let id = receipt.id();
+        self.write(&self.opening_path(&id), &opening.to_cbor())?;
+        self.write(&self.receipt_path(&id), &receipt.to_bytes())?;
+        Ok(())
     }
 
     /// The receipt that a text names: an id, the beginning of one, or `last`. It is whole, and has
@@ -206,7 +221,7 @@ impl Journal {
     fn head(&self) -> anyhow::Result<Option<ReceiptBody>> {
         let path = self.head_path(None);
         let head = self.read_head(&path)?;
-        if head.is_none() && self.any(|_| true)? {
+        if head.is_none() && self.any(Receipt::is_local)? {
             return Err(lost(&path));
         }
         Ok(head)
@@ -222,7 +237,7 @@ impl Journal {
                 match self.read_head(&path)? {
                     Some(body) if body.miner == *key => Ok(Some(body)),
                     Some(_) => Err(corrupt(&path, "it is of another key than its name").into()),
-                    None if self.any(|receipt| receipt.body.miner == *key)? => Err(lost(&path)),
+                    None if self.any(|r| r.is_local() && r.body.miner == *key)? => Err(lost(&path)),
                     None => Ok(None),
                 }
             }

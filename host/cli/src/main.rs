@@ -5,10 +5,14 @@
 //! | [`commands`] | one module for each command |
 //! | [`error`] | what went wrong, for people and programs, and the exit codes |
 //! | [`ui`], [`text`] | what is printed, and how figures are written |
-//! | [`state`], [`journal`] | the state folder: blobs, key, receipts |
+//! | [`state`], [`journal`], [`received`], [`scratch`] | the state folder: blobs, key, receipts |
+//! | [`evidence`] | what an audit reads: a coordinator's log, and what belongs to it |
+//! | [`keyring`] | the keys that arguments name |
+//! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
-//! | [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`order`], [`input`], [`models`], [`component`], [`amounts`] | what the command line names |
+//! | [`remote`] | coordinators: where they are, what they are asked, whether their answers hold |
 //!
 //! stdout holds results and nothing else; everything else goes to stderr.
 
@@ -18,11 +22,18 @@ mod component;
 mod config;
 mod device;
 mod error;
+mod evidence;
 mod input;
 mod journal;
+mod keyring;
 mod known;
+mod logging;
 mod models;
+mod order;
 mod project;
+mod received;
+mod remote;
+mod scratch;
 mod state;
 mod text;
 mod ui;
@@ -33,7 +44,10 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use commands::{bench, build, doctor, explain, inspect, key, man, new, receipt, run};
+use commands::{
+    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, man, miner,
+    network, new, publish, receipt, run, task,
+};
 use error::{Exit, Report};
 use state::State;
 use ui::Ui;
@@ -80,18 +94,39 @@ enum Command {
     Build(build::Args),
     /// Run a component in the sandbox and keep a receipt
     Run(run::Args),
+    /// Run a whole network on this machine, for development
+    Dev(dev::Args),
+    /// Have tasks run by a network, and see what becomes of them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Upload a component and models, so that tasks can name them by their hashes
+    Publish(publish::Args),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
     Bench(bench::Args),
     /// Show what a component, model, document, receipt or this engine is, without running it
     Inspect(inspect::Args),
+    /// Check a coordinator's log, all of it, and run some of its tasks again
+    Audit(audit::command::Args),
+    /// Write a coordinator's log with all that an audit needs into one file, or read such a file
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Show, verify, replay and compare receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Run tasks of a network for pay: set up, check, run and ask a miner
+    #[command(subcommand)]
+    Miner(miner::Command),
     /// Make, show and use keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Set up and run a coordinator: it takes tasks, draws miners, and keeps the log of receipts
+    #[command(subcommand)]
+    Coordinator(coordinator::Command),
+    /// Make, show and edit network files: what a network is, and who takes part in it
+    #[command(subcommand)]
+    Network(network::Command),
     /// Explain a code, as `out-of-fuel`; without one, list them all
     Explain(explain::Args),
     /// Print a completion script for a shell
@@ -155,16 +190,25 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         quiet,
         verbose,
     };
+    let chosen = state.clone();
     let state = State::at(state);
     match cli.command {
         Command::New(args) => new::command(&ui, &args),
         Command::Build(args) => build::command(&ui, &args),
         Command::Run(args) => run::command(&ui, &state, &args),
+        Command::Dev(args) => dev::command(&ui, chosen, &args),
+        Command::Task(command) => task::command(&ui, &state, &command),
+        Command::Publish(args) => publish::command(&ui, &state, &args),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),
+        Command::Audit(args) => audit::command::command(&ui, &state, &args),
+        Command::Bundle(command) => bundle::command(&ui, &state, &command),
         Command::Receipt(command) => receipt::command(&ui, &state, &command),
+        Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
+        Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
+        Command::Network(command) => network::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

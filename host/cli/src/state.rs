@@ -8,6 +8,8 @@
 //! keys/local         the key that signs local runs, mode 0600: its seed as 64 hexadecimal digits
 //!                    after 0x, and on a second line, if there is one, the public key as a check
 //! receipts/          see `journal`
+//! received/          see `received`
+//! scratch/           see `scratch`
 //! ```
 //!
 //! Trusted: an attacker who can write here can sign as this machine, and can make a replay fail or
@@ -34,6 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure};
 use crate::journal::Journal;
+use crate::received::Received;
 use crate::text::{hex, unhex};
 
 /// Where the state folder is; opened by what needs it.
@@ -90,6 +93,15 @@ impl State {
     /// When there is no state folder.
     pub fn journal(&self) -> anyhow::Result<Journal> {
         Ok(Journal::new(self.root()?.join("receipts")))
+    }
+
+    /// Receipts of others. Nothing is read or written yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no state folder.
+    pub fn received(&self) -> anyhow::Result<Received> {
+        Ok(Received::new(self.root()?.join("received")))
     }
 
     /// A supervisor whose worker is this same program, runs guests on `target`, and computes models
@@ -161,37 +173,10 @@ impl State {
         if fs::symlink_metadata(&path).is_err() {
             make_key(&folder, &path)?;
         }
-        let what = || format!("the key {} cannot be used", path.display());
-        let file = open_file(&path).with_context(what)?;
-        let about = file.metadata().with_context(what)?;
-        // In a folder of someone else's, their key is no surprise.
-        let folder_owner = fs::metadata(&folder).with_context(what)?.uid();
-        if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
-            return Failure::new(Code::PermissionDenied, what())
-                .why(format!("it belongs to another user (number {})", about.uid()))
-                .hint("if it is yours, chown it; else move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err();
-        }
-        let mode = about.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Failure::new(Code::PermissionDenied, what())
-                .why(format!(
-                    "others may read it (its mode is {:o})",
-                    mode & 0o777
-                ))
-                .hint("if nobody has, chmod 600 it; else move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err();
-        }
-        // No longer than this, whole or not: what is cut off fails as what is too long.
-        let mut text = Zeroizing::new(Vec::with_capacity(256));
-        file.take(256).read_to_end(&mut text).with_context(what)?;
-        match parse_key(&text) {
-            Ok(key) => Ok(key),
-            Err(why) => Failure::new(Code::StateCorrupt, what())
-                .why(why)
-                .hint("restore it from a backup; or move it and the folder `receipts` away, and the next run makes a new key")
-                .into_err(),
-        }
+        read_key(
+            &path,
+            "move it and the folder `receipts` away, and the next run makes a new key",
+        )
     }
 
     fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
@@ -200,6 +185,85 @@ impl State {
         private_folder(&folder).map_err(|error| unusable(root, &error))?;
         Ok(folder)
     }
+}
+
+/// The key in a key file: its seed as `adit` writes it.
+///
+/// # Errors
+///
+/// When the file is damaged, readable by others, or belongs to another user.
+pub fn key_file(path: &Path) -> anyhow::Result<Keypair> {
+    read_key(path, "move it away, and use a new key")
+}
+
+fn read_key(path: &Path, instead: &str) -> anyhow::Result<Keypair> {
+    parsed(path, &read_private(path, instead)?, parse_key, instead)
+}
+
+/// The key of a key file's text, or the failure of a file that holds none.
+///
+/// # Errors
+///
+/// When `parse` finds none.
+pub fn parsed(
+    path: &Path,
+    text: &[u8],
+    parse: fn(&[u8]) -> Result<Keypair, &'static str>,
+    instead: &str,
+) -> anyhow::Result<Keypair> {
+    parse(text).or_else(|why| {
+        Failure::new(
+            Code::StateCorrupt,
+            format!("the key {} cannot be used", path.display()),
+        )
+        .why(why)
+        .hint(format!("restore it from a backup; or {instead}"))
+        .into_err()
+    })
+}
+
+/// The beginning of a file that nobody but its owner may read. `instead` says what to do where it
+/// cannot be used.
+///
+/// # Errors
+///
+/// When it cannot be read, can be read by others, or belongs to another user.
+pub fn read_private(path: &Path, instead: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let what = || format!("the key {} cannot be used", path.display());
+    let file = open_file(path).with_context(what)?;
+    let about = file.metadata().with_context(what)?;
+    // In a folder of someone else's, their key is no surprise.
+    let folder_owner = fs::metadata(folder).with_context(what)?.uid();
+    if about.uid() != rustix::process::geteuid().as_raw() && about.uid() != folder_owner {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "it belongs to another user (number {})",
+                about.uid()
+            ))
+            .hint(format!("if it is yours, chown it; else {instead}"))
+            .into_err();
+    }
+    let mode = about.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Failure::new(Code::PermissionDenied, what())
+            .why(format!(
+                "others may read it (its mode is {:o})",
+                mode & 0o777
+            ))
+            .hint(format!("if nobody has, chmod 600 it; else {instead}"))
+            .into_err();
+    }
+    // No longer than this, whole or not: what is cut off fails as what is too long.
+    const MAX: usize = 1024;
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX));
+    file.take(MAX as u64)
+        .read_to_end(&mut text)
+        .with_context(what)?;
+    Ok(text)
 }
 
 /// Makes a folder that only its owner can enter.
@@ -220,21 +284,33 @@ fn unusable(root: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
         .hint("make it a folder that you can write to, or choose another with --state")
 }
 
-/// Two processes may do this at the same time: the first file to get its name stays.
-fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
+/// Makes a key file with a new key. Two processes may do this at the same time: the first file to
+/// get its name stays.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
     let mut seed = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *seed);
     let public = Keypair::from_seed(*seed).public().to_bytes();
     let text = Zeroizing::new(format!("{}\n{}\n", hex(&*seed), hex(&public)));
+    write_key(folder, path, text.as_bytes())
+}
+
+/// Writes a new key file in `folder`; one that is there stays.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_key(folder: &Path, path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let failed = |error: std::io::Error| StoreError::write(path, text.len() as u64)(error);
     // Temporary files have mode 0600.
     let mut file = tempfile::Builder::new()
         .prefix(UNFINISHED)
         .tempfile_in(folder)
         .map_err(failed)?;
-    file.as_file_mut()
-        .write_all(text.as_bytes())
-        .map_err(failed)?;
+    file.as_file_mut().write_all(text).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_folder(folder).map_err(|error| failed(error).into()),
@@ -244,7 +320,11 @@ fn make_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
 }
 
 /// The key of a key file, or why there is none in it.
-fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
+///
+/// # Errors
+///
+/// The reason, in words.
+pub fn parse_key(text: &[u8]) -> Result<Keypair, &'static str> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
     let seed = lines

@@ -73,6 +73,17 @@ pub fn date_ms(ms: u64) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+/// An amount in 10^-12 token, in tokens: `20,000`, `0.5`.
+pub fn tokens(amount: u128) -> String {
+    const TOKEN: u128 = 1_000_000_000_000;
+    let whole =
+        u64::try_from(amount / TOKEN).map_or_else(|_| (amount / TOKEN).to_string(), grouped);
+    match amount % TOKEN {
+        0 => whole,
+        part => format!("{whole}.{}", format!("{part:012}").trim_end_matches('0')),
+    }
+}
+
 /// `1 call`, `2 calls`.
 pub fn count(number: u64, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -118,6 +129,12 @@ mod tests {
         assert_eq!(size(u64::MAX), "16.0 EiB");
         assert_eq!(micros(999), "999 us");
         assert_eq!(micros(12_500), "12.5 ms");
+        assert_eq!(tokens(20_000_000_000_000_000), "20,000");
+        assert_eq!(tokens(500_000_000_001), "0.500000000001");
+        assert_eq!(
+            tokens(u128::MAX),
+            "340282366920938463463374607.431768211455"
+        );
         assert_eq!(count(1, "call"), "1 call");
         assert_eq!(date_ms(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(date_ms(u64::MAX), format!("{} ms after 1970", u64::MAX));

@@ -33,6 +33,18 @@ impl Ui {
         }
     }
 
+    /// Bytes of a guest, as a result: without what could command a terminal, if stdout is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ui::bytes`].
+    pub fn foreign(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        match io::stdout().is_terminal() {
+            true => self.bytes(&TerminalFilter::default().filter(bytes)),
+            false => self.bytes(bytes),
+        }
+    }
+
     /// A line of a result.
     ///
     /// # Errors

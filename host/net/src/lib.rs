@@ -6,6 +6,7 @@
 //! | [`db`] | SQLite databases that one process owns |
 //! | [`http`] | server, extractors, client, pages, files |
 //! | [`limiter`] | rates of requests |
+//! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod db;
 pub mod http;
 pub mod limiter;
+pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;

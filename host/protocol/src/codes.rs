@@ -203,6 +203,12 @@ codes! {
         "Fuel and results are defined by the engine document, whose hash is the engine id. The \
          spec names another id than this program has, so a comparison would mean nothing. Use the \
          version of the program that has this engine; the engine document names its parts."
+    HelloFirst "hello-first" true
+        "the coordinator does not know what the miner offers"
+        "A miner says what it offers before it asks for work, and again after half a minute of \
+         silence or when the coordinator was started anew. Nothing is lost: assignments and \
+         receipts are kept. The program says hello by itself and polls again; nothing needs to be \
+         done."
     WorkerCrashed "worker-crashed" true
         "the worker process died"
         "Tasks run in a process of their own, and that process ended without an answer: a native \
@@ -231,6 +237,13 @@ codes! {
          backend has no kernel for it. A CPU was not taken in its place, since the receipt would \
          then say something else than was ordered. The doctor command shows what was found; or \
          ask for any device."
+    JournalLost "journal-lost" false
+        "the miner's journal does not have what the coordinator has of it"
+        "A miner numbers its receipts for a coordinator, and signs each number once. The coordinator \
+         has one that the journal here does not know, or another one of the same number: the state \
+         folder was lost, restored from an older backup, or is in use on a second machine. To go on \
+         would mean to sign a number twice, which costs stake, so this miner refuses. Restore the \
+         newest journal, or make a new node key and register it."
     StateLocked "state-locked" true
         "another process uses the state folder"
         "A state folder has one writer at a time, so that nothing is written twice. Another \

@@ -41,6 +41,15 @@ pub struct Signed<T> {
 }
 
 impl<T: Signable> Signed<T> {
+    /// A document that nobody has signed: its signature is zero, and [`Signed::verify`] fails.
+    pub fn unsigned(document: &T) -> Signed<T> {
+        Signed {
+            body: document.to_cbor(),
+            signature: [0; 64],
+            kind: PhantomData,
+        }
+    }
+
     /// Hash of the document without the signature, since one document has many valid signatures.
     pub fn body_hash(&self) -> Hash {
         Hash::of(&self.body)

@@ -46,6 +46,8 @@ pub enum Verdict {
 pub enum Fault {
     /// The execution or inference is not the recorded one.
     Diverged,
+    /// A proof that it is in a log does not hold.
+    Proof,
     /// A signature does not hold.
     Signature,
     /// The bytes are not a receipt.

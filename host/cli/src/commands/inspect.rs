@@ -76,7 +76,8 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     }
     if bytes.starts_with(b"aditrcpt") && bytes.len() == RECEIPT_LEN {
         let receipt = what.to_owned();
-        return receipt::command(ui, state, &receipt::Command::Show { receipt });
+        let from = Default::default();
+        return receipt::command(ui, state, &receipt::Command::Show { receipt, from });
     }
     if let Some(exit) = document(ui, &bytes)? {
         return Ok(exit);

@@ -3,10 +3,9 @@
 //! Secrets come from files, from the terminal or from standard input, and never from the command
 //! line, which every user of a machine can read.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use adit_protocol::codes::Code;
 use adit_protocol::keys::keystore::{Keystore, MAX_FILE, ScryptCost};
 use adit_protocol::keys::{Keypair, PublicKey, mnemonic, ss58};
 use adit_protocol::receipt::CONTEXT as SUBSTRATE;
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure};
 use crate::input::{read_file, read_stdin};
+use crate::keyring::{self, PasswordFile};
 use crate::state::State;
 use crate::text::{hex, one_line};
 use crate::ui::{Ui, to_stderr};
@@ -25,8 +25,6 @@ use crate::ui::{Ui, to_stderr};
 const MESSAGE: &[u8] = b"adit-message-v1";
 /// Longest message that is signed, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
-/// Longest password or secret URI, in bytes.
-const SECRET_BYTES_MAX: u64 = 4096;
 
 /// The subcommands of `adit key`.
 #[derive(clap::Subcommand)]
@@ -63,14 +61,6 @@ pub enum Command {
         #[command(flatten)]
         password: PasswordFile,
     },
-}
-
-/// Where a password comes from that is not to be asked for.
-#[derive(clap::Args)]
-pub struct PasswordFile {
-    /// Read the keystore's password from the first line of this file instead of the terminal
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
 }
 
 /// What a signature is for: it cannot be taken for one of the other kind.
@@ -147,14 +137,22 @@ fn show(ui: &Ui, state: &State, key: &str) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     if key != "local" && Path::new(key).is_file() {
-        let public = read_keystore(Path::new(key))?.claimed_public()?;
+        let (public, _) = keyring::public(state, key)?;
         print_key(ui, &public, None)?;
+        if key_file_text(Path::new(key)) {
+            return Ok(Exit::Ok);
+        }
         ui.note("this is what the file says; that its secret fits is checked when it is used");
         return Ok(Exit::Ok);
     }
-    let keypair = load(ui, state, key, None)?;
+    let keypair = keyring::secret(ui, state, key, None)?.keypair;
     print_key(ui, &keypair.public(), None)?;
     Ok(Exit::Ok)
+}
+
+/// Whether a file begins as a key file does, whose key was read.
+fn key_file_text(path: &Path) -> bool {
+    read_file(path, MAX_FILE as u64, "the key").is_ok_and(|bytes| bytes.starts_with(b"0x"))
 }
 
 fn sign(
@@ -176,7 +174,7 @@ fn sign(
         true => read_stdin(MESSAGE_BYTES_MAX)?,
         false => read_file(path, MESSAGE_BYTES_MAX, "the message")?,
     };
-    let keypair = load(ui, state, key, Some(password))?;
+    let keypair = keyring::secret(ui, state, key, Some(password))?.keypair;
     let signature = match context {
         Context::Message => keypair.sign(MESSAGE, &message, &mut OsRng),
         Context::Wallet => {
@@ -210,88 +208,6 @@ fn print_key(ui: &Ui, public: &PublicKey, file: Option<&Path>) -> anyhow::Result
         ui.line(format!("address     {address}"))?;
         ui.line(format!("public key  {digits}"))
     }
-}
-
-/// The keypair that an argument names.
-fn load(
-    ui: &Ui,
-    state: &State,
-    key: &str,
-    password: Option<&PasswordFile>,
-) -> anyhow::Result<Keypair> {
-    if key == "local" {
-        return state.local_key();
-    }
-    if key == "-" {
-        return Ok(Keypair::from_uri(&secret_uri()?)?);
-    }
-    // What derives from the development phrase is no secret. A single slash would take a mistyped
-    // path for such a key.
-    if key.starts_with("//") && !key.contains("///") {
-        ui.note("note: this is a development key; everyone has it");
-        return Ok(Keypair::from_uri(key)?);
-    }
-    let path = Path::new(key);
-    if let (true, Some(password)) = (path.is_file(), password) {
-        let keystore = read_keystore(path)?;
-        return Ok(keystore.decrypt(&password.ask(false)?)?);
-    }
-    // The text is not repeated: it may be a phrase.
-    Failure::new(Code::BadKey, "there is no such key")
-        .why("the argument is no keystore file, and secrets are not taken from the command line")
-        .hint("give a file, `local`, //Name, or - and the phrase or URI on stdin")
-        .into_err()
-}
-
-fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
-    let bytes = read_file(path, MAX_FILE as u64, "the keystore")?;
-    Ok(Keystore::from_json(&bytes)?)
-}
-
-/// A secret URI from standard input; typed unseen if that is a terminal.
-fn secret_uri() -> anyhow::Result<Zeroizing<String>> {
-    if std::io::stdin().is_terminal() {
-        return prompt("secret phrase or URI: ");
-    }
-    first_line(std::io::stdin().lock()).context("the secret URI could not be read")
-}
-
-impl PasswordFile {
-    /// The password: from the file, else from the terminal, twice if it is a new one.
-    fn ask(&self, new: bool) -> anyhow::Result<Zeroizing<String>> {
-        if let Some(path) = &self.password_file {
-            let failed = || format!("the password file {} could not be read", path.display());
-            let file = std::fs::File::open(path).with_context(failed)?;
-            return first_line(std::io::BufReader::new(file)).with_context(failed);
-        }
-        let password = prompt("password: ")?;
-        if new && *prompt("the same again: ")? != *password {
-            return Failure::new(Code::BadPassphrase, "no key was made")
-                .why("the two passwords differ")
-                .hint("try again")
-                .into_err();
-        }
-        Ok(password)
-    }
-}
-
-fn prompt(text: &str) -> anyhow::Result<Zeroizing<String>> {
-    rpassword::prompt_password(text)
-        .map(Zeroizing::new)
-        .map_err(|error| {
-            Failure::argument("nothing could be asked for")
-                .why(format!("there is no terminal: {error}"))
-                .hint("use --password-file for a password, or stdin for a secret URI")
-                .into()
-        })
-}
-
-fn first_line(from: impl std::io::BufRead) -> std::io::Result<Zeroizing<String>> {
-    let mut line = Zeroizing::new(String::new());
-    from.take(SECRET_BYTES_MAX).read_line(&mut line)?;
-    let end = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(end);
-    Ok(line)
 }
 
 fn occupied(path: &Path) -> Failure {

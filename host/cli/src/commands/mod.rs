@@ -1,12 +1,20 @@
 //! The commands, one module each. Each returns how the process is to end.
 
+pub mod audit;
 pub mod bench;
 pub mod build;
+pub mod bundle;
+pub mod coordinator;
+pub mod dev;
 pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;
 pub mod man;
+pub mod miner;
+pub mod network;
 pub mod new;
+pub mod publish;
 pub mod receipt;
 pub mod run;
+pub mod task;

@@ -5,7 +5,7 @@ use std::path::Path;
 use adit_protocol::cbor::Document;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::opening::ReceiptOpening;
-use adit_protocol::receipt::Receipt;
+use adit_protocol::receipt::{BODY_LEN, Receipt};
 use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::Transcript;
 use adit_protocol::{Code, Hash};
@@ -21,7 +21,10 @@ use crate::ui::Ui;
 
 mod check;
 mod diff;
+mod remote;
 mod show;
+
+use remote::From;
 
 /// The subcommands of `adit receipt`.
 #[derive(clap::Subcommand)]
@@ -31,12 +34,16 @@ pub enum Command {
         /// A file, an id or its first digits, or `last`
         #[arg(value_name = "FILE|ID")]
         receipt: String,
+        #[command(flatten)]
+        from: From,
     },
-    /// Check the record: encoding and signatures (level 1)
+    /// Check the record: encoding and signatures, and with --from that it is in the log (level 1)
     Verify {
         /// A file, an id or its first digits, or `last`
         #[arg(value_name = "FILE|ID")]
         receipt: String,
+        #[command(flatten)]
+        from: From,
     },
     /// Run it again with the recorded inference answers, and compare everything (levels 1 and 2)
     Replay {
@@ -56,6 +63,8 @@ pub enum Command {
         #[arg(long)]
         interpreter: bool,
         #[command(flatten)]
+        from: From,
+        #[command(flatten)]
         device: DeviceArgs,
     },
     /// Compare two receipts field by field, and find the first inference call that differs
@@ -70,19 +79,28 @@ pub enum Command {
 /// `adit receipt ...`.
 pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Show { receipt } => show::command(ui, state, receipt),
-        Command::Verify { receipt } => check::verify(ui, state, receipt),
+        Command::Show { receipt, from } => {
+            let fetched = from.fetch(ui, state, receipt, true)?;
+            show::command(ui, state, fetched.named(receipt))
+        }
+        Command::Verify { receipt, from } => {
+            let fetched = from.fetch(ui, state, receipt, false)?;
+            check::verify(ui, state, receipt, &fetched)
+        }
         Command::Replay {
             receipt,
             inference,
             interpreter,
+            from,
             device,
         } => {
             let target = match interpreter {
                 true => Target::Interpreter,
                 false => Target::Processor,
             };
-            check::replay(ui, state, receipt, inference.unwrap_or(0), target, device)
+            let fetched = from.fetch(ui, state, receipt, true)?;
+            let every = inference.unwrap_or(0);
+            check::replay(ui, state, receipt, &fetched, every, target, device)
         }
         Command::Diff { a, b } => diff::command(ui, state, a, b),
     }
@@ -105,7 +123,19 @@ fn find(state: &State, named: &str) -> anyhow::Result<Vec<u8>> {
     if path.exists() {
         return read_receipt(path);
     }
-    state.journal()?.find(named)
+    let own = state.journal()?.find(named);
+    let received = state.received()?.find(named)?;
+    match (own, received) {
+        (Ok(own), Some(other)) if own.get(..BODY_LEN) != other.get(..BODY_LEN) => {
+            Failure::argument(format!("`{}` names two receipts", one_line(named)))
+                .why("one of this machine, and one that was received, begin with these digits")
+                .hint("give more of the digits")
+                .into_err()
+        }
+        (Ok(own), _) => Ok(own),
+        (Err(_), Some(received)) => Ok(received),
+        (Err(error), None) => Err(error),
+    }
 }
 
 /// A receipt and what of it is at hand.
@@ -135,7 +165,12 @@ impl Subject {
     fn of(state: &State, named: &str, receipt: Receipt) -> anyhow::Result<Subject> {
         let blobs = state.blobs()?;
         let task: Result<TaskSpec, String> = document(&blobs, &receipt.body.task);
-        let opening = match state.journal()?.opening(&receipt.id(), named)? {
+        let id = receipt.id();
+        let opening = match state.journal()?.opening(&id, named)? {
+            None => state.received()?.opening(&id)?,
+            own => own,
+        };
+        let opening = match opening {
             Some((opening, path)) => {
                 if let Ok(task) = &task
                     && !belongs(&opening, &receipt, task)

@@ -1,8 +1,10 @@
 //! The program as its users meet it: started as a process, judged by what it prints, how it ends
 //! and what it leaves on disk.
 
+mod audit;
 mod concurrency;
 mod damage;
+mod dev;
 mod devices;
 mod disk;
 mod faults;
@@ -11,6 +13,10 @@ mod interrupt;
 mod keys;
 mod languages;
 mod legacy;
+mod miner;
+mod network;
+mod network_support;
+mod networks;
 mod ocr;
 mod project;
 mod receipts;

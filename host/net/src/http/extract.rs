@@ -7,7 +7,6 @@ use std::error::Error as _;
 use adit_protocol::{Code, Document};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as AxumJson, Router};
 use bytes::Bytes;
@@ -30,22 +29,13 @@ pub const BODY_BYTES_MAX_DEFAULT: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);
 
-/// Bounds the bodies of all routes that `router` has so far. Where limits are nested, the one
-/// nearest to the route counts. A body whose length is announced is refused before it is sent.
+/// Bounds the bodies of all routes that `router` has so far; it must have one. Where limits are
+/// nested, the one nearest to the route counts.
 pub fn body_limit<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     bytes_max: usize,
 ) -> Router<S> {
-    router
-        .route_layer(axum::middleware::from_fn(refuse_announced))
-        .route_layer(Extension(BodyLimit(bytes_max)))
-}
-
-async fn refuse_announced(request: Request, next: Next) -> Response {
-    match check_announced(request.headers(), limit_of(&request)) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
+    router.route_layer(Extension(BodyLimit(bytes_max)))
 }
 
 fn limit_of(request: &Request) -> usize {
@@ -55,18 +45,23 @@ fn limit_of(request: &Request) -> usize {
         .map_or(BODY_BYTES_MAX_DEFAULT, |limit| limit.0)
 }
 
-fn check_announced(headers: &HeaderMap, bytes_max: usize) -> Result<(), Problem> {
+/// The length of the body as it is announced, if it is. For handlers that stream, to refuse what
+/// is too long before it is sent; [`read_body`] does the same.
+///
+/// # Errors
+/// `too-large` if it is above `bytes_max`.
+pub fn announced_length(headers: &HeaderMap, bytes_max: u64) -> Result<Option<u64>, Problem> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
     match announced {
-        Some(length) if length > bytes_max as u64 => Err(too_large(Some(length), bytes_max)),
-        _ => Ok(()),
+        Some(length) if length > bytes_max => Err(too_large(Some(length), bytes_max)),
+        announced => Ok(announced),
     }
 }
 
-fn too_large(length: Option<u64>, bytes_max: usize) -> Problem {
+fn too_large(length: Option<u64>, bytes_max: u64) -> Problem {
     let what = match length {
         Some(length) => format!("the body has {length} bytes"),
         None => "the body is too long".to_owned(),
@@ -83,11 +78,11 @@ fn too_large(length: Option<u64>, bytes_max: usize) -> Problem {
 /// `too-large`, `timeout` or `invalid-request`, ready to be answered.
 pub async fn read_body(request: Request) -> Result<Bytes, Problem> {
     let bytes_max = limit_of(&request);
-    check_announced(request.headers(), bytes_max)?;
+    announced_length(request.headers(), bytes_max as u64)?;
     let body = Limited::new(request.into_body(), bytes_max);
     match body.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(None, bytes_max)),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(None, bytes_max as u64)),
         Err(error) => Err(body_problem(error.as_ref())),
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP status of each code: the only place where one is chosen.
+//! The HTTP status of each code: the only place where one is chosen, or read without its code.
 
 use adit_protocol::Code;
 use http::StatusCode;
@@ -43,7 +43,15 @@ pub fn of(code: Code) -> StatusCode {
         | Code::TaskEnded
         | Code::Cancelled
         | Code::StaleEngine
-        | Code::EngineMismatch => StatusCode::CONFLICT,
+        | Code::EngineMismatch
+        // What was asked for is not there yet.
+        | Code::HelloFirst
+        | Code::WaitingForMiner
+        | Code::WaitingForSlot
+        | Code::WaitingForRoster
+        | Code::MinersExhausted
+        | Code::WaitingForResult
+        | Code::WaitingForQuorum => StatusCode::CONFLICT,
 
         Code::LeaseExpired => StatusCode::GONE,
         Code::TooLarge | Code::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -69,6 +77,22 @@ pub fn of(code: Code) -> StatusCode {
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::Unreachable | Code::TlsFailed | Code::BadAnswer => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The code that comes nearest to a status whose answer gave none that is known.
+pub fn code_of(status: u16) -> Code {
+    match status {
+        401 => Code::Unauthorized,
+        403 => Code::Forbidden,
+        404 => Code::NotFound,
+        405 => Code::MethodNotAllowed,
+        408 | 504 => Code::Timeout,
+        413 | 414 | 431 => Code::TooLarge,
+        429 => Code::QuotaExceeded,
+        502 => Code::Unreachable,
+        503 => Code::Overloaded,
+        _ => Code::BadAnswer,
     }
 }
 

@@ -98,7 +98,7 @@ pub fn sign(
     for (name, value) in values {
         // Base64, digits and quoted names: always a header value, unless the nonce is none, and
         // then the request goes out unsigned and is refused.
-        if let Some(Ok(value)) = value.map(|value| HeaderValue::try_from(value)) {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             headers.insert(name, value);
         }
     }

@@ -304,6 +304,35 @@ async fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
+async fn a_shutdown_does_not_wait_for_half_a_request() {
+    let server = serve(Limits::default(), router()).await;
+    let mut fresh = Socket::connect(&server).await;
+    fresh.send("GET /hello HTTP/1.1\r\nhost").await;
+    let mut used = Socket::connect(&server).await;
+    used.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    used.until("hello").await;
+    used.send("GET /hello HTTP/1.1\r\nhost").await;
+    // Both parts have arrived.
+    assert!(client(&server).get("/hello").send().await.is_ok());
+    assert!(server.shutdown(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn the_bound_nearest_to_the_route_counts() {
+    let inner = Router::new().route("/inner", post(async |Raw(bytes): Raw| bytes));
+    let outer = Router::new()
+        .route("/outer", post(async |Raw(bytes): Raw| bytes))
+        .merge(extract::body_limit(inner, 2000));
+    let server = serve(Limits::default(), extract::body_limit(outer, 1000)).await;
+    let send = async |path| {
+        let call = client(&server).post(path).bytes("x/y", vec![1u8; 1500]);
+        call.send().await.map_err(|error| error.code())
+    };
+    assert!(send("/inner").await.is_ok());
+    assert_eq!(send("/outer").await.unwrap_err(), Code::TooLarge);
+}
+
+#[tokio::test]
 async fn long_polls_learn_that_the_server_drains() {
     let draining = CancellationToken::new();
     let begun = Arc::new(Notify::new());

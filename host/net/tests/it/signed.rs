@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adit_net::clock::{Clock, ManualClock};
 use adit_net::http::client::{Answer, Call, Client, ClientConfig, ClientError, Retry};
-use adit_net::http::server::{Limits, Server};
+use adit_net::http::server::{Bound, Limits, Listen, Server};
 use adit_net::problem::Problem;
 use adit_net::signed::nonces::NonceLimits;
 use adit_net::signed::verify::{Previous, Window};
@@ -16,10 +16,10 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::fixtures::{Raw, client, config, serve};
+use crate::fixtures::{LOOPBACK, Raw, client, config, serve};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -44,12 +44,6 @@ struct World {
     verifier: Arc<RequestVerifier>,
 }
 
-/// A verifier has to know its own address, which is known once the port is.
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 fn router() -> Router<Arc<RequestVerifier>> {
     let body = async |request: SignedBody| format!("{:?} {}", request.node, request.bytes.len());
     let head = async |SignedHead(verified): SignedHead| format!("{:?}", verified.node);
@@ -61,33 +55,25 @@ fn router() -> Router<Arc<RequestVerifier>> {
 
 async fn world(previous: Previous, limits: NonceLimits) -> World {
     let clock = ManualClock::at_ms(START_MS);
-    // The port may be taken by another test in between; then the next one is tried.
-    for _ in 0..20 {
-        let port = free_port().await;
-        let urls = [
-            Url::parse(&format!("http://127.0.0.1:{port}")).unwrap(),
-            Url::parse("http://coordinator.example").unwrap(),
-        ];
-        let verifier = Arc::new(RequestVerifier::new(
-            &urls,
-            Window::default(),
-            limits,
-            previous,
-            Arc::new(clock.clone()),
-            Arc::new(NotNine),
-        ));
-        let listen = adit_net::http::server::Listen::plain(([127, 0, 0, 1], port).into());
-        let router = router().with_state(Arc::clone(&verifier));
-        let started = Server::start(listen, Limits::default(), router, Default::default()).await;
-        if let Ok(server) = started {
-            return World {
-                server,
-                clock,
-                verifier,
-            };
-        }
+    let bound = Bound::bind(Listen::plain(LOOPBACK)).await.unwrap();
+    let urls = [
+        Url::parse(&bound.url()).unwrap(),
+        Url::parse("http://coordinator.example").unwrap(),
+    ];
+    let verifier = Arc::new(RequestVerifier::new(
+        &urls,
+        Window::default(),
+        limits,
+        previous,
+        Arc::new(clock.clone()),
+        Arc::new(NotNine),
+    ));
+    let router = router().with_state(Arc::clone(&verifier));
+    World {
+        server: bound.serve(Limits::default(), router, CancellationToken::new()),
+        clock,
+        verifier,
     }
-    panic!("no port is free");
 }
 
 async fn fresh() -> World {
@@ -400,13 +386,12 @@ async fn requests_for_other_coordinators_are_refused() {
         ("evil.example", "401"),
         ("user@coordinator.example", "401"),
     ] {
-        let authority = host.to_lowercase().replace(":80", "").replace("1", "1");
-        let authority = if host.ends_with(":81") {
-            host
-        } else {
-            &authority
-        };
-        let headers = world.headers_for(authority, now, |_| ());
+        let authority = host.to_lowercase();
+        let authority = authority
+            .strip_suffix(":80")
+            .unwrap_or(&authority)
+            .to_owned();
+        let headers = world.headers_for(&authority, now, |_| ());
         let mut text = format!("POST /v1/poll HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
         for (name, value) in &headers {
             text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));

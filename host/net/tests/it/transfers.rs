@@ -243,3 +243,52 @@ async fn a_file_is_uploaded_in_pieces() {
         .unwrap_err();
     assert!(matches!(error, ClientError::Local(_)), "{error}");
 }
+
+#[tokio::test]
+async fn events_come_one_by_one_and_are_bounded() {
+    let stream = async |headers: HeaderMap| {
+        let from = headers
+            .get("last-event-id")
+            .map_or(0, |id| id.to_str().unwrap().parse().unwrap());
+        let events = (from..3).map(|n: u32| {
+            let event = axum::response::sse::Event::default()
+                .event("state")
+                .id((n + 1).to_string());
+            Ok::<_, std::convert::Infallible>(event.data(format!("step {n}")))
+        });
+        axum::response::Sse::new(futures_util::stream::iter(events))
+    };
+    let router = Router::new()
+        .route("/events", get(stream))
+        .route("/text", get(async || "data: x\n\n"));
+    let server = serve(Limits::default(), router).await;
+    let client = client(&server);
+    let mut events = client.get("/events").events().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(event) = events.next().await.unwrap() {
+        assert_eq!(event.name, "state");
+        seen.push((event.data, event.id.unwrap()));
+    }
+    let step = |n: u32| (format!("step {n}"), (n + 1).to_string());
+    assert_eq!(seen, [step(0), step(1), step(2)]);
+
+    let mut events = client
+        .get("/events")
+        .last_event_id("2")
+        .events()
+        .await
+        .unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().data, "step 2");
+    assert_eq!(events.next().await.unwrap(), None);
+
+    let error = client.get("/text").events().await.unwrap_err();
+    assert!(matches!(error, ClientError::Malformed { .. }), "{error}");
+    let mut events = client
+        .get("/events")
+        .answer_bytes_max(5)
+        .events()
+        .await
+        .unwrap();
+    let error = events.next().await.unwrap_err();
+    assert!(matches!(error, ClientError::TooLarge { .. }), "{error}");
+}

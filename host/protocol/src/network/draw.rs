@@ -55,6 +55,11 @@ impl DrawNumber {
         })
     }
 
+    /// The number itself, as it is shown.
+    pub fn hash(&self) -> Hash {
+        self.0
+    }
+
     /// How many replicas a task gets whose first one was drawn with this number for a miner with
     /// this record: all of them, but of an adaptive task where the last `TRUSTED_STREAK` results or
     /// more of the miner were valid; then all with a probability of one in that streak (BOINC's

@@ -137,6 +137,33 @@ pub fn verify_batch(
             });
         }
     }
+    find_culprits(checks, rng, culprits)
+}
+
+/// Checks the miners' signatures of many receipts together, as a coordinator does before it signs
+/// itself. `rng` as for [`verify_batch`].
+///
+/// # Errors
+/// The indices of all receipts that [`Receipt::verify_miner`] would refuse, ascending.
+pub fn verify_miners(
+    receipts: &[Receipt],
+    rng: &mut (impl CryptoRng + RngCore),
+) -> Result<(), Vec<usize>> {
+    let check = |(index, receipt)| Check {
+        index,
+        receipt,
+        role: Role::Miner,
+    };
+    let checks = receipts.iter().enumerate().map(check).collect();
+    find_culprits(checks, rng, Vec::new())
+}
+
+/// Adds to `culprits` the receipts for which a check fails.
+fn find_culprits(
+    mut checks: Vec<Check<'_>>,
+    rng: &mut (impl CryptoRng + RngCore),
+    mut culprits: Vec<usize>,
+) -> Result<(), Vec<usize>> {
     // Schnorrkel merges equal keys only where they are neighbours, and each is parsed once.
     checks.sort_by_key(Check::key);
     let context = signing_context(CONTEXT);

@@ -7,7 +7,7 @@ use adit_protocol::keys::PublicKeyError;
 use adit_protocol::rand_core::{self, CryptoRng, RngCore};
 use adit_protocol::receipt::{
     BODY_LEN, CoordinatorCheck, RECEIPT_LEN, Receipt, ReceiptBody, ReceiptError, Verified,
-    verify_batch,
+    verify_batch, verify_miners,
 };
 use adit_protocol::status::{Status, UnknownStatus};
 use curve25519_dalek::Scalar;
@@ -228,6 +228,19 @@ fn a_batch_of_bad_receipts_names_them_all() {
         receipt.body.fuel += 1;
     }
     assert_eq!(verify_batch(&receipts, &mut rng()), Err((0..57).collect()));
+}
+
+#[test]
+fn the_miners_signatures_are_checked_without_the_coordinators() {
+    let mut receipts = many(20);
+    for receipt in &mut receipts {
+        receipt.coordinator_signature = [0; 64];
+    }
+    assert_eq!(verify_miners(&receipts, &mut rng()), Ok(()));
+    receipts[2].miner_signature[9] ^= 1;
+    receipts[11].body.seq += 1;
+    receipts[12].body.miner = [0; 32];
+    assert_eq!(verify_miners(&receipts, &mut rng()), Err(vec![2, 11, 12]));
 }
 
 /// A generator of zeros: what schnorrkel's deterministic check has in place of randomness.

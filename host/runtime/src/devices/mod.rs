@@ -30,6 +30,7 @@ use adit_protocol::tensor::TensorBlob;
 use crate::nn::tensor::Tensor;
 use crate::store::StoreError;
 use crate::store::blobs::BlobStore;
+use crate::worker::device::DeviceChoice;
 use crate::worker::supervisor::{Supervisor, SupervisorError};
 use crate::worker::trial::{CaseResult, Named, Tried, tensor};
 
@@ -102,6 +103,16 @@ pub struct Measured {
 
 /// Starts a supervisor whose worker computes with so many threads.
 pub type Start<'a> = dyn Fn(u32) -> Supervisor + 'a;
+
+/// The temperature of a device in degrees Celsius, if it can be read: of NVIDIA's GPUs.
+pub fn temperature_c(device: &DeviceChoice) -> Option<u32> {
+    match device {
+        DeviceChoice::Embedded => None,
+        DeviceChoice::OnnxRuntime(device) => {
+            crate::nn::onnxruntime::facts::temperature_c(device.provider, device.index)
+        }
+    }
+}
 
 /// Measures a model on a device against a reference.
 ///

@@ -34,6 +34,11 @@ impl BlobStore {
         Ok(Self { root })
     }
 
+    /// The folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the blob `hash` is or would be.
     pub fn path(&self, hash: &Hash) -> PathBuf {
         let hex = hash.to_hex();
@@ -190,7 +195,7 @@ impl BlobStore {
         Ok((file, metadata.len()))
     }
 
-    fn make_shelf(&self, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn make_shelf(&self, path: &Path) -> Result<(), StoreError> {
         private_folder(path.parent().unwrap_or(&self.root))
     }
 

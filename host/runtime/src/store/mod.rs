@@ -2,6 +2,8 @@
 
 pub mod blobs;
 pub mod code;
+pub mod retention;
+pub mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,18 @@ pub enum StoreError {
         path: PathBuf,
         /// Hash of what it holds.
         actual: adit_protocol::Hash,
+    },
+    /// What was written is not what it was announced as. Nothing was kept.
+    #[error(
+        "the {bytes} bytes that came are {actual} and not {expected}; hint: they were altered or cut off on the way: hash them again and repeat the transfer"
+    )]
+    Mismatch {
+        /// The announced hash.
+        expected: adit_protocol::Hash,
+        /// Hash of what came.
+        actual: adit_protocol::Hash,
+        /// How many bytes came.
+        bytes: u64,
     },
     /// A file is larger than its reader accepts.
     #[error("the file {path} has {bytes} bytes, more than the {max} that are accepted here; hint: use a smaller one", path = .path.display())]
@@ -121,6 +135,7 @@ impl StoreError {
         match self {
             StoreError::Missing { .. } => Code::BlobMissing,
             StoreError::Corrupt { .. } => Code::BlobCorrupt,
+            StoreError::Mismatch { .. } => Code::BlobMismatch,
             StoreError::TooLarge { .. } => Code::InvalidArgument,
             StoreError::NotAFile { .. } => Code::StateCorrupt,
             StoreError::Exposed { .. } => Code::PermissionDenied,

@@ -17,7 +17,7 @@
 //! | [`device`], [`survey`] | which device a worker computes on; what a library of ONNX Runtime has |
 //! | [`trial`] | a model computed by itself, without a guest |
 //! | [`sandbox`], [`limits`] | Landlock, seccomp and rlimits of a child |
-//! | [`probe`] | tries from inside what must not work |
+//! | [`probe`], [`self_test`] | tries from inside what must not work |
 
 pub mod channel;
 mod child;
@@ -33,6 +33,7 @@ pub mod messages;
 pub mod probe;
 pub mod process;
 pub mod sandbox;
+pub mod self_test;
 mod slot;
 pub mod supervisor;
 pub mod survey;
@@ -88,6 +89,7 @@ pub fn main_if_worker(args: impl IntoIterator<Item = OsString>) -> Option<i32> {
         Some([kind, rest @ ..]) if kind == "run" => process::main(rest),
         Some([kind, rest @ ..]) if kind == "compile" => compile::main(rest),
         Some([kind, rest @ ..]) if kind == "survey" => survey::main(rest),
+        Some([kind]) if kind == "self-test" => self_test::main(),
         _ => Err(WorkerError::Arguments),
     };
     match ended {

@@ -8,7 +8,8 @@ use adit_runtime::worker::device::DeviceChoice;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Subject, find};
+use super::Subject;
+use super::remote::{Fetched, LOG_INCLUSION};
 use crate::device::DeviceArgs;
 use crate::error::Exit;
 use crate::known;
@@ -17,15 +18,22 @@ use crate::text::one_line;
 use crate::ui::{ProgressLine, Ui};
 
 /// `adit receipt verify FILE|ID`: level 1.
-pub fn verify(ui: &Ui, state: &State, named: &str) -> anyhow::Result<Exit> {
-    let bytes = find(state, named)?;
+pub fn verify(ui: &Ui, state: &State, named: &str, fetched: &Fetched) -> anyhow::Result<Exit> {
+    let bytes = fetched.bytes(state, named)?;
     let (receipt, checks) = audit::record(&bytes);
-    report(ui, receipt.as_ref(), &checks, &[], &Asked::default())
+    let checks = fetched.with_log(checks);
+    let asked = Asked {
+        log: fetched.asked(),
+        ..Asked::default()
+    };
+    report(ui, receipt.as_ref(), &checks, &[], &asked)
 }
 
 /// What was asked for beyond the record, and who executed it.
 #[derive(Default)]
 struct Asked {
+    /// Whether the log is to be checked.
+    log: bool,
     /// Which computations to make again; 0 for none.
     every: u64,
     /// What the worker says that it executes guests on; none if there was no worker.
@@ -38,17 +46,21 @@ pub fn replay(
     ui: &Ui,
     state: &State,
     named: &str,
+    fetched: &Fetched,
     every: u64,
     target: Target,
     device: &DeviceArgs,
 ) -> anyhow::Result<Exit> {
-    let bytes = find(state, named)?;
-    let (receipt, mut checks) = audit::record(&bytes);
+    let bytes = fetched.bytes(state, named)?;
+    let (receipt, checks) = audit::record(&bytes);
+    let mut checks = fetched.with_log(checks);
+    let log = fetched.asked();
     let Some(receipt) = receipt.filter(|_| !checks.iter().any(is_failed)) else {
         // What a receipt with a wrong signature claims is nobody's claim: running it would prove
         // nothing about anyone.
         let skipped = "execution and inference: the record does not hold";
         let asked = Asked {
+            log,
             every,
             executed_on: None,
         };
@@ -87,7 +99,11 @@ pub fn replay(
     }
     known::learn(state, &subject.blobs, &found.rechecks)?;
     checks.extend(found.checks);
-    let asked = Asked { every, executed_on };
+    let asked = Asked {
+        log,
+        every,
+        executed_on,
+    };
     report(ui, Some(&subject.receipt), &checks, &[], &asked)
 }
 
@@ -99,7 +115,7 @@ fn report(
     skipped: &[&str],
     asked: &Asked,
 ) -> anyhow::Result<Exit> {
-    let exit = worst(checks, asked.every);
+    let exit = worst(checks, asked);
     let summary = summary(checks, exit, asked);
     if ui.json {
         let lines: Vec<_> = checks.iter().map(as_json).collect();
@@ -154,22 +170,30 @@ fn as_json(check: &Check) -> serde_json::Value {
             Fault::Encoding => "encoding",
             Fault::Signature => "signature",
             Fault::Diverged => "diverged",
+            Fault::Proof => "proof",
         }),
     })
 }
 
-/// A bad signature or encoding before a divergence, that before a check that could not be made.
-/// Of level 1 only the log is ever unchecked, which each receipt says of itself; of level 3 what
-/// was not asked for.
-fn worst(checks: &[Check], every: u64) -> Exit {
+/// A bad signature or encoding before a bad proof, that before a divergence, that before a check that
+/// could not be made. Of level 1 only the log is ever unchecked, unless it was asked for; of level 3
+/// what was not asked for.
+fn worst(checks: &[Check], asked: &Asked) -> Exit {
     let faults = || checks.iter().filter(|c| is_failed(c)).map(|c| c.fault);
     if faults().any(|fault| matches!(fault, Some(Fault::Signature | Fault::Encoding))) {
         return Exit::Signature;
     }
+    if faults().any(|fault| fault == Some(Fault::Proof)) {
+        return Exit::Proof;
+    }
     if faults().next().is_some() {
         return Exit::Diverged;
     }
-    let wanted = |c: &Check| c.level == 2 || (c.level == 3 && every > 0);
+    let wanted = |c: &Check| match c.level {
+        1 => asked.log && c.name == LOG_INCLUSION,
+        3 => asked.every > 0,
+        _ => true,
+    };
     let unchecked = |c: &Check| wanted(c) && matches!(c.verdict, Verdict::NotPerformed(_));
     if checks.iter().any(unchecked) {
         return Exit::Unchecked;
@@ -181,14 +205,18 @@ fn summary(checks: &[Check], exit: Exit, asked: &Asked) -> String {
     let count = |wanted: &str| checks.iter().filter(|c| words(c).0 == wanted).count();
     let verdict = match exit {
         Exit::Signature => "NOT VALID: the record does not hold",
+        Exit::Proof => "NOT VALID: the log does not have it as it should",
         Exit::Diverged => "WRONG: the replay came to another result than the receipt",
-        Exit::Unchecked => "NOT CHECKED: what was asked for could not be replayed",
+        Exit::Unchecked => "NOT CHECKED: what was asked for could not be checked",
         _ if checks.iter().any(|c| c.level == 2) => match asked.executed_on {
             Some("interpreter") => {
                 "the record holds, and the replay in the interpreter is identical to it"
             }
             _ => "the record holds, and the replay is identical to it",
         },
+        _ if asked.log => {
+            "the record holds, and is in the log; `adit receipt replay` also checks what it says"
+        }
         _ => "the record holds; `adit receipt replay` also checks what it says",
     };
     format!(

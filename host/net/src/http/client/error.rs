@@ -6,6 +6,7 @@ use adit_protocol::{Code, Hash};
 use thiserror::Error;
 use url::Url;
 
+use crate::http::status;
 use crate::problem::RemoteProblem;
 use crate::tls::TlsError;
 
@@ -105,14 +106,9 @@ impl ClientError {
             ClientError::Unreachable { .. } => Code::Unreachable,
             ClientError::Timeout { .. } => Code::Timeout,
             ClientError::Tls { .. } => Code::TlsFailed,
-            ClientError::Refused { problem, .. } => problem.code.unwrap_or(match problem.status {
-                404 => Code::NotFound,
-                401 => Code::Unauthorized,
-                403 => Code::Forbidden,
-                429 => Code::QuotaExceeded,
-                503 => Code::Overloaded,
-                _ => Code::BadAnswer,
-            }),
+            ClientError::Refused { problem, .. } => problem
+                .code
+                .unwrap_or_else(|| status::code_of(problem.status)),
             ClientError::Malformed { .. } | ClientError::TooLarge { .. } => Code::BadAnswer,
             ClientError::Mismatch { .. } => Code::BlobMismatch,
             ClientError::Local(error) => match error.kind() {

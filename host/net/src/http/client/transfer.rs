@@ -275,7 +275,10 @@ impl Call {
         Ok(())
     }
 
-    async fn chunk(&self, response: &mut reqwest::Response) -> Result<Option<Bytes>, ClientError> {
+    pub(super) async fn chunk(
+        &self,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, ClientError> {
         let chunk = async {
             response
                 .chunk()

@@ -45,7 +45,8 @@ pub(super) struct RequestBody {
     received: u64,
     waited: Duration,
     waiting_since: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    /// Made when it is needed: most bodies are there at once.
+    timer: Option<Pin<Box<Sleep>>>,
     drain: bool,
 }
 
@@ -65,7 +66,7 @@ impl RequestBody {
             received: 0,
             waited: Duration::ZERO,
             waiting_since: None,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer: None,
             drain,
         }
     }
@@ -129,9 +130,14 @@ impl HttpBody for RequestBody {
         if this.waiting_since.is_none() {
             this.waiting_since = Some(now);
             let until = now + this.patience(now);
-            this.timer.as_mut().reset(until);
+            match &mut this.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => this.timer = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
         }
-        ready!(this.timer.as_mut().poll(cx));
+        if let Some(timer) = &mut this.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
         // A peer that is this slow would be as slow in being drained.
         this.inner = None;
         Poll::Ready(Some(Err(BodyError::TooSlow {

@@ -31,7 +31,14 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Sh
         return serve_http(stream, address, false, &shared).await;
     };
     let patience = Duration::from_millis(shared.limits.first_request_ms);
-    match timeout(patience, tls.acceptor().accept(stream)).await {
+    let handshake = timeout(patience, tls.acceptor().accept(stream));
+    let shaken = tokio::select! {
+        biased;
+        // Nothing was asked yet.
+        () = shared.draining.cancelled() => return,
+        shaken = handshake => shaken,
+    };
+    match shaken {
         Ok(Ok(stream)) => serve_http(stream, address, true, &shared).await,
         Ok(Err(error)) => tracing::debug!(%address, %error, "the TLS handshake failed"),
         Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
@@ -56,7 +63,7 @@ where
             .builder
             .serve_connection(TokioIo::new(stream), service)
     );
-    let mut draining = false;
+    let mut draining = None;
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -65,12 +72,12 @@ where
                 }
                 return;
             }
-            () = shared.draining.cancelled(), if !draining => {
-                draining = true;
+            () = shared.draining.cancelled(), if draining.is_none() => {
+                draining = Some(Instant::now());
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(watch.look_at(&shared.limits)) => {
-                if let Some(reason) = watch.stalled(&shared.limits) {
+            () = sleep_until(watch.look_at(&shared.limits, draining)) => {
+                if let Some(reason) = watch.stalled(&shared.limits, draining) {
                     tracing::debug!(%address, reason, "the connection was closed");
                     return;
                 }
@@ -177,32 +184,45 @@ impl Watch {
     }
 
     /// When to look next: not before anything can have run out.
-    fn look_at(&self, limits: &Limits) -> Instant {
+    fn look_at(&self, limits: &Limits, draining: Option<Instant>) -> Instant {
         let doing = lock(&self.0);
-        doing.deadline(limits).map_or_else(
+        doing.deadline(limits, draining).map_or_else(
             // Handlers are at work. One may start to send at any time, and stalls after that.
-            || Instant::now() + Duration::from_millis(limits.answer_stall_ms),
+            || Instant::now() + Duration::from_millis(limits.answer_stall_ms.min(limits.idle_ms)),
             |(deadline, _)| deadline,
         )
     }
 
     /// Why the connection is to be closed, if it is.
-    fn stalled(&self, limits: &Limits) -> Option<&'static str> {
+    fn stalled(&self, limits: &Limits, draining: Option<Instant>) -> Option<&'static str> {
         lock(&self.0)
-            .deadline(limits)
+            .deadline(limits, draining)
             .filter(|(deadline, _)| *deadline <= Instant::now())
             .map(|(_, reason)| reason)
     }
 }
 
+/// How long a connection without a request is kept once the server drains: hyper closes it at
+/// once, unless a part of a request has come.
+const DRAINING_IDLE: Duration = Duration::from_millis(500);
+
 impl Doing {
-    fn deadline(&self, limits: &Limits) -> Option<(Instant, &'static str)> {
+    fn deadline(
+        &self,
+        limits: &Limits,
+        draining: Option<Instant>,
+    ) -> Option<(Instant, &'static str)> {
         if self.answers.is_empty() {
             let (ms, reason) = match self.seen_request {
                 false => (limits.first_request_ms, "no request came in time"),
                 true => (limits.idle_ms, "it was idle"),
             };
-            return Some((self.idle_since + Duration::from_millis(ms), reason));
+            let deadline = self.idle_since + Duration::from_millis(ms);
+            let deadline = match draining {
+                None => deadline,
+                Some(since) => deadline.min(self.idle_since.max(since) + DRAINING_IDLE),
+            };
+            return Some((deadline, reason));
         }
         let oldest = self.answers.iter().filter_map(|answer| *lock(answer)).min();
         let stall = Duration::from_millis(limits.answer_stall_ms);

@@ -15,9 +15,9 @@
 
 mod bodies;
 mod connection;
+mod settings;
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,129 +29,18 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bodies::BodyError;
+pub use settings::{Limits, Listen, ListenError};
 
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::tls::ServerTls;
 use crate::trace;
-
-/// Bounds on what peers can use up. Times in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at once.
-    pub connections_max: usize,
-    /// Connections at once from one IP address.
-    pub connections_per_address_max: usize,
-    /// Requests at once, over all connections; more are answered with `overloaded`.
-    pub requests_max: usize,
-    /// Requests at once on one HTTP/2 connection.
-    pub streams_max: u32,
-    /// From a connection's begin until its first request's headers are complete, the TLS handshake
-    /// apart, which has the same time for itself.
-    pub first_request_ms: u64,
-    /// How long a connection without a request is kept.
-    pub idle_ms: u64,
-    /// All headers of a request together, in bytes, with the request line.
-    pub header_bytes_max: usize,
-    /// The number of headers.
-    pub headers_max: usize,
-    /// How long to wait for the next part of a request's body.
-    pub body_wait_ms: u64,
-    /// The slowest rate of a request's body, over all the time that was spent waiting for it.
-    pub body_bytes_per_s_min: u64,
-    /// How long a peer may leave an answer unread.
-    pub answer_stall_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connections_max: 4096,
-            connections_per_address_max: 1024,
-            requests_max: 16_384,
-            streams_max: 128,
-            first_request_ms: 10_000,
-            idle_ms: 75_000,
-            header_bytes_max: 16 * 1024,
-            headers_max: 64,
-            body_wait_ms: 15_000,
-            body_bytes_per_s_min: 1024,
-            answer_stall_ms: 60_000,
-        }
-    }
-}
-
-/// Where to listen, and how.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// The address; port 0 takes one that is free.
-    pub address: SocketAddr,
-    /// The certificate; without one the connection is not encrypted.
-    pub tls: Option<ServerTls>,
-    /// Allows an address beyond this machine without TLS.
-    pub allow_insecure: bool,
-    /// Counts requests.
-    pub metrics: Option<HttpMetrics>,
-}
-
-impl Listen {
-    /// An address without TLS, which must be one of this machine alone.
-    pub fn plain(address: SocketAddr) -> Listen {
-        Listen {
-            address,
-            tls: None,
-            allow_insecure: false,
-            metrics: None,
-        }
-    }
-
-    /// An address with TLS.
-    pub fn tls(address: SocketAddr, tls: ServerTls) -> Listen {
-        Listen {
-            address,
-            tls: Some(tls),
-            allow_insecure: false,
-            metrics: None,
-        }
-    }
-}
-
-/// Why a server does not start.
-#[derive(Debug, Error)]
-pub enum ListenError {
-    /// The address is not loopback, and there is no certificate.
-    #[error(
-        "listening on {0} without TLS would send tokens and results in the clear; hint: give a certificate, or allow it explicitly if something on the way adds TLS"
-    )]
-    Insecure(SocketAddr),
-    /// The system refuses the address.
-    #[error(
-        "cannot listen on {address}: {source}; hint: is another program on that port? Port 0 takes a free one"
-    )]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
-
-impl ListenError {
-    /// The code to show.
-    pub fn code(&self) -> Code {
-        match self {
-            ListenError::Insecure(_) => Code::InsecureListen,
-            ListenError::Bind { .. } => Code::AddressInUse,
-        }
-    }
-}
 
 /// Who sent a request. It is among the extensions of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +49,84 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The connection is encrypted.
     pub tls: bool,
+}
+
+/// A server that has its address and does not accept yet: for routers that need to know it, as
+/// [`crate::signed::RequestVerifier`] does.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    listen: Listen,
+}
+
+impl Bound {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub async fn bind(listen: Listen) -> Result<Bound, ListenError> {
+        if listen.tls.is_none() && !listen.address.ip().is_loopback() && !listen.allow_insecure {
+            return Err(ListenError::Insecure(listen.address));
+        }
+        let failed = |source| ListenError::Bind {
+            address: listen.address,
+            source,
+        };
+        let listener = TcpListener::bind(listen.address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Bound {
+            listener,
+            address,
+            listen,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL for a client on this machine, as `http://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        base_url(self.address, self.listen.tls.is_some())
+    }
+
+    /// Serves `router` in tasks of the current tokio runtime. Once [`Server::shutdown`] begins,
+    /// `draining` is cancelled: a handler that waits, as a long poll does, should watch it and
+    /// answer early.
+    pub fn serve(self, limits: Limits, router: Router, draining: CancellationToken) -> Server {
+        let Listen { tls, metrics, .. } = self.listen;
+        let server = Server {
+            address: self.address,
+            tls: tls.is_some(),
+            draining,
+            stopped: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        };
+        let shared = Arc::new(Shared {
+            builder: builder(&limits),
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            requests: Arc::new(Semaphore::new(limits.requests_max)),
+            addresses: Mutex::new(HashMap::new()),
+            router: with_layers(with_fallbacks(router), metrics),
+            tls,
+            draining: server.draining.clone(),
+            stopped: server.stopped.clone(),
+            limits,
+        });
+        let tracker = server.connections.clone();
+        // Tracked as well, so that the port is free once the shutdown is over.
+        server
+            .connections
+            .spawn(accept(self.listener, shared, tracker));
+        server
+    }
+}
+
+fn base_url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 /// A server that runs until [`Server::shutdown`], or until it is dropped.
@@ -173,9 +140,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves `router` in tasks of the current tokio runtime. Once
-    /// [`Server::shutdown`] begins, `draining` is cancelled: a handler that waits, as a long poll
-    /// does, should watch it and answer early.
+    /// [`Bound::bind`] and [`Bound::serve`] in one.
     ///
     /// # Errors
     /// [`ListenError`].
@@ -185,37 +150,7 @@ impl Server {
         router: Router,
         draining: CancellationToken,
     ) -> Result<Server, ListenError> {
-        if listen.tls.is_none() && !listen.address.ip().is_loopback() && !listen.allow_insecure {
-            return Err(ListenError::Insecure(listen.address));
-        }
-        let bind = |source| ListenError::Bind {
-            address: listen.address,
-            source,
-        };
-        let listener = TcpListener::bind(listen.address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
-        let server = Server {
-            address,
-            tls: listen.tls.is_some(),
-            draining,
-            stopped: CancellationToken::new(),
-            connections: TaskTracker::new(),
-        };
-        let shared = Arc::new(Shared {
-            builder: builder(&limits),
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            requests: Arc::new(Semaphore::new(limits.requests_max)),
-            addresses: Mutex::new(HashMap::new()),
-            router: with_layers(with_fallbacks(router), listen.metrics),
-            tls: listen.tls,
-            draining: server.draining.clone(),
-            stopped: server.stopped.clone(),
-            limits,
-        });
-        let tracker = server.connections.clone();
-        // Tracked as well, so that the port is free once the shutdown is over.
-        server.connections.spawn(accept(listener, shared, tracker));
-        Ok(server)
+        Ok(Bound::bind(listen).await?.serve(limits, router, draining))
     }
 
     /// The address that it listens on.
@@ -225,8 +160,7 @@ impl Server {
 
     /// The base URL for a client on this machine, as `http://127.0.0.1:8080`.
     pub fn url(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        base_url(self.address, self.tls)
     }
 
     /// Stops accepting, lets requests finish for at most `patience`, then closes what is left.

@@ -80,6 +80,8 @@ pub enum Drawn {
         number: DrawNumber,
         /// The candidate.
         candidate: Box<Candidate>,
+        /// Positions in the roster of all that it could have fallen on, ascending.
+        eligible: Vec<u32>,
     },
     /// There is no roster in the log yet.
     NoRoster,
@@ -100,6 +102,21 @@ pub struct Nobody {
     pub busy: u32,
     /// Those whose weight is 0, because their work was bad.
     pub weightless: u32,
+}
+
+/// Whether a candidate can be drawn for a task, by the first reason that rules it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eligibility {
+    /// It can, with this weight, which is not 0.
+    Weight(u64),
+    /// It does not meet the requirements.
+    Unmet,
+    /// It held an assignment of this task before.
+    Held,
+    /// It has no free slot.
+    Busy,
+    /// Its weight is 0.
+    Weightless,
 }
 
 /// What the log says so far.
@@ -192,32 +209,57 @@ impl Standing {
         let Some(force) = &self.in_force else {
             return Drawn::NoRoster;
         };
-        let held = self.tasks.get(task).map_or(&[][..], |t| &t.held);
         let mut nobody = Nobody::default();
-        let mut eligible: Vec<(&Candidate, u64)> = Vec::new();
-        for candidate in &force.roster.candidates {
+        let mut eligible = Vec::new();
+        let mut weights = Vec::new();
+        for (position, candidate) in (0u32..).zip(&force.roster.candidates) {
             nobody.candidates += 1;
-            if !meets(candidate, requirements) {
-                nobody.unmet += 1;
-            } else if held.contains(&candidate.node) {
-                nobody.held += 1;
-            } else if self.load(&candidate.node) >= candidate.slots {
-                nobody.busy += 1;
-            } else {
-                match draw_weight(candidate, local) {
-                    0 => nobody.weightless += 1,
-                    weight => eligible.push((candidate, weight)),
+            match self.eligibility(candidate, task, requirements, local) {
+                Eligibility::Unmet => nobody.unmet += 1,
+                Eligibility::Held => nobody.held += 1,
+                Eligibility::Busy => nobody.busy += 1,
+                Eligibility::Weightless => nobody.weightless += 1,
+                Eligibility::Weight(weight) => {
+                    eligible.push(position);
+                    weights.push(weight);
                 }
             }
         }
         let number = DrawNumber::new(&force.output, task, attempt, replica);
-        let picked = number.pick(eligible.iter().map(|(_, weight)| *weight));
-        match picked.and_then(|at| eligible.get(at)) {
-            Some((candidate, _)) => Drawn::Miner {
+        let picked = number
+            .pick(weights.iter().copied())
+            .and_then(|at| eligible.get(at))
+            .and_then(|position| force.roster.candidates.get(*position as usize));
+        match picked {
+            Some(candidate) => Drawn::Miner {
                 number,
-                candidate: Box::new((*candidate).clone()),
+                candidate: Box::new(candidate.clone()),
+                eligible,
             },
             None => Drawn::Nobody(nobody),
+        }
+    }
+
+    /// Whether a candidate of the roster in force can be drawn for a task.
+    pub fn eligibility(
+        &self,
+        candidate: &Candidate,
+        task: &Hash,
+        requirements: &Requirements,
+        local: bool,
+    ) -> Eligibility {
+        let held = self.tasks.get(task).map_or(&[][..], |t| &t.held);
+        if !meets(candidate, requirements) {
+            Eligibility::Unmet
+        } else if held.contains(&candidate.node) {
+            Eligibility::Held
+        } else if self.load(&candidate.node) >= candidate.slots {
+            Eligibility::Busy
+        } else {
+            match draw_weight(candidate, local) {
+                0 => Eligibility::Weightless,
+                weight => Eligibility::Weight(weight),
+            }
         }
     }
 

@@ -11,6 +11,9 @@ use crate::receipt::{Receipt, ReceiptBody};
 use crate::signed::Signable as _;
 use crate::task::DeviceClass;
 
+/// What a test breaks, and the field that is then found.
+type Change<T> = (fn(&mut T), &'static str);
+
 const TOKEN: u128 = 1_000_000_000_000;
 
 /// A coordinator that writes a log as it should, and breaks one rule where a test says so.
@@ -118,7 +121,7 @@ impl Writer {
         let facts = Facts {
             roster: Some(Arc::new(roster)),
             membership: Some(Arc::clone(&self.membership)),
-            requirements: None,
+            ..Facts::default()
         };
         self.push(Entry::Roster(entry), facts)
     }
@@ -368,7 +371,7 @@ fn a_task_that_is_over_gets_no_more_leases() {
 
 #[test]
 fn rosters_must_be_what_the_log_and_the_members_say() {
-    let faults: [(fn(&mut Roster), &str); 6] = [
+    let faults: [Change<Roster>; 6] = [
         (|r| r.candidates[0].quality_ppm = 500_000, "quality_ppm"),
         (|r| r.candidates[0].weight += 1, "weight"),
         (|r| r.candidates[0].stake *= 2, "weight"),
@@ -419,7 +422,7 @@ fn receipts_and_verdicts_are_counted_once() {
 
 #[test]
 fn receipts_must_fit_their_leases_and_their_series() {
-    let faults: [(fn(&mut ReceiptBody), &str); 5] = [
+    let faults: [Change<ReceiptBody>; 5] = [
         (|b| b.network = [1; 4], "network"),
         (|b| b.coordinator = [1; 32], "coordinator"),
         (|b| b.epoch = 7, "assignment"),
@@ -495,7 +498,7 @@ fn what_ends_leases_must_name_open_ones_of_its_task() {
 
 #[test]
 fn assignments_are_of_this_log_and_signed() {
-    let faults: [(fn(&mut Assignment), &str); 3] = [
+    let faults: [Change<Assignment>; 3] = [
         (|a| a.genesis = Hash::ZERO, "genesis"),
         (|a| a.roster = 9, "roster"),
         (|a| a.epoch = 9, "roster"),

@@ -72,6 +72,18 @@ fn nvidia(index: u32) -> Option<DeviceFacts> {
     })
 }
 
+/// The temperature of a device in degrees Celsius, where something tells it: of NVIDIA's devices
+/// their management library.
+pub fn temperature_c(provider: Provider, index: u32) -> Option<u32> {
+    use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+    if !matches!(provider, Provider::Cuda | Provider::TensorRt) {
+        return None;
+    }
+    let nvml = nvml_wrapper::Nvml::init().ok()?;
+    let device = nvml.device_by_index(index).ok()?;
+    device.temperature(TemperatureSensor::Gpu).ok()
+}
+
 /// The Vulkan device that Dawn, the WebGPU implementation in ONNX Runtime, takes when it is asked
 /// for the fastest: a discrete GPU before an integrated one before any other, in the loader's
 /// order.

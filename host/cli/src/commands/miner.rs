@@ -1,0 +1,67 @@
+//! `adit miner`: set up, check, run and ask a miner.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`setup`], [`node_key`] | the miner's part of the state folder: configuration, key, authorities |
+//! | [`init`] | `adit miner init` |
+//! | [`doctor`] | `adit miner doctor` |
+//! | [`run`] | `adit miner run` |
+//! | [`ask`] | `adit miner status`, `explain`, `pause`, `resume`, `drain` |
+
+mod ask;
+mod doctor;
+mod init;
+mod node_key;
+mod run;
+mod setup;
+
+use crate::error::Exit;
+use crate::state::State;
+use crate::ui::Ui;
+
+/// The subcommands of `adit miner`.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make a node key and a configuration for a network, and say what is still needed
+    Init(init::Args),
+    /// Check everything that a miner needs, each with what to do about it
+    Doctor(doctor::Args),
+    /// Work for the coordinators of the network until it is ended
+    Run(run::Args),
+    /// Show what the running miner does
+    Status,
+    /// Say why the running miner has no work
+    Explain,
+    /// Take no new runs, on one device or on all; what runs goes on
+    Pause {
+        /// The device's name, as `adit miner status` shows it
+        #[arg(value_name = "DEVICE")]
+        device: Option<String>,
+    },
+    /// Take runs again
+    Resume {
+        /// The device's name
+        #[arg(value_name = "DEVICE")]
+        device: Option<String>,
+    },
+    /// Finish what is held, hand it in, and end
+    Drain {
+        /// Do not wait until the miner has ended
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+/// `adit miner ...`.
+pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Init(args) => init::command(ui, state, args),
+        Command::Doctor(args) => doctor::command(ui, state, args),
+        Command::Run(args) => run::command(ui, state, args),
+        Command::Status => ask::status(ui, state),
+        Command::Explain => ask::explain(ui, state),
+        Command::Pause { device } => ask::pause(ui, state, device.as_deref(), true),
+        Command::Resume { device } => ask::pause(ui, state, device.as_deref(), false),
+        Command::Drain { no_wait } => ask::drain(ui, state, *no_wait),
+    }
+}

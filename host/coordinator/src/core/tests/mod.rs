@@ -1,0 +1,10 @@
+//! Tests of the state machine, by subject.
+
+mod draws;
+mod fairness;
+mod leases;
+mod life;
+mod quorum;
+mod random;
+mod receipts;
+mod rosters;

@@ -1,0 +1,242 @@
+//! The engine: one thread that owns database, log and state machine. Commands come in over a
+//! bounded channel; all that wait are applied in one transaction, and answered once it is durable.
+//!
+//! | part | subject |
+//! |---|---|
+//! | [`handle`] | what the rest of the process asks |
+//! | [`command`] | how it is put to the thread |
+//! | `thread` | the thread: batches, timers |
+//! | `answers` | what is held back until a batch is durable, and polls that wait |
+//! | [`stats`] | counters and levels |
+//!
+//! If the database or the log fails, nothing of the batch is acknowledged and the thread ends:
+//! [`Handle::ready`] says why, everything after it is refused, and the next start goes on from what
+//! is durable.
+
+mod answers;
+pub mod command;
+pub mod handle;
+pub mod stats;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+use adit_net::Clock;
+use adit_net::db::{Db, DbError};
+use adit_net::log::{Check, Log, LogError, LogOptions};
+use adit_protocol::keys::Keypair;
+use adit_protocol::log::key::NoteKey;
+use adit_protocol::log::origin::Origin;
+use adit_protocol::rand_core::{CryptoRngCore, OsRng};
+use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+pub use crate::Refusal;
+use crate::core::{Core, Options};
+pub use crate::core::{TaskContext, Validation};
+use crate::membership::Membership;
+use crate::store::read::Readers;
+use crate::store::{StoreError, load, schema};
+use command::Command;
+pub use command::{
+    Appended, Delivery, Greeting, HandedIn, PollOrder, PollReply, PreparedSubmission,
+};
+pub use handle::Handle;
+use handle::Shared;
+pub(crate) use handle::lock;
+pub use stats::StatsView;
+
+/// What an engine is started with.
+pub struct EngineOptions {
+    /// The database; it is made if it is missing, with its folder.
+    pub database: PathBuf,
+    /// Bounds and times of the state machine.
+    pub core: Options,
+    /// The coordinator's node key.
+    pub node: Keypair,
+    /// Who takes part in the network.
+    pub membership: Arc<dyn Membership>,
+    /// The folder for the log's tiles and checkpoints.
+    pub log_folder: PathBuf,
+    /// The key that signs checkpoints, and nothing else.
+    pub log_key: Keypair,
+    /// Keys whose cosignatures are published.
+    pub witnesses: Vec<NoteKey>,
+    /// How much of the log is read before the engine starts.
+    pub log_check: Check,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The generator for signatures; the system's if absent.
+    pub rng: Option<Box<dyn CryptoRngCore + Send>>,
+    /// Commands that wait for the thread at most; more are refused.
+    pub queue: usize,
+    /// For how long ended tasks are kept, in milliseconds.
+    pub keep_tasks_ms: u64,
+    /// For how long small blobs are kept after their last use, in milliseconds. Longer than tasks
+    /// are, and than they can wait and run.
+    pub keep_blobs_ms: u64,
+    /// For how long idempotency keys are kept, in milliseconds.
+    pub keep_requests_ms: u64,
+}
+
+impl EngineOptions {
+    /// The defaults: tasks are kept for a week, blobs for two, idempotency keys for a day.
+    /// The database is `coordinator.db` in the state folder, the log's files are in `log`.
+    pub fn new(
+        state: &Path,
+        node: Keypair,
+        log_key: Keypair,
+        membership: Arc<dyn Membership>,
+        clock: Arc<dyn Clock>,
+    ) -> EngineOptions {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        EngineOptions {
+            database: state.join("coordinator.db"),
+            log_folder: state.join("log"),
+            log_key,
+            witnesses: Vec::new(),
+            log_check: Check::All,
+            core: Options::default(),
+            node,
+            membership,
+            clock,
+            rng: None,
+            queue: 4096,
+            keep_tasks_ms: 7 * DAY_MS,
+            keep_blobs_ms: 14 * DAY_MS,
+            keep_requests_ms: DAY_MS,
+        }
+    }
+}
+
+/// Why an engine does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// What is in it cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log cannot be used, or contradicts itself.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The system gives no thread.
+    #[error("no thread can be started: {0}; hint: is the machine out of memory or processes?")]
+    Thread(std::io::Error),
+}
+
+/// A running engine. Dropping it ends it after the batch at work.
+pub struct Engine {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens database and log, goes on from what they hold, and starts the thread. The receiver gets
+    /// the questions to apps' validators; whoever has none may drop it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        options: EngineOptions,
+    ) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+        let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
+        let members = options.membership.current();
+        let own = options.node.public().to_bytes();
+        let transaction = db.connection().transaction().map_err(StoreError::from)?;
+        load::claim(&transaction, &members.genesis_hash, &own)?;
+        load::use_membership(&transaction, members.membership.version)?;
+        let snapshot = load::snapshot(&transaction)?;
+        transaction.commit().map_err(StoreError::from)?;
+
+        // After the database is known to be of this coordinator, since this may begin a log.
+        let origin = Origin::new(&members.genesis_hash, &options.node.public());
+        let log = Log::open(
+            &mut db,
+            LogOptions {
+                folder: options.log_folder.clone(),
+                origin: origin.name(),
+                key: options.log_key,
+                witnesses: options.witnesses,
+                check: options.log_check,
+            },
+        )?;
+
+        let shared = Arc::new(Shared::new(
+            Readers::new(&options.database, &options.log_folder),
+            options.node.clone(),
+            members.genesis_hash,
+        ));
+        let (commands, received) = sync_channel(options.queue.max(1));
+        let (validations, asked) = unbounded_channel();
+        let core = Core::new(
+            options.core,
+            members,
+            options.node,
+            options.rng.unwrap_or_else(|| Box::new(OsRng)),
+        );
+        let mut thread = thread::Thread {
+            db,
+            log,
+            core,
+            membership: options.membership,
+            clock: options.clock,
+            integrate_ms: 0,
+            last_ms: 0,
+            received,
+            validations,
+            shared: Arc::clone(&shared),
+            waiting: answers::Waiting::default(),
+            keep_tasks_ms: options.keep_tasks_ms,
+            keep_blobs_ms: options.keep_blobs_ms,
+            keep_requests_ms: options.keep_requests_ms,
+            chores_ms: 0,
+            more: false,
+            prune: false,
+        };
+        thread.resume(snapshot)?;
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || thread.run())
+            .map_err(StartError::Thread)?;
+        let engine = Engine {
+            handle: Handle { commands, shared },
+            thread: Some(thread),
+        };
+        Ok((engine, asked))
+    }
+
+    /// The handle, to be cloned.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Ends the thread after what it has taken on, and closes the database.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // A full channel is being emptied; a closed one has no thread behind it any more.
+        let _ = self.handle.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic was told on stderr, and there is nothing left to do about it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end();
+        }
+    }
+}

@@ -1,0 +1,837 @@
+//! The engine with a database on disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use adit_net::ManualClock;
+use adit_net::log::{Check, Log, LogOptions};
+use adit_protocol::Code;
+use adit_protocol::cbor::Document as _;
+use adit_protocol::environment::EnvironmentDocument;
+use adit_protocol::hash::Hash;
+use adit_protocol::log::origin::Origin;
+use adit_protocol::network::assignment::{Acceptance, Assignment};
+use adit_protocol::network::entry::{Decision, Entry};
+use adit_protocol::network::exchange::{Echo, Hello, OfferedDevice, Poll, PollAnswer};
+use adit_protocol::opening::ReceiptOpening;
+use adit_protocol::receipt::{Receipt, ReceiptBody};
+use adit_protocol::signed::Signable as _;
+use adit_protocol::status::Status;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Engine, EngineOptions, Handle, StartError, Validation};
+use crate::core::testing::*;
+use crate::membership::FixedMembership;
+use crate::order::{CheckedItem, HandInOrder, Idempotency, Submission};
+use crate::store::{DocumentKind, StoreError};
+use crate::view::{TaskEvent, TaskState};
+
+/// A coordinator in a folder, with a clock that is moved by hand and runs slowly by itself.
+struct Node {
+    engine: Option<Engine>,
+    validations: Option<UnboundedReceiver<Validation>>,
+    folder: tempfile::TempDir,
+    clock: ManualClock,
+    numbers: AtomicU64,
+}
+
+fn start(
+    folder: &Path,
+    clock: &ManualClock,
+) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+    start_with(folder, clock, members(&membership(3)))
+}
+
+fn start_with(
+    folder: &Path,
+    clock: &ManualClock,
+    members: crate::membership::Members,
+) -> Result<(Engine, UnboundedReceiver<Validation>), StartError> {
+    let mut options = EngineOptions::new(
+        folder,
+        coordinator(),
+        log_key(),
+        Arc::new(FixedMembership::new(members)),
+        Arc::new(clock.clone()),
+    );
+    options.core = audited();
+    Engine::start(options)
+}
+
+impl Node {
+    fn new() -> Node {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at_ms(START_MS);
+        let (engine, validations) = start(folder.path(), &clock).unwrap();
+        Node {
+            engine: Some(engine),
+            validations: Some(validations),
+            folder,
+            clock,
+            numbers: AtomicU64::new(0),
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        self.engine.as_ref().unwrap().handle()
+    }
+
+    fn restart(&mut self) {
+        drop(self.engine.take());
+        let (engine, validations) = start(self.folder.path(), &self.clock).unwrap();
+        self.engine = Some(engine);
+        self.validations = Some(validations);
+    }
+
+    fn order(&self) -> Submission {
+        let number = self.numbers.fetch_add(1, Ordering::SeqCst);
+        submission("client", number, replicated(1, 1, false))
+    }
+
+    async fn greet(&self, miner: usize) {
+        let welcome = self.handle().hello(node(miner), hello(4)).await.unwrap();
+        let active = welcome.active.verify(|_| coordinator().public().to_bytes());
+        assert_eq!(active.unwrap().miner, node(miner));
+        let echo = Echo { echo: welcome.echo };
+        self.handle().echo(node(miner), &echo);
+    }
+
+    async fn poll(&self, miner: usize, wait_ms: u32) -> PollAnswer {
+        let poll = Poll {
+            want: 4,
+            wait_ms,
+            accepted: Vec::new(),
+            working: Vec::new(),
+        };
+        self.handle().poll(node(miner), poll).await.unwrap()
+    }
+}
+
+fn environment() -> EnvironmentDocument {
+    EnvironmentDocument {
+        engine: engine(),
+        triple: "x86_64-unknown-linux-gnu".to_owned(),
+        cpu_baseline: "x86-64-v2".to_owned(),
+        backend: "rten".to_owned(),
+        backend_version: "1".to_owned(),
+        build: String::new(),
+        execution_provider: "cpu".to_owned(),
+        device: "test".to_owned(),
+        driver: String::new(),
+        precision: "fp32".to_owned(),
+        threads: 1,
+        requested: None,
+        options: None,
+        fallback: None,
+    }
+}
+
+fn hello(slots: u32) -> Hello {
+    Hello {
+        genesis: genesis().hash(),
+        software: "test".to_owned(),
+        engine: engine(),
+        devices: vec![OfferedDevice {
+            environment: environment().to_cbor(),
+            gpu: false,
+            memory_bytes: 0,
+        }],
+        slots,
+        hardware: None,
+    }
+}
+
+fn assignments(answer: &PollAnswer) -> Vec<Assignment> {
+    let all = answer.work.iter();
+    all.map(|work| work.assignment.unverified().unwrap())
+        .collect()
+}
+
+fn receipt(a: &Assignment, seq: u64, prev: Hash) -> Receipt {
+    let body = ReceiptBody {
+        network: genesis().network_id(),
+        status: Status::Ok,
+        gpu: false,
+        nn: false,
+        epoch: a.epoch,
+        seq,
+        start_ms: a.issued_ms,
+        duration_us: 10,
+        fuel: 7,
+        nn_units: 0,
+        peak_memory: 1,
+        miner: a.miner,
+        coordinator: a.coordinator,
+        task: a.task,
+        assignment: a.hash(),
+        component: Hash::of(b"component"),
+        input: Hash::of(b"input"),
+        output: Hash::of(b"commitment"),
+        transcript: Hash::of(b"transcript"),
+        environment: environment().hash(),
+        prev,
+    };
+    Receipt {
+        body,
+        miner_signature: [1; 64],
+        coordinator_signature: [2; 64],
+    }
+}
+
+fn item(receipt: &Receipt) -> HandInOrder {
+    HandInOrder::Checked(Box::new(CheckedItem {
+        receipt: receipt.clone(),
+        opening: ReceiptOpening {
+            input: Hash::of(b"input"),
+            output: Hash::of(b"output"),
+            transcript: Hash::of(b"transcript"),
+        },
+        mismatch: None,
+        blobs: vec![(Hash::of(b"output"), b"output".to_vec())],
+        environments: Vec::new(),
+        detail: Some("done".to_owned()),
+        log: Some(b"stderr".to_vec()),
+    }))
+}
+
+#[tokio::test]
+async fn a_task_goes_through_and_is_there_after_a_restart() {
+    let mut node = Node::new();
+    node.greet(0).await;
+    let order = node.order();
+    let input = order.blobs[0].clone();
+    let exec = order.exec.clone();
+    let view = node.handle().submit(order).await.unwrap();
+    let task = view.task;
+    assert_eq!(view.state, TaskState::Running);
+    let context = node.handle().task_spec(task).await.unwrap();
+    assert_eq!((&context.exec, context.client.as_str()), (&exec, "client"));
+
+    let answer = node.poll(0, 0).await;
+    assert_eq!(answer.work.len(), 1);
+    let work = &answer.work[0];
+    assert_eq!(Hash::of(&work.task), task);
+    assert_eq!(work.exec, exec);
+    assert_eq!(work.blobs.len(), 1);
+    assert_eq!(*work.blobs[0], input);
+    let own = coordinator().public().to_bytes();
+    let assignment = work.assignment.verify(|_| own).unwrap();
+
+    let wait = {
+        let handle = node.handle().clone();
+        tokio::spawn(async move { handle.wait(task, Duration::from_secs(30)).await })
+    };
+    let receipt = receipt(&assignment, 1, Hash::ZERO);
+    let miner = assignment.miner;
+    let results = node.handle().hand_in(miner, vec![item(&receipt)]).await;
+    let results = results.unwrap();
+    assert_eq!(results[0].leaf, Some(2));
+    assert_eq!(
+        results[0].countersignature.as_ref().unwrap().as_slice(),
+        [2; 64]
+    );
+    let ended = wait.await.unwrap().unwrap();
+    assert_eq!(ended.state, TaskState::Completed);
+    assert_eq!(ended.result.as_ref().unwrap().output, Hash::of(b"output"));
+
+    for _ in 0..2 {
+        let handle = node.handle();
+        let view = handle.task(task).await.unwrap();
+        assert_eq!(view, ended, "the database tells the same as memory did");
+        assert_eq!(handle.wait(task, Duration::ZERO).await.unwrap(), ended);
+        let shown = handle.receipt(receipt.id()).await.unwrap();
+        assert_eq!(shown.bytes, receipt.to_bytes());
+        assert_eq!((shown.leaf, shown.task), (2, Some(task)));
+        assert_eq!(shown.decision, Some(Decision::Accepted));
+        assert_eq!(shown.log.as_deref(), Some(&b"stderr"[..]));
+        let output = handle.small(Hash::of(b"output")).await.unwrap();
+        assert_eq!(output.as_deref(), Some(&b"output"[..]));
+        let missing = handle.not_small(vec![Hash::of(b"output"), Hash::of(b"none")]);
+        assert_eq!(missing.await.unwrap(), [Hash::of(b"none")]);
+        let explained = handle.explain(task).await.unwrap();
+        assert_eq!(explained.draws.len(), 1);
+        assert_eq!(explained.draws[0].miner.0, miner);
+        let roster = handle.document(explained.draws[0].roster).await.unwrap();
+        assert_eq!(roster.unwrap().kind, DocumentKind::Roster);
+        let environment = handle.document(environment().hash()).await.unwrap();
+        assert_eq!(environment.unwrap().kind, DocumentKind::Environment);
+        let context = handle.task_spec(task).await.unwrap();
+        assert_eq!((&context.exec, context.blobs.len()), (&exec, 1));
+        // Handed in once more: the same leaf, and nothing new.
+        let again = handle.hand_in(miner, vec![item(&receipt)]).await.unwrap();
+        assert_eq!(again, results);
+        node.restart();
+    }
+    let list = node.handle().list("client".to_owned(), None, None, 10);
+    let list = list.await.unwrap();
+    assert_eq!((list.items.len(), list.next), (1, None));
+    assert_eq!(list.items[0].status, Some(Status::Ok));
+    assert_eq!(list.items[0].state, TaskState::Completed);
+}
+
+#[tokio::test]
+async fn polls_wait_for_work_and_are_answered_when_there_is_some() {
+    let node = Node::new();
+    node.greet(0).await;
+    let answer = node.poll(0, 0).await;
+    assert_eq!(answer.idle.as_deref(), Some("no-tasks"));
+    assert!(answer.echo.is_some(), "the round trip is measured at first");
+
+    let (answer, view) = tokio::join!(node.poll(0, 20_000), async {
+        // The poll is there before the task is.
+        while node.handle().stats().polls == 0 {
+            tokio::task::yield_now().await;
+        }
+        node.handle().submit(node.order()).await.unwrap()
+    });
+    assert_eq!(assignments(&answer)[0].task, view.task);
+
+    // A second poll answers the first one.
+    let working = answer.work[0].assignment.body_hash();
+    let poll = Poll {
+        want: 1,
+        wait_ms: 20_000,
+        accepted: Vec::new(),
+        working: vec![working],
+    };
+    let (first, second) = tokio::join!(
+        node.handle().poll(super::tests::node(0), poll.clone()),
+        async {
+            while node.handle().stats().polls == 0 {
+                tokio::task::yield_now().await;
+            }
+            // A cancelled assignment is told to the miner that works on it.
+            let both = tokio::join!(node.handle().poll(super::tests::node(0), poll), async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let cancelled = node.handle().cancel(view.task, "client".to_owned());
+                cancelled.await.unwrap()
+            });
+            assert_eq!(both.1.state, TaskState::Cancelled);
+            both.0
+        }
+    );
+    assert!(first.unwrap().work.is_empty());
+    assert_eq!(second.unwrap().ended, [working]);
+}
+
+#[tokio::test]
+async fn a_miner_that_hung_up_misses_nothing() {
+    let node = Node::new();
+    node.greet(0).await;
+    let hung_up = tokio::time::timeout(Duration::from_millis(20), node.poll(0, 20_000)).await;
+    assert!(hung_up.is_err());
+    let view = node.handle().submit(node.order()).await.unwrap();
+    let answer = node.poll(0, 0).await;
+    assert_eq!(assignments(&answer)[0].task, view.task);
+    // The answer is lost, and sent again.
+    let again = node.poll(0, 0).await;
+    assert_eq!(assignments(&again), assignments(&answer));
+}
+
+#[tokio::test]
+async fn watchers_hear_of_progress_and_of_the_end() {
+    use adit_protocol::network::exchange::{Progress, ProgressReport};
+    let node = Node::new();
+    node.greet(0).await;
+    let view = node.handle().submit(node.order()).await.unwrap();
+    let (_, events) = node.handle().events(view.task).await.unwrap();
+    let mut events = events.unwrap();
+    let assignment = assignments(&node.poll(0, 0).await).remove(0);
+    let report = ProgressReport {
+        reports: vec![Progress {
+            assignment: assignment.hash(),
+            number: 1,
+            done: 3,
+            total: 4,
+            note: String::new(),
+            chunk: Some(b"part".to_vec().into()),
+        }],
+    };
+    node.handle()
+        .progress(assignment.miner, report)
+        .await
+        .unwrap();
+    assert!(matches!(
+        *events.recv().await.unwrap(),
+        TaskEvent::Progress { attempt: 0, .. }
+    ));
+    assert!(matches!(
+        &*events.recv().await.unwrap(),
+        TaskEvent::Chunk { chunk, .. } if chunk == b"part"
+    ));
+    let receipt = receipt(&assignment, 1, Hash::ZERO);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
+    handed.await.unwrap();
+    assert!(matches!(
+        *events.recv().await.unwrap(),
+        TaskEvent::State {
+            state: TaskState::Completed,
+            ..
+        }
+    ));
+    assert!(events.recv().await.is_err(), "the channel is closed");
+    let (_, none) = node.handle().events(view.task).await.unwrap();
+    assert!(none.is_none());
+}
+
+#[tokio::test]
+async fn the_validator_is_asked_and_its_answer_counts() {
+    let mut node = Node::new();
+    node.greet(0).await;
+    let mut order = node.order();
+    order.validator = Some(Hash::of(b"validator"));
+    let task = node.handle().submit(order).await.unwrap().task;
+    let assignment = assignments(&node.poll(0, 0).await).remove(0);
+    let receipt = receipt(&assignment, 1, Hash::ZERO);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
+    handed.await.unwrap();
+    let asked = node.validations.as_mut().unwrap().recv().await.unwrap();
+    assert_eq!((asked.task, asked.output), (task, Hash::of(b"output")));
+    node.restart();
+    let asked = node.validations.as_mut().unwrap().recv().await.unwrap();
+    let answered = node.handle().validated(task, asked.output, Ok(()));
+    answered.await.unwrap();
+    let view = node.handle().task(task).await.unwrap();
+    assert_eq!(view.state, TaskState::Completed);
+}
+
+#[tokio::test]
+async fn many_at_once_share_commits() {
+    let node = Node::new();
+    for miner in 0..3 {
+        node.greet(miner).await;
+    }
+    let before = node.handle().stats();
+    let mut waits = Vec::new();
+    for _ in 0..300 {
+        let (handle, order) = (node.handle().clone(), node.order());
+        waits.push(tokio::spawn(async move { handle.submit(order).await }));
+    }
+    let mut tasks = std::collections::BTreeSet::new();
+    for wait in waits {
+        tasks.insert(wait.await.unwrap().unwrap().task);
+    }
+    assert_eq!(tasks.len(), 300);
+    let after = node.handle().stats();
+    assert_eq!(after.submitted - before.submitted, 300);
+    assert!(after.batches - before.batches < 300, "{after:?}");
+    // A page at a time, the newest first.
+    let mut seen = Vec::new();
+    let mut next = None;
+    loop {
+        let page = node.handle().list("client".to_owned(), None, next, 70);
+        let page = page.await.unwrap();
+        seen.extend(page.items.iter().map(|item| item.task));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 300);
+    assert_eq!(
+        seen.into_iter().collect::<std::collections::BTreeSet<_>>(),
+        tasks
+    );
+}
+
+#[tokio::test]
+async fn one_key_gives_one_task_also_after_a_restart() {
+    let mut node = Node::new();
+    let mut order = node.order();
+    order.idempotency = Some(Idempotency {
+        key: "k".to_owned(),
+        request: Hash::of(b"request"),
+    });
+    let first = node.handle().submit(order.clone()).await.unwrap();
+    order.spec.salt = [7; 32];
+    let (a, b) = tokio::join!(
+        node.handle().submit(order.clone()),
+        node.handle().submit(order.clone())
+    );
+    assert_eq!((a.unwrap().task, b.unwrap().task), (first.task, first.task));
+    node.restart();
+    let again = node.handle().submit(order.clone()).await.unwrap();
+    assert_eq!(again.task, first.task);
+    // A day later the key may be used again.
+    node.clock.advance_ms(25 * 60 * 60 * 1000);
+    let later = loop {
+        let later = node.handle().submit(order.clone()).await.unwrap();
+        if later.task != first.task {
+            break later;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(later.state, TaskState::Waiting);
+}
+
+#[tokio::test]
+async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
+    let node = Node::new();
+    node.greet(0).await;
+    let task = node.handle().submit(node.order()).await.unwrap().task;
+    let assignment = assignments(&node.poll(0, 0).await).remove(0);
+    let receipt = receipt(&assignment, 1, Hash::ZERO);
+    let miner = assignment.miner;
+    let first = node
+        .handle()
+        .hand_in(miner, vec![item(&receipt)])
+        .await
+        .unwrap();
+    node.clock.advance_ms(15 * 24 * 60 * 60 * 1000);
+    loop {
+        match node.handle().task(task).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::UnknownTask);
+                break;
+            }
+        }
+    }
+    let shown = node.handle().receipt(receipt.id()).await.unwrap();
+    assert_eq!((shown.leaf, shown.task), (2, None));
+    assert_eq!(shown.bytes, receipt.to_bytes());
+    let again = node
+        .handle()
+        .hand_in(miner, vec![item(&receipt)])
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    let unknown = node.handle().receipt(Hash::ZERO).await;
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    assert_eq!(
+        node.handle().small(Hash::of(b"output")).await.unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_in_order_is_refused_with_a_code() {
+    let node = Node::new();
+    let handle = node.handle();
+    let me = super::tests::node(0);
+    let poll = |accepted| Poll {
+        want: 1,
+        wait_ms: 0,
+        accepted,
+        working: Vec::new(),
+    };
+    let refused = handle.poll(me, poll(Vec::new())).await.unwrap_err();
+    assert_eq!(refused.code, Code::HelloFirst);
+    let acceptance = Acceptance {
+        assignment: Hash::ZERO,
+        miner: super::tests::node(1),
+        at_ms: 0,
+    };
+    let forged = acceptance.sign(&miner_key(2), &mut TestRng::new(1));
+    let refused = handle.poll(me, poll(vec![forged])).await.unwrap_err();
+    assert_eq!(refused.code, Code::BadSignature);
+    let others = acceptance.sign(&miner_key(0), &mut TestRng::new(1));
+    let refused = handle.poll(me, poll(vec![others])).await.unwrap_err();
+    assert_eq!(refused.code, Code::InvalidRequest);
+
+    let mut wrong = hello(1);
+    wrong.genesis = Hash::ZERO;
+    let refused = handle.hello(me, wrong).await.unwrap_err();
+    assert_eq!(refused.code, Code::VersionMismatch);
+    let mut wrong = hello(1);
+    wrong.devices[0].environment = b"garbage".to_vec();
+    let refused = handle.hello(me, wrong).await.unwrap_err();
+    assert_eq!(refused.code, Code::BadEncoding);
+    let mut wrong = hello(1);
+    wrong.engine = Hash::of(b"another");
+    let refused = handle.hello(me, wrong).await.unwrap_err();
+    assert_eq!(refused.code, Code::InvalidRequest);
+
+    let large = vec![0u8; 64 * 1024 + 1];
+    let refused = handle.put_small(vec![large]).await.unwrap_err();
+    assert_eq!(refused.code, Code::BlobTooLarge);
+    assert_eq!(
+        handle.task(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.task_spec(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.explain(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.events(Hash::ZERO).await.unwrap_err().code,
+        Code::UnknownTask
+    );
+    assert_eq!(
+        handle.miner([3; 32]).await.unwrap_err().code,
+        Code::NotRegistered
+    );
+    let miners = handle.miners(None, 2).await.unwrap();
+    assert_eq!((miners.items.len(), miners.next), (2, Some(2)));
+}
+
+#[tokio::test]
+async fn draining_waits_for_what_is_open() {
+    let node = Node::new();
+    node.greet(0).await;
+    node.handle().submit(node.order()).await.unwrap();
+    let assignment = assignments(&node.poll(0, 0).await).remove(0);
+    let drained = {
+        let handle = node.handle().clone();
+        tokio::spawn(async move { handle.drain().await })
+    };
+    loop {
+        match node.handle().submit(node.order()).await {
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::Draining);
+                break;
+            }
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    }
+    assert!(!drained.is_finished());
+    let receipt = receipt(&assignment, 1, Hash::ZERO);
+    let handed = node
+        .handle()
+        .hand_in(assignment.miner, vec![item(&receipt)]);
+    handed.await.unwrap();
+    // Tasks that were taken before the drain may have been given to the miner too.
+    node.clock.advance_ms(60_000);
+    drained.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_fails_stops_everything_and_says_so() {
+    let mut node = Node::new();
+    node.greet(0).await;
+    let before = node.handle().submit(node.order()).await.unwrap();
+    let path = node.folder.path().join("coordinator.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch("ALTER TABLE task RENAME TO lost")
+        .unwrap();
+    let refused = node.handle().submit(node.order()).await.unwrap_err();
+    assert_eq!(refused.code, Code::Internal);
+    let not_ready = loop {
+        if let Err(refusal) = node.handle().ready() {
+            break refusal;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(not_ready.detail.contains("no such table"), "{not_ready}");
+    let refused = node.handle().submit(node.order()).await.unwrap_err();
+    assert!(refused.detail.contains("no such table"), "{refused}");
+    drop(node.engine.take());
+    other
+        .execute_batch("ALTER TABLE lost RENAME TO task")
+        .unwrap();
+    drop(other);
+    node.restart();
+    let view = node.handle().task(before.task).await.unwrap();
+    assert_eq!(view.assignments.len(), 1);
+    assert_eq!(
+        node.handle().stats().live,
+        1,
+        "the refused ones are not there"
+    );
+}
+
+#[test]
+fn a_database_belongs_to_one_coordinator_and_goes_forward_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at_ms(START_MS);
+    let mut newer = membership(3);
+    newer.version = 5;
+    drop(start_with(folder.path(), &clock, members(&newer)).unwrap());
+    assert!(matches!(
+        start(folder.path(), &clock),
+        Err(StartError::Store(StoreError::OldMembership {
+            found: 1,
+            known: 5
+        }))
+    ));
+    let mut options = EngineOptions::new(
+        folder.path(),
+        miner_key(9),
+        log_key(),
+        Arc::new(FixedMembership::new(members(&newer))),
+        Arc::new(clock.clone()),
+    );
+    options.core = audited();
+    assert!(matches!(
+        Engine::start(options),
+        Err(StartError::Store(StoreError::Foreign {
+            what: "coordinator",
+            ..
+        }))
+    ));
+    let running = start_with(folder.path(), &clock, members(&newer)).unwrap();
+    assert!(matches!(
+        start_with(folder.path(), &clock, members(&newer)),
+        Err(StartError::Db(adit_net::db::DbError::InUse { .. }))
+    ));
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = EngineOptions::new(
+        folder.path(),
+        coordinator(),
+        log_key(),
+        Arc::new(FixedMembership::new(members(&membership(1)))),
+        Arc::new(ManualClock::at_ms(START_MS)),
+    );
+    options.queue = 1;
+    let (engine, _) = Engine::start(options).unwrap();
+    let mut waits = Vec::new();
+    for number in 0..200 {
+        let handle = engine.handle().clone();
+        let order = submission("client", number, replicated(1, 1, false));
+        waits.push(tokio::spawn(async move { handle.submit(order).await }));
+    }
+    let mut taken = 0;
+    let mut refused = 0;
+    for wait in waits {
+        match wait.await.unwrap() {
+            Ok(_) => taken += 1,
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::Overloaded);
+                assert!(refusal.retry_after_ms.is_some());
+                refused += 1;
+            }
+        }
+    }
+    assert!(taken > 0 && refused > 0, "{taken} {refused}");
+    assert_eq!(engine.handle().stats().overloaded, refused);
+}
+
+#[tokio::test]
+async fn what_is_durable_comes_into_tiles_and_under_a_checkpoint() {
+    use adit_protocol::log::checkpoint::SignedCheckpoint;
+    use adit_protocol::log::key::{KeyKind, NoteKey};
+    let mut node = Node::new();
+    node.greet(0).await;
+    for _ in 0..10 {
+        node.handle().submit(node.order()).await.unwrap();
+    }
+    let size = node.handle().stats().log_size;
+    assert!(
+        size >= 5,
+        "a roster and as many assignments as there are slots"
+    );
+    node.clock.advance_ms(1000);
+    while node.handle().stats().log_signed < size {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let origin = Origin::new(&genesis().hash(), &coordinator().public()).name();
+    let key = NoteKey::new(origin, KeyKind::Checkpoint, log_key().public());
+    let read = |node: &Node| {
+        let bytes = std::fs::read(node.folder.path().join("log/checkpoint")).unwrap();
+        let signed = SignedCheckpoint::parse(&bytes).unwrap();
+        signed.verify(&key).unwrap().clone()
+    };
+    let before = read(&node);
+    assert!(before.size >= size);
+    // At its end, an engine leaves nothing to be integrated.
+    node.handle().submit(node.order()).await.unwrap();
+    node.clock.advance_ms(60_000);
+    node.handle().put_small(Vec::new()).await.unwrap();
+    let size = node.handle().stats().log_size;
+    drop(node.engine.take());
+    assert_eq!(read(&node).size, size);
+    node.restart();
+    assert_eq!(node.handle().stats().log_size, size);
+}
+
+/// The store on SQLite keeps what the one in memory keeps.
+#[test]
+fn both_stores_tell_the_same() {
+    use crate::store::sql::SqlStore;
+    use crate::store::{load, schema};
+    let mut world = World::ready(3, 2, audited());
+    for round in 0..12 {
+        world.submit_one(1 + round % 2, 1, round % 3 == 0);
+        if round % 4 == 3 {
+            world.work(
+                if round % 8 == 3 {
+                    Status::Ok
+                } else {
+                    Status::HostFault
+                },
+                "a",
+            );
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut db = adit_net::db::Db::open(
+        &folder.path().join("c.db"),
+        &[schema::FIRST, Log::MIGRATION],
+    )
+    .unwrap();
+    let options = LogOptions {
+        folder: folder.path().join("log"),
+        origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),
+        key: log_key(),
+        witnesses: Vec::new(),
+        check: Check::All,
+    };
+    let mut log = Log::open(&mut db, options).unwrap();
+    let transaction = db.connection().transaction().unwrap();
+    let mut store = SqlStore::new(&transaction, &mut log);
+    copy(&world, &mut store);
+    drop(transaction.commit());
+    log.committed();
+    let found = load::snapshot(db.connection()).unwrap();
+    let expected = world.store.snapshot();
+    assert_eq!(found.tasks, expected.tasks);
+    assert_eq!(found.assignments, expected.assignments);
+    assert_eq!(found.receipts, expected.receipts);
+    assert_eq!(found.roster, expected.roster);
+    assert_eq!(found.miners, expected.miners);
+    assert_eq!(found.escrow, expected.escrow);
+    assert!(!found.tasks.is_empty() && !found.assignments.is_empty());
+}
+
+/// Repeats what a world's store was told on another one.
+fn copy(world: &World, store: &mut dyn crate::store::Store) {
+    let from = &world.store;
+    for (row, _) in from.tasks.values() {
+        store
+            .add_task(&crate::store::TaskRow {
+                target: None,
+                extra: 0,
+                ..row.clone()
+            })
+            .unwrap();
+        if let Some(target) = row.target {
+            store.set_replicas(row.number, target, row.extra).unwrap();
+        }
+    }
+    for bytes in &from.entries {
+        store.append(&Entry::decode(bytes).unwrap()).unwrap();
+    }
+    for row in from.assignments.values() {
+        store.add_assignment(row).unwrap();
+    }
+    for row in from.receipts.values() {
+        store.add_receipt(row).unwrap();
+    }
+    for (row, end) in from.tasks.values() {
+        if let Some(end) = end {
+            store.end_task(row.number, end).unwrap();
+        }
+    }
+    let snapshot = from.snapshot();
+    for row in &snapshot.miners {
+        store.save_miner(row).unwrap();
+    }
+    store.add_roster(&snapshot.roster.unwrap()).unwrap();
+    store.save_escrow(snapshot.escrow).unwrap();
+}

@@ -1,0 +1,515 @@
+//! The engine's thread: takes all commands that wait, applies them in one transaction, and answers
+//! once that is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use adit_net::Clock;
+use adit_net::db::Db;
+use adit_net::log::Log;
+use adit_protocol::hash::Hash;
+use rusqlite::TransactionBehavior;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Refusal;
+use super::answers::{Answers, Parked, ViewAnswer, Waiting};
+use super::command::Command;
+use super::handle::{Shared, lock};
+use super::stats::{add, set};
+use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
+use crate::membership::Membership;
+use crate::store::sql::SqlStore;
+use crate::store::{Horizon, Snapshot, StoreError, load};
+use crate::view::TaskView;
+
+/// Most commands of one batch.
+const BATCH: usize = 1024;
+/// How long entries wait at least before they are integrated, in milliseconds: files are then
+/// written for many at once.
+const INTEGRATE_MS: u64 = 500;
+/// How often the membership is looked at and dead polls are swept, in milliseconds.
+const CHORES_MS: u64 = 1000;
+
+pub(super) struct Thread {
+    pub db: Db,
+    pub log: Log,
+    pub core: Core,
+    pub membership: Arc<dyn Membership>,
+    pub clock: Arc<dyn Clock>,
+    pub last_ms: u64,
+    pub received: Receiver<Command>,
+    pub validations: UnboundedSender<Validation>,
+    pub shared: Arc<Shared>,
+    pub waiting: Waiting,
+    pub keep_tasks_ms: u64,
+    pub keep_blobs_ms: u64,
+    pub keep_requests_ms: u64,
+    /// When the chores were done last.
+    pub chores_ms: u64,
+    /// Whether there is more to do at once.
+    pub more: bool,
+    /// Whether there is more to prune.
+    pub prune: bool,
+    /// When entries are integrated next, if some wait.
+    pub integrate_ms: u64,
+}
+
+impl Thread {
+    /// Goes on from what was kept.
+    pub(super) fn resume(&mut self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let now_ms = self.time();
+        self.chores_ms = now_ms;
+        let mut out = Vec::new();
+        let mut answers = Answers::default();
+        let result = self.transact(&mut out, |core, io| {
+            core.resume(now_ms, snapshot, io)?;
+            core.tick(now_ms, io)?;
+            core.flush(io)
+        });
+        result?;
+        self.settle(now_ms, out, &mut answers);
+        answers.give();
+        self.measure();
+        Ok(())
+    }
+
+    pub(super) fn run(mut self) {
+        let end = self.work();
+        // Everyone who waits is told by the drop of the answers' other side.
+        let mut stopped = lock(&self.shared.stopped);
+        *stopped = Some(match end {
+            Ok(()) => "the coordinator was ended".to_owned(),
+            Err(error) => {
+                tracing::error!(%error, "the engine has stopped; nothing is acknowledged any more");
+                error.to_string()
+            }
+        });
+    }
+
+    fn work(&mut self) -> Result<(), StoreError> {
+        let mut batch = Vec::new();
+        loop {
+            let open = self.take(&mut batch);
+            let begun = Instant::now();
+            let stop = self.batch(&mut batch)?;
+            let now_ms = self.time();
+            if self.log.waiting() > 0 && now_ms >= self.integrate_ms {
+                self.integrate(now_ms)?;
+            }
+            add(&self.shared.stats.busy_us, micros(begun));
+            if stop || !open {
+                return self.integrate_all(now_ms);
+            }
+        }
+    }
+
+    /// Waits for commands or for the time of the next thing to do, and takes all there are. Whether
+    /// anyone can still send some.
+    fn take(&mut self, batch: &mut Vec<Command>) -> bool {
+        let wait = self.until_next();
+        match self.received.recv_timeout(wait) {
+            Ok(command) => batch.push(command),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        while batch.len() < BATCH {
+            match self.received.try_recv() {
+                Ok(command) => batch.push(command),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn until_next(&mut self) -> Duration {
+        if self.more {
+            return Duration::ZERO;
+        }
+        let now_ms = self.time();
+        let chores = self.chores_ms.saturating_add(CHORES_MS);
+        let integrate = (self.log.waiting() > 0).then_some(self.integrate_ms);
+        let next = [
+            self.core.next_due(),
+            self.waiting.poll_due(),
+            integrate,
+            Some(chores),
+        ];
+        let next = next.into_iter().flatten().min().unwrap_or(chores);
+        Duration::from_millis(next.saturating_sub(now_ms))
+    }
+
+    /// The time, which never goes back here.
+    fn time(&mut self) -> u64 {
+        self.last_ms = self.last_ms.max(self.clock.now_ms());
+        self.last_ms
+    }
+
+    /// Applies commands and what is due, makes it durable, and answers. Whether to stop.
+    fn batch(&mut self, batch: &mut Vec<Command>) -> Result<bool, StoreError> {
+        let now_ms = self.time();
+        let commands = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let chores = now_ms.saturating_sub(self.chores_ms) >= CHORES_MS;
+        let mut prune = None;
+        if chores {
+            self.chores_ms = now_ms;
+            self.chores(now_ms)?;
+        }
+        if chores || self.prune {
+            prune = Some(Horizon {
+                tasks_ms: now_ms.saturating_sub(self.keep_tasks_ms),
+                blobs_ms: now_ms.saturating_sub(self.keep_blobs_ms),
+                requests_ms: now_ms.saturating_sub(self.keep_requests_ms),
+            });
+        }
+        let mut stop = false;
+        let mut out = Vec::new();
+        let mut answers = Answers::default();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let result = self.transact(&mut out, |core, io| {
+            for command in batch.drain(..) {
+                match command {
+                    Command::Stop => stop = true,
+                    command => apply(core, now_ms, command, io, &mut answers, &mut waiting)?,
+                }
+            }
+            for (node, parked) in waiting.overdue(now_ms) {
+                let reply = core.nothing_new(now_ms, node, &parked.poll);
+                answers.ready(parked.answer, Ok(reply));
+            }
+            let more = core.tick(now_ms, io)?;
+            core.flush(io)?;
+            let old = match &prune {
+                Some(before) => io.store.prune(before)?,
+                None => false,
+            };
+            Ok((more, old))
+        });
+        self.waiting = waiting;
+        let (more, old) = result?;
+        self.prune = old;
+        self.more = more || old;
+        self.settle(now_ms, out, &mut answers);
+        // Before the answers, so that whoever has one finds it counted.
+        add(&self.shared.stats.batches, 1);
+        add(&self.shared.stats.commands, commands);
+        self.measure();
+        answers.give();
+        if self.core.open() == 0 {
+            for answer in self.waiting.drains.drain(..) {
+                let _ = answer.send(Ok(()));
+            }
+        }
+        Ok(stop)
+    }
+
+    /// Runs `work` in one transaction, which is durable when this returns.
+    fn transact<T>(
+        &mut self,
+        out: &mut Vec<Output>,
+        work: impl FnOnce(&mut Core, &mut Io<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self
+            .db
+            .connection()
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut store = SqlStore::new(&transaction, &mut self.log);
+        let mut io = Io {
+            store: &mut store,
+            out,
+        };
+        let done = work(&mut self.core, &mut io);
+        let committing = Instant::now();
+        let done = done.and_then(|value| {
+            transaction.commit()?;
+            Ok(value)
+        });
+        match done {
+            Ok(value) => {
+                self.log.committed();
+                add(&self.shared.stats.commit_us, micros(committing));
+                Ok(value)
+            }
+            Err(error) => {
+                self.log.rolled_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Passes on what a durable batch has to tell.
+    fn settle(&mut self, now_ms: u64, out: Vec<Output>, answers: &mut Answers) {
+        let mut ended: HashMap<Hash, TaskView> = HashMap::new();
+        for output in out {
+            match output {
+                Output::Event(task, event) => self.waiting.event(&task, event),
+                Output::Ended(view) => {
+                    lock(&self.shared.contexts).remove(&view.task);
+                    self.waiting.ended(&view);
+                    ended.insert(view.task, *view);
+                }
+                Output::Live(context) => {
+                    lock(&self.shared.contexts).insert(context.task, context);
+                }
+                Output::Wake(node) => self.wake(now_ms, node, answers),
+                Output::Validate(validation) => {
+                    // Without anyone who validates the task waits, and the question is put again.
+                    let _ = self.validations.send(validation);
+                }
+            }
+        }
+        let core = &self.core;
+        answers.show(|task| match core.task(now_ms, task) {
+            Some(view) => Some(view),
+            None => ended.get(task).cloned(),
+        });
+    }
+
+    /// Answers a poll that waits, if there is something to say.
+    fn wake(&mut self, now_ms: u64, node: [u8; 32], answers: &mut Answers) {
+        let Some(parked) = self.waiting.unpark(&node) else {
+            return;
+        };
+        if parked.answer.is_closed() {
+            self.core.answered(now_ms, node);
+            return;
+        }
+        match self.core.news(now_ms, node, &parked.poll) {
+            Some(reply) => answers.ready(parked.answer, Ok(reply)),
+            None => self.waiting.park(node, parked),
+        }
+    }
+
+    /// Writes tiles and a checkpoint of what waits. What cannot be written now, as on a full disk,
+    /// waits on in the database.
+    fn integrate(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        self.integrate_ms = now_ms.saturating_add(INTEGRATE_MS);
+        match self.log.integrate(&mut self.db, now_ms) {
+            Ok(Some(done)) => {
+                if done.more {
+                    self.integrate_ms = now_ms;
+                }
+                let signed = &self.shared.stats.log_signed;
+                signed.store(done.size, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) if error.retryable() => {
+                tracing::warn!(%error, "the log's files cannot be written now");
+                add(&self.shared.stats.log_failures, 1);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Leaves nothing that waits, at the end; but for what cannot be written now.
+    fn integrate_all(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let mut waiting = self.log.waiting();
+        while waiting > 0 {
+            self.integrate(now_ms)?;
+            if self.log.waiting() >= waiting {
+                break;
+            }
+            waiting = self.log.waiting();
+        }
+        Ok(())
+    }
+
+    /// What is done about once a second.
+    fn chores(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        for node in self.waiting.hung_up() {
+            self.core.answered(now_ms, node);
+        }
+        match self.membership.refresh() {
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the members known before stay in use"),
+        }
+        let members = self.membership.current();
+        if self.core.members_hash() != members.hash {
+            let version = members.membership.version;
+            match load::use_membership(self.db.connection(), version) {
+                Ok(()) => self.core.set_members(members),
+                Err(error @ StoreError::OldMembership { .. }) => {
+                    tracing::warn!(%error, "the members known before stay in use");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self) {
+        let stats = &self.shared.stats;
+        let counters = self.core.counters();
+        let store = |to: &std::sync::atomic::AtomicU64, value| to.store(value, Ordering::Relaxed);
+        store(&stats.submitted, counters.submitted);
+        store(&stats.completed, counters.completed);
+        store(&stats.failed, counters.failed);
+        store(&stats.cancelled, counters.cancelled);
+        store(&stats.drawn, counters.drawn);
+        store(&stats.expired, counters.expired);
+        store(&stats.receipts, counters.receipts);
+        store(&stats.receipts_late, counters.late);
+        store(&stats.receipts_refused, counters.refused);
+        store(&stats.equivocations, counters.equivocations);
+        store(&stats.rosters, counters.rosters);
+        set(&stats.waiting, self.core.waiting());
+        set(&stats.live, self.core.live());
+        set(&stats.open, self.core.open());
+        set(&stats.miners, self.core.active());
+        set(&stats.candidates, self.core.candidates());
+        set(&stats.polls, self.waiting.polls());
+        store(&stats.log_size, self.log.size());
+        let whole = self.core.escrow() / 1_000_000_000_000;
+        store(
+            &stats.escrow_units,
+            u64::try_from(whole).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// Applies one command. Its answer is held back until the batch is durable.
+fn apply(
+    core: &mut Core,
+    now_ms: u64,
+    command: Command,
+    io: &mut Io<'_>,
+    answers: &mut Answers,
+    waiting: &mut Waiting,
+) -> Result<(), StoreError> {
+    match command {
+        Command::Submit(prepared, answer) => match refused(core.submit(now_ms, *prepared, io))? {
+            Ok(Submitted::Live(task) | Submitted::Ended(task)) => {
+                answers.view(task, ViewAnswer::Known(answer));
+            }
+            Err(refusal) => answers.ready(answer, Err(refusal)),
+        },
+        Command::Cancel {
+            task,
+            client,
+            answer,
+        } => {
+            let result = refused(core.cancel(now_ms, &task, &client, io))?;
+            answers.ready(answer, result);
+        }
+        Command::Task(task, answer) => answers.view(task, ViewAnswer::Maybe(answer)),
+        Command::Wait(task, answer) => match core.is_live(&task) {
+            true => waiting.for_end(task, answer),
+            false => answers.view(task, ViewAnswer::Maybe(answer)),
+        },
+        Command::Events(task, answer) => {
+            let view = core.task(now_ms, &task);
+            let both = view.map(|view| (view, waiting.watch(task)));
+            answers.ready(answer, Ok(both));
+        }
+        Command::Explain(task, answer) => {
+            let view = core.explain(now_ms, &task, io)?;
+            answers.ready(answer, Ok(view));
+        }
+        Command::Hello {
+            node,
+            offer,
+            documents,
+            answer,
+        } => {
+            let result = refused(core.hello(now_ms, node, *offer, &documents, io))?;
+            answers.ready(answer, result);
+        }
+        Command::RoundTrip {
+            node,
+            round_trip_us,
+        } => core.round_trip(&node, round_trip_us),
+        Command::Poll { node, poll, answer } => {
+            if let Some(before) = waiting.unpark(&node) {
+                let reply = core.nothing_new(now_ms, node, &before.poll);
+                answers.ready(before.answer, Ok(reply));
+            }
+            match refused(core.poll(now_ms, node, &poll, io))? {
+                Ok(Some(reply)) => answers.ready(answer, Ok(reply)),
+                Ok(None) => {
+                    let due_ms = now_ms.saturating_add(u64::from(poll.wait_ms));
+                    let parked = Parked {
+                        poll,
+                        due_ms,
+                        answer,
+                    };
+                    waiting.park(node, parked);
+                }
+                Err(refusal) => answers.ready(answer, Err(refusal)),
+            }
+        }
+        Command::Progress {
+            node,
+            reports,
+            answer,
+        } => {
+            core.progress(&node, reports, io);
+            answers.ready(answer, Ok(()));
+        }
+        Command::HandIn {
+            node,
+            items,
+            answer,
+        } => {
+            let results = core.hand_in(now_ms, node, items, io)?;
+            answers.ready(answer, Ok(results));
+        }
+        Command::PutSmall(blobs, answer) => {
+            for (hash, bytes) in &blobs {
+                io.store.put_blob(hash, bytes, now_ms)?;
+            }
+            answers.ready(answer, Ok(()));
+        }
+        Command::Document {
+            bytes,
+            kind,
+            answer,
+        } => {
+            let hash = Hash::of(&bytes);
+            io.store.put_document(&hash, kind, &bytes)?;
+            answers.ready(answer, Ok(hash));
+        }
+        Command::Validated {
+            task,
+            output,
+            result,
+            answer,
+        } => {
+            core.validated(now_ms, &task, &output, result, io)?;
+            answers.ready(answer, Ok(()));
+        }
+        Command::Miner(node, answer) => {
+            let result = refused(core.miner(now_ms, &node))?;
+            answers.ready(answer, result);
+        }
+        Command::Miners {
+            after,
+            size,
+            answer,
+        } => answers.ready(answer, Ok(core.miners(now_ms, after, size))),
+        Command::Drain(answer) => {
+            core.drain();
+            waiting.drains.push(answer);
+        }
+        // Taken out before.
+        Command::Stop => {}
+    }
+    Ok(())
+}
+
+/// Tells what was refused from what broke.
+fn refused<T>(result: Result<T, CoreError>) -> Result<Result<T, Refusal>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(CoreError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(CoreError::Store(error)) => Err(error),
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

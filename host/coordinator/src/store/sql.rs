@@ -1,0 +1,399 @@
+//! The operations on SQLite, inside one transaction.
+
+use adit_net::log::Log;
+use adit_protocol::cbor::Document as _;
+use adit_protocol::hash::Hash;
+use adit_protocol::network::assignment::Acceptance;
+use adit_protocol::network::entry::{Decision, Entry};
+use adit_protocol::receipt::Receipt;
+use adit_protocol::signed::Signed;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::rows::{self, int, uint};
+use super::{
+    AssignmentRow, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow, Store,
+    StoreError, TaskEnd, TaskRow,
+};
+use crate::engine::Appended;
+use crate::view::LeaseState;
+
+/// Rows of each kind that one step of pruning removes.
+const PRUNE_ROWS: i64 = 64;
+
+/// The store inside a transaction.
+pub struct SqlStore<'a> {
+    transaction: &'a Transaction<'a>,
+    log: &'a mut Log,
+}
+
+impl<'a> SqlStore<'a> {
+    /// The operations of one transaction. Whoever commits it tells the log so.
+    pub fn new(transaction: &'a Transaction<'a>, log: &'a mut Log) -> SqlStore<'a> {
+        SqlStore { transaction, log }
+    }
+
+    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
+        Ok(self.transaction.prepare_cached(sql)?.execute(values)?)
+    }
+}
+
+impl Store for SqlStore<'_> {
+    fn next_leaf(&self) -> u64 {
+        self.log.size()
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
+        Ok(self.log.append(self.transaction, &entry.encode())?)
+    }
+
+    fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
+        let inline: Vec<u8> = task.inline.iter().flat_map(|h| *h.as_bytes()).collect();
+        self.execute(
+            "INSERT INTO task (number, id, client, spec, exec, inline, local, validator,
+                               submitted_ms, expires_ms, target, extra, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0)",
+            params![
+                int(task.number),
+                task.id.as_bytes(),
+                task.client,
+                task.spec,
+                task.exec,
+                inline,
+                task.local,
+                task.validator.as_ref().map(|h| h.as_bytes().as_slice()),
+                int(task.submitted_ms),
+                int(task.expires_ms),
+                task.target,
+                task.extra,
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn set_replicas(&mut self, task: u64, target: u32, extra: u32) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE task SET target = ?2, extra = ?3 WHERE number = ?1",
+            params![int(task), target, extra],
+        )?;
+        Ok(())
+    }
+
+    fn end_task(&mut self, task: u64, end: &TaskEnd) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE task SET state = ?2, ended_ms = ?3, code = ?4, detail = ?5, result = ?6,
+                             agreed = ?7 WHERE number = ?1",
+            params![
+                int(task),
+                rows::task_number(end.state),
+                int(end.ended_ms),
+                end.reason.as_ref().map(|(code, _)| code.as_str()),
+                end.reason.as_ref().map(|(_, detail)| detail),
+                end.result.map(|(leaf, _)| int(leaf)),
+                end.result.map(|(_, agreed)| agreed),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn find_task(&mut self, id: &Hash) -> Result<Option<KnownTask>, StoreError> {
+        let mut statement = self
+            .transaction
+            .prepare_cached("SELECT client, state FROM task WHERE id = ?1")?;
+        Ok(statement
+            .query_row([id.as_bytes()], |row| {
+                Ok(KnownTask {
+                    client: row.get(0)?,
+                    ended: row.get::<_, i64>(1)? != 0,
+                })
+            })
+            .optional()?)
+    }
+
+    fn add_assignment(&mut self, row: &AssignmentRow) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO assignment (leaf, hash, task, signed, eligible, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                int(row.leaf),
+                row.hash.as_bytes(),
+                int(row.task),
+                row.signed.to_cbor(),
+                row.eligible,
+                rows::lease_number(row.state),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn accept(&mut self, leaf: u64, acceptance: &Signed<Acceptance>) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE assignment SET acceptance = ?2 WHERE leaf = ?1",
+            params![int(leaf), acceptance.to_cbor()],
+        )?;
+        Ok(())
+    }
+
+    fn end_assignment(&mut self, leaf: u64, state: LeaseState) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE assignment SET state = ?2 WHERE leaf = ?1",
+            params![int(leaf), rows::lease_number(state)],
+        )?;
+        Ok(())
+    }
+
+    fn find_assignment(&mut self, hash: &Hash) -> Result<Option<AssignmentRow>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM assignment WHERE hash = ?1",
+            rows::ASSIGNMENT
+        );
+        let mut statement = self.transaction.prepare_cached(&sql)?;
+        let mut found = statement.query([hash.as_bytes()])?;
+        found
+            .next()?
+            .map(|row| rows::assignment(row, 0))
+            .transpose()
+    }
+
+    fn history(
+        &mut self,
+        task: u64,
+    ) -> Result<Vec<(AssignmentRow, Option<ReceiptRow>)>, StoreError> {
+        rows::history(self.transaction, task)
+    }
+
+    fn add_receipt(&mut self, row: &ReceiptRow) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time, received_ms,
+                                  decision, detail, log)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                int(row.leaf),
+                row.id.as_bytes(),
+                int(row.task),
+                int(row.assignment),
+                row.receipt.to_bytes(),
+                row.opening.to_cbor(),
+                row.in_time,
+                int(row.received_ms),
+                row.decision.map(|d| d as i64),
+                row.detail,
+                row.log,
+            ],
+        )?;
+        self.execute(
+            "UPDATE assignment SET receipt = ?2 WHERE leaf = ?1",
+            params![int(row.assignment), int(row.leaf)],
+        )?;
+        Ok(())
+    }
+
+    fn judge(&mut self, leaf: u64, decision: Decision) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE receipt SET decision = ?2 WHERE leaf = ?1",
+            params![int(leaf), decision as i64],
+        )?;
+        Ok(())
+    }
+
+    fn find_receipt(&mut self, id: &Hash) -> Result<Option<Appended>, StoreError> {
+        let found: Option<(i64, Vec<u8>)> = self
+            .transaction
+            .prepare_cached("SELECT leaf, bytes FROM receipt WHERE id = ?1")?
+            .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        found
+            .map(|(leaf, bytes)| {
+                // Of one that was pruned, only this is left; of the others it is the end.
+                let tail = bytes.last_chunk::<64>().copied();
+                Ok(Appended {
+                    leaf: uint(leaf),
+                    countersignature: tail
+                        .ok_or_else(|| rows::damaged(format!("the receipt of leaf {leaf}")))?,
+                })
+            })
+            .transpose()
+    }
+
+    fn receipt_at(&mut self, leaf: u64) -> Result<Option<Receipt>, StoreError> {
+        let bytes: Option<Vec<u8>> = self
+            .transaction
+            .prepare_cached("SELECT bytes FROM receipt WHERE leaf = ?1 AND task IS NOT NULL")?
+            .query_row([int(leaf)], |row| row.get(0))
+            .optional()?;
+        bytes
+            .map(|bytes| Receipt::from_bytes(&bytes))
+            .transpose()
+            .map_err(|error| rows::damaged(format!("the receipt of leaf {leaf}: {error}")))
+    }
+
+    fn add_equivocation(
+        &mut self,
+        assignment: &Hash,
+        first: &Receipt,
+        second: &Receipt,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO equivocation (assignment, first, second, noticed_ms)
+             VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            params![
+                assignment.as_bytes(),
+                first.to_bytes(),
+                second.to_bytes(),
+                int(now_ms)
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn find_request(
+        &mut self,
+        client: &str,
+        key: &str,
+    ) -> Result<Option<(Hash, Hash)>, StoreError> {
+        let found: Option<(Vec<u8>, Vec<u8>)> = self
+            .transaction
+            .prepare_cached("SELECT request, task FROM request WHERE client = ?1 AND key = ?2")?
+            .query_row([client, key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        found
+            .map(|(request, task)| {
+                Ok((
+                    rows::hash(&request, "a request's digest")?,
+                    rows::hash(&task, "a request's task")?,
+                ))
+            })
+            .transpose()
+    }
+
+    fn add_request(
+        &mut self,
+        client: &str,
+        key: &str,
+        request: &Hash,
+        task: &Hash,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO request (client, key, request, task, made_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                client,
+                key,
+                request.as_bytes(),
+                task.as_bytes(),
+                int(now_ms)
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn put_blob(&mut self, hash: &Hash, bytes: &[u8], now_ms: u64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO blob (hash, bytes, used_ms) VALUES (?1, ?2, ?3)
+             ON CONFLICT (hash) DO UPDATE SET used_ms = max(used_ms, excluded.used_ms)",
+            params![hash.as_bytes(), bytes, int(now_ms)],
+        )?;
+        Ok(())
+    }
+
+    fn touch_blob(&mut self, hash: &Hash, now_ms: u64) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE blob SET used_ms = max(used_ms, ?2) WHERE hash = ?1",
+            params![hash.as_bytes(), int(now_ms)],
+        )?;
+        Ok(())
+    }
+
+    fn put_document(
+        &mut self,
+        hash: &Hash,
+        kind: DocumentKind,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO document (hash, kind, bytes) VALUES (?1, ?2, ?3)
+             ON CONFLICT (hash) DO NOTHING",
+            params![hash.as_bytes(), rows::document_number(kind), bytes],
+        )?;
+        Ok(())
+    }
+
+    fn add_roster(&mut self, row: &RosterRow) -> Result<(), StoreError> {
+        self.put_document(&row.entry.root, DocumentKind::Roster, &row.roster.to_cbor())?;
+        self.execute(
+            "INSERT INTO roster (leaf, entry, root) VALUES (?1, ?2, ?3)",
+            params![
+                int(row.leaf),
+                row.entry.to_cbor(),
+                row.entry.root.as_bytes()
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn find_roster(&mut self, leaf: u64) -> Result<Option<RosterRow>, StoreError> {
+        rows::roster(self.transaction, Some(leaf))
+    }
+
+    fn save_miner(&mut self, row: &MinerRow) -> Result<(), StoreError> {
+        let (seq, newest) = row.newest;
+        self.execute(
+            "INSERT INTO miner (node, good, bad, streak, seq, newest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (node) DO UPDATE SET good = excluded.good, bad = excluded.bad,
+                 streak = excluded.streak, seq = excluded.seq, newest = excluded.newest",
+            params![
+                row.node,
+                row.record.good,
+                row.record.bad,
+                row.record.streak,
+                int(seq),
+                newest.as_bytes(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn save_escrow(&mut self, escrow: u128) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO meta (name, value) VALUES ('escrow', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            params![escrow.to_be_bytes()],
+        )?;
+        Ok(())
+    }
+
+    fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError> {
+        let old: Vec<i64> = {
+            let mut statement = self.transaction.prepare_cached(
+                "SELECT number FROM task WHERE state <> 0 AND ended_ms < ?1
+                 ORDER BY ended_ms LIMIT ?2",
+            )?;
+            let found =
+                statement.query_map(params![int(before.tasks_ms), PRUNE_ROWS], |row| row.get(0))?;
+            found.collect::<Result<_, _>>()?
+        };
+        for number in &old {
+            self.execute(
+                "UPDATE receipt SET task = NULL, assignment = NULL, bytes = substr(bytes, -64), opening = NULL,
+                                    detail = NULL, log = NULL
+                 WHERE leaf IN (SELECT receipt FROM assignment WHERE task = ?1)",
+                [number],
+            )?;
+            self.execute("DELETE FROM assignment WHERE task = ?1", [number])?;
+            self.execute("DELETE FROM task WHERE number = ?1", [number])?;
+        }
+        let blobs = self.execute(
+            "DELETE FROM blob WHERE rowid IN
+                 (SELECT rowid FROM blob WHERE used_ms < ?1 ORDER BY used_ms LIMIT ?2)",
+            params![int(before.blobs_ms), PRUNE_ROWS],
+        )?;
+        let requests = self.execute(
+            "DELETE FROM request WHERE (client, key) IN
+                 (SELECT client, key FROM request WHERE made_ms < ?1 ORDER BY made_ms LIMIT ?2)",
+            params![int(before.requests_ms), PRUNE_ROWS],
+        )?;
+        let most = old.len().max(blobs).max(requests);
+        Ok(i64::try_from(most).unwrap_or(i64::MAX) >= PRUNE_ROWS)
+    }
+}

@@ -1,0 +1,231 @@
+//! Checks of what a coordinator sends, before any of it is believed: who signed it, for whom it is,
+//! and whether it can be.
+
+use adit_protocol::cbor::Document as _;
+use adit_protocol::exec::ExecSpec;
+use adit_protocol::network::assignment::{ActiveUntil, Assignment};
+use adit_protocol::network::exchange::Work;
+use adit_protocol::network::genesis::network_id;
+use adit_protocol::signed::{Signed, SignedError};
+use adit_protocol::task::TaskSpec;
+use adit_protocol::{DecodeError, Hash};
+
+use crate::journal::NodeKey;
+
+/// Longest time that a lease or an active-until may reach ahead: 31 days.
+const AHEAD_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
+/// How much the clocks of a miner and a coordinator may differ.
+pub const SKEW_MS: u64 = 60_000;
+
+/// Whom a miner takes work from, and what of it it can run.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority {
+    /// Hash of the network's genesis document.
+    pub genesis: Hash,
+    /// Node key of the coordinator, by the membership.
+    pub coordinator: NodeKey,
+    /// Node key of this miner.
+    pub miner: NodeKey,
+    /// Engine id of this miner.
+    pub engine: Hash,
+}
+
+/// A work item that was checked: it is the coordinator's, for this miner, and fits together.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Hash of the assignment.
+    pub id: Hash,
+    /// The assignment.
+    pub assignment: Assignment,
+    /// The task.
+    pub task: TaskSpec,
+    /// What is to be run.
+    pub exec: ExecSpec,
+    /// Network id, for the receipt.
+    pub network: [u8; 4],
+}
+
+/// Why something that a coordinator sent is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Distrust {
+    /// It is not signed by the coordinator.
+    #[error("it is not signed by the coordinator's node key: {0}")]
+    Signature(#[from] SignedError),
+    /// It names another network.
+    #[error("it is of the network {0}")]
+    OtherNetwork(Hash),
+    /// It names another coordinator.
+    #[error("it is of the coordinator {0}")]
+    OtherCoordinator(String),
+    /// It is meant for another miner.
+    #[error("it is for the miner {0}")]
+    OtherMiner(String),
+    /// The lease has ended.
+    #[error("the lease ended {ago_ms} ms ago")]
+    Expired {
+        /// How long ago, by this machine's clock.
+        ago_ms: u64,
+    },
+    /// Its times cannot be.
+    #[error("its times cannot be: {0}; hint: is the clock of this machine right?")]
+    Times(&'static str),
+    /// A spec that came with it is malformed.
+    #[error("{0}")]
+    Malformed(#[from] DecodeError),
+    /// The task spec is not the one of the assignment.
+    #[error("the task spec hashes to {found}, the assignment is of the task {expected}")]
+    OtherTask {
+        /// In the assignment.
+        expected: Hash,
+        /// Hash of what came.
+        found: Hash,
+    },
+    /// The exec spec is not the one of the task.
+    #[error("the exec spec hashes to {found}, the task has {expected}")]
+    OtherExec {
+        /// In the task spec.
+        expected: Hash,
+        /// Hash of what came.
+        found: Hash,
+    },
+    /// It is for another engine.
+    #[error("it is for the engine {wanted}, this program has {own}")]
+    OtherEngine {
+        /// In the exec spec.
+        wanted: Hash,
+        /// This program's.
+        own: Hash,
+    },
+    /// No device of this miner meets the requirements.
+    #[error("no device of this miner meets its requirements")]
+    NoDevice,
+    /// More was sent than was asked for.
+    #[error("more was sent than this miner has room for")]
+    TooMany,
+    /// The coordinator's signature on a receipt does not fit.
+    #[error("the coordinator's signature on a receipt does not fit")]
+    Countersignature,
+    /// The answer contradicts itself or the request.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+impl Distrust {
+    /// A short name, for metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Distrust::Signature(_) => "signature",
+            Distrust::OtherNetwork(_) => "other-network",
+            Distrust::OtherCoordinator(_) => "other-coordinator",
+            Distrust::OtherMiner(_) => "other-miner",
+            Distrust::Expired { .. } => "expired",
+            Distrust::Times(_) => "times",
+            Distrust::Malformed(_) => "malformed",
+            Distrust::OtherTask { .. } => "other-task",
+            Distrust::OtherExec { .. } => "other-exec",
+            Distrust::OtherEngine { .. } => "other-engine",
+            Distrust::NoDevice => "no-device",
+            Distrust::TooMany => "too-many",
+            Distrust::Countersignature => "countersignature",
+            Distrust::Contradiction(_) => "contradiction",
+        }
+    }
+}
+
+impl Authority {
+    /// The coordinator's word until when this miner is active.
+    ///
+    /// # Errors
+    /// [`Distrust`].
+    pub fn active(
+        &self,
+        signed: &Signed<ActiveUntil>,
+        now_ms: u64,
+    ) -> Result<ActiveUntil, Distrust> {
+        let active = signed.verify(|_| self.coordinator)?;
+        self.parties(&active.genesis, &active.coordinator, &active.miner)?;
+        if active.until_ms < active.at_ms {
+            return Err(Distrust::Times("it ends before it was said"));
+        }
+        if active.at_ms > now_ms.saturating_add(SKEW_MS) {
+            return Err(Distrust::Times("it was said in the future"));
+        }
+        if active.until_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(Distrust::Times("it reaches more than 31 days ahead"));
+        }
+        Ok(active)
+    }
+
+    /// A work item.
+    ///
+    /// # Errors
+    /// [`Distrust`].
+    pub fn order(&self, work: &Work, now_ms: u64) -> Result<Order, Distrust> {
+        // What costs least comes first: a signature takes 50 us.
+        let claimed = work.assignment.unverified()?;
+        self.parties(&claimed.genesis, &claimed.coordinator, &claimed.miner)?;
+        let found = Hash::of(&work.task);
+        if found != claimed.task {
+            let expected = claimed.task;
+            return Err(Distrust::OtherTask { expected, found });
+        }
+        if claimed.issued_ms > now_ms.saturating_add(SKEW_MS) {
+            return Err(Distrust::Times("the assignment was made in the future"));
+        }
+        if claimed.deadline_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(Distrust::Times("the lease reaches more than 31 days ahead"));
+        }
+        if claimed.deadline_ms <= now_ms {
+            let ago_ms = now_ms.saturating_sub(claimed.deadline_ms);
+            return Err(Distrust::Expired { ago_ms });
+        }
+        let assignment = work.assignment.verify(|_| self.coordinator)?;
+        let task = TaskSpec::from_cbor(&work.task)?;
+        if task.genesis != self.genesis {
+            return Err(Distrust::OtherNetwork(task.genesis));
+        }
+        if task.coordinator != self.coordinator {
+            return Err(Distrust::OtherCoordinator(crate::text::hex(
+                &task.coordinator,
+            )));
+        }
+        let found = Hash::of(&work.exec);
+        if found != task.exec {
+            let expected = task.exec;
+            return Err(Distrust::OtherExec { expected, found });
+        }
+        let exec = ExecSpec::from_cbor(&work.exec)?;
+        if exec.engine != self.engine {
+            return Err(Distrust::OtherEngine {
+                wanted: exec.engine,
+                own: self.engine,
+            });
+        }
+        Ok(Order {
+            id: work.assignment.body_hash(),
+            network: network_id(&self.genesis),
+            assignment,
+            task,
+            exec,
+        })
+    }
+
+    fn parties(
+        &self,
+        genesis: &Hash,
+        coordinator: &NodeKey,
+        miner: &NodeKey,
+    ) -> Result<(), Distrust> {
+        if *genesis != self.genesis {
+            return Err(Distrust::OtherNetwork(*genesis));
+        }
+        if *coordinator != self.coordinator {
+            return Err(Distrust::OtherCoordinator(crate::text::hex(coordinator)));
+        }
+        if *miner != self.miner {
+            return Err(Distrust::OtherMiner(crate::text::hex(miner)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,338 @@
+//! The thread that owns the journal: it commits what waits together, signs, and passes signed
+//! receipts on.
+//!
+//! Its queue has no bound of its own: every command is about an assignment that is held, and how
+//! many are held is bounded.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use adit_net::Clock;
+use adit_protocol::Hash;
+use adit_protocol::keys::Keypair;
+
+use super::{Assigned, Batch, Begun, Draft, Journal, JournalError, Point, Ready, Settled, State};
+use crate::random::SharedRng;
+
+/// Most drafts of one commit.
+const BATCH: usize = 1024;
+/// How long after a failed commit the same one is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often what is no longer needed is pruned.
+const PRUNE_EVERY_MS: u64 = 10_000;
+/// Most receipts that are pruned at once, so that nobody waits long for it.
+const PRUNE_MAX: u32 = 5_000;
+
+/// Is told what became of a draft.
+pub trait Recorded: Send + Sync {
+    /// The receipt is signed, and on disk with its signature: it may be handed in.
+    fn signed(&self, ready: Ready);
+
+    /// There was a receipt for the assignment already, so that none was made.
+    fn known(&self, assignment: Hash, seq: u64, state: State);
+
+    /// The journal could not be read, so that none was made.
+    fn failed(&self, assignment: Hash);
+}
+
+/// A question, which sends its own answer.
+type Call = Box<dyn FnOnce(&mut Journal) + Send>;
+
+enum Command {
+    Record(Box<Draft>, Arc<dyn Recorded>),
+    Settle(Vec<Settled>),
+    Call(Call),
+    Stop,
+}
+
+/// Whether the journal can be written.
+#[derive(Debug, Default)]
+pub struct JournalHealth {
+    failing: AtomicBool,
+    why: Mutex<Option<String>>,
+}
+
+impl JournalHealth {
+    /// Why it cannot, if so. It is tried again all the time.
+    pub fn failing(&self) -> Option<String> {
+        if !self.failing.load(Ordering::Acquire) {
+            return None;
+        }
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone()
+    }
+
+    fn set(&self, why: Option<String>) {
+        let failing = why.is_some();
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.failing.store(failing, Ordering::Release);
+    }
+}
+
+/// The journal as seen from other threads.
+#[derive(Clone)]
+pub struct JournalWriter {
+    sender: Sender<Command>,
+    health: Arc<JournalHealth>,
+}
+
+impl JournalWriter {
+    /// Starts the thread. Bodies that were on disk without a signature are signed before anything
+    /// else.
+    ///
+    /// # Errors
+    /// [`JournalError`], if those cannot be read or the thread cannot be started.
+    pub fn start(
+        mut journal: Journal,
+        key: Keypair,
+        clock: Arc<dyn Clock>,
+        rng: SharedRng,
+    ) -> Result<(JournalWriter, JoinHandle<()>), JournalError> {
+        sign_left_over(&mut journal, &key, &*clock, &mut rng.clone())?;
+        let (sender, receiver) = mpsc::channel();
+        let health = Arc::new(JournalHealth::default());
+        let writer = Writer {
+            journal,
+            key,
+            clock,
+            rng,
+            health: health.clone(),
+            unsigned: Vec::new(),
+            pruned_ms: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(JournalError::Thread)?;
+        Ok((JournalWriter { sender, health }, thread))
+    }
+
+    /// Has a receipt made. `to` is told of it.
+    pub fn record(&self, draft: Draft, to: Arc<dyn Recorded>) {
+        // It fails only after the end, when nobody waits for it any more.
+        let _ = self.sender.send(Command::Record(Box::new(draft), to));
+    }
+
+    /// Has answers written down.
+    pub fn settle(&self, settled: Vec<Settled>) {
+        let _ = self.sender.send(Command::Settle(settled));
+    }
+
+    /// Asks the journal something, between two commits.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let call = move |journal: &mut Journal| {
+            let _ = answer.send(question(journal));
+        };
+        self.sender
+            .send(Command::Call(Box::new(call)))
+            .map_err(|_| JournalError::Closed)?;
+        answered.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Whether it can be written.
+    pub fn health(&self) -> &JournalHealth {
+        &self.health
+    }
+
+    /// Ends the thread once all that was asked of it before is done.
+    pub fn stop(&self) {
+        let _ = self.sender.send(Command::Stop);
+    }
+}
+
+fn sign_left_over(
+    journal: &mut Journal,
+    key: &Keypair,
+    clock: &dyn Clock,
+    rng: &mut SharedRng,
+) -> Result<(), JournalError> {
+    let mut batch = Batch::default();
+    for (body, _) in journal.unsigned()? {
+        journal.reached(Point::BeforeSign)?;
+        let receipt = body.sign(key, rng);
+        let (coordinator, seq) = (body.coordinator, body.seq);
+        batch
+            .signatures
+            .push((coordinator, seq, receipt.miner_signature));
+    }
+    if !batch.is_empty() {
+        tracing::info!(
+            receipts = batch.signatures.len(),
+            "receipts that were begun before the end of the last process are signed now"
+        );
+        journal.reached(Point::AfterSign)?;
+    }
+    journal.commit(&batch, clock.now_ms())
+}
+
+struct Writer {
+    journal: Journal,
+    key: Keypair,
+    clock: Arc<dyn Clock>,
+    rng: SharedRng,
+    health: Arc<JournalHealth>,
+    /// Signed in memory, and on disk with the next commit.
+    unsigned: Vec<(Ready, Arc<dyn Recorded>)>,
+    pruned_ms: u64,
+}
+
+/// What came in while the last commit was made.
+#[derive(Default)]
+struct Round {
+    drafts: Vec<(Begun, Arc<dyn Recorded>)>,
+    settled: Vec<Settled>,
+    /// Answered when all that came before is written.
+    calls: Vec<Call>,
+    stop: bool,
+}
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Command>) {
+        loop {
+            let mut round = Round::default();
+            // With signatures to write there is something to do already.
+            if self.unsigned.is_empty() {
+                match receiver.recv_timeout(Duration::from_millis(PRUNE_EVERY_MS)) {
+                    Ok(command) => self.take(command, &mut round),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => round.stop = true,
+                }
+            }
+            while round.drafts.len() < BATCH && !round.stop {
+                match receiver.try_recv() {
+                    Ok(command) => self.take(command, &mut round),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => round.stop = true,
+                }
+            }
+            let stop = round.stop;
+            let calls = std::mem::take(&mut round.calls);
+            if !self.write(round, stop) {
+                return;
+            }
+            for call in calls {
+                call(&mut self.journal);
+            }
+            self.prune();
+            if stop {
+                // The signatures of the last bodies.
+                if self.write(Round::default(), true) {
+                    tracing::debug!("the journal is closed");
+                }
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command, round: &mut Round) {
+        match command {
+            Command::Record(draft, to) => {
+                let assignment = draft.body.assignment;
+                match self.journal.assign(*draft) {
+                    Ok(Assigned::New(begun)) => round.drafts.push((*begun, to)),
+                    Ok(Assigned::Known { seq, state }) => to.known(assignment, seq, state),
+                    // Nothing was signed, so the task may be run again.
+                    Err(error) => {
+                        tracing::error!(%error, %assignment, "no receipt could be begun");
+                        self.health.set(Some(error.to_string()));
+                        to.failed(assignment);
+                    }
+                }
+            }
+            Command::Settle(settled) => round.settled.extend(settled),
+            Command::Call(call) => round.calls.push(call),
+            Command::Stop => round.stop = true,
+        }
+    }
+
+    /// Writes the signatures of the last round and the bodies of this one, then signs these.
+    /// `false` if the thread is to end, since what it was asked for cannot be done.
+    fn write(&mut self, round: Round, last: bool) -> bool {
+        let signatures = self.unsigned.iter().map(|(ready, _)| {
+            let body = &ready.receipt.body;
+            (body.coordinator, body.seq, ready.receipt.miner_signature)
+        });
+        let batch = Batch {
+            signatures: signatures.collect(),
+            bodies: round
+                .drafts
+                .iter()
+                .map(|(begun, _)| begun.clone())
+                .collect(),
+            settled: round.settled,
+        };
+        if !self.commit(&batch, last) {
+            return false;
+        }
+        for (ready, to) in self.unsigned.drain(..) {
+            to.signed(ready);
+        }
+        if round.drafts.is_empty() {
+            return true;
+        }
+        if self.journal.reached(Point::BeforeSign).is_err() {
+            return false;
+        }
+        for (begun, to) in round.drafts {
+            let ready = Ready {
+                receipt: begun.body.sign(&self.key, &mut self.rng),
+                parts: Some(begun.parts),
+            };
+            self.unsigned.push((ready, to));
+        }
+        self.journal.reached(Point::AfterSign).is_ok()
+    }
+
+    /// Commits a batch, again and again until it is on disk: its bodies have their numbers, and no
+    /// others may take them. At the end of the process it is given up after a few tries; nothing of
+    /// it was signed, or it was on disk before.
+    fn commit(&mut self, batch: &Batch, last: bool) -> bool {
+        for attempt in 1u32.. {
+            match self.journal.commit(batch, self.clock.now_ms()) {
+                Ok(()) => {
+                    if self.health.failing().is_some() {
+                        tracing::info!("the journal can be written again");
+                        self.health.set(None);
+                    }
+                    return true;
+                }
+                Err(JournalError::Injected(point)) => {
+                    tracing::error!(?point, "the journal was made to fail");
+                    return false;
+                }
+                Err(error) => {
+                    tracing::error!(%error, attempt, "the journal could not be written");
+                    self.health.set(Some(error.to_string()));
+                    if last && attempt >= 5 {
+                        return false;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+        false
+    }
+
+    fn prune(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if now_ms.saturating_sub(self.pruned_ms) < PRUNE_EVERY_MS {
+            return;
+        }
+        self.pruned_ms = now_ms;
+        match self.journal.prune(now_ms, PRUNE_MAX) {
+            Ok(0) => {}
+            Ok(pruned) => tracing::debug!(pruned, "parts of settled receipts were pruned"),
+            Err(error) => tracing::warn!(%error, "the journal could not be pruned"),
+        }
+    }
+}
