@@ -7,6 +7,7 @@ mod leases;
 mod logs;
 mod members;
 mod messages;
+mod records;
 mod rosters;
 
 use adit_protocol::hash::Hash;
@@ -40,8 +41,8 @@ pub fn kinds() -> Vec<Kind> {
         rosters::rosters(),
         rosters::entries(),
         rosters::weights(),
-        draws::localities(),
-        draws::records(),
+        records::localities(),
+        records::records(),
         draws::draws(),
         leases::assignments(),
         leases::acceptances(),
