@@ -158,7 +158,7 @@ impl Log {
             }
             _ => {
                 self.honest = false;
-                self.read(recipe)
+                read(recipe)
             }
         };
         if let Some((entry, facts)) = made {
@@ -429,11 +429,10 @@ impl Log {
             CancelledBy::Coordinator,
             CancelledBy::Decided,
         ];
-        let of_task = |(_, lease): &(&Hash, &_)| {
-            let lease: &adit_protocol::network::standing::Lease = lease;
-            lease.assignment.task == task
-        };
-        let mut open: Vec<_> = self.own.leases().filter(of_task).collect();
+        let leases = self.own.leases();
+        let mut open: Vec<_> = leases
+            .filter(|(_, lease)| lease.assignment.task == task)
+            .collect();
         open.sort_by_key(|(_, lease)| lease.leaf);
         let mut cancel = Cancel {
             task,
@@ -456,11 +455,11 @@ impl Log {
         let at = recipe.int_in_range(0..=last).unwrap_or(0);
         self.entries.get(at).cloned()
     }
+}
 
-    /// An entry out of the recipe's own bytes.
-    fn read(&mut self, recipe: &mut Unstructured<'_>) -> Option<(Entry, Facts)> {
-        let length = usize::from(any::<u16>(recipe)).min(recipe.len());
-        let bytes = recipe.bytes(length).unwrap_or_default();
-        Some((Entry::decode(bytes).ok()?, Facts::default()))
-    }
+/// An entry out of the recipe's own bytes.
+fn read(recipe: &mut Unstructured<'_>) -> Option<(Entry, Facts)> {
+    let length = usize::from(any::<u16>(recipe)).min(recipe.len());
+    let bytes = recipe.bytes(length).unwrap_or_default();
+    Some((Entry::decode(bytes).ok()?, Facts::default()))
 }
