@@ -160,6 +160,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// How the process is to end.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// The reason and what to do, in one line.
     pub fn why(&self) -> String {
         let why = if self.why.is_empty() {

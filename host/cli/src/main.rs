@@ -45,7 +45,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, man, miner,
+    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, log, man, miner,
     network, new, publish, receipt, run, task,
 };
 use error::{Exit, Report};
@@ -127,6 +127,9 @@ enum Command {
     /// Make, show and edit network files: what a network is, and who takes part in it
     #[command(subcommand)]
     Network(network::Command),
+    /// Read, check, watch, mirror and witness the logs of coordinators
+    #[command(subcommand)]
+    Log(log::Command),
     /// Explain a code, as `out-of-fuel`; without one, list them all
     Explain(explain::Args),
     /// Print a completion script for a shell
@@ -209,6 +212,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Key(command) => key::command(&ui, &state, &command),
         Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),
+        Command::Log(command) => log::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

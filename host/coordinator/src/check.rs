@@ -368,10 +368,13 @@ mod tests {
             context: None,
             chain: None,
             inputs: vec![TensorRef {
+                name: "asked".to_owned(),
+                hash: Hash::of(b"asked"),
+            }],
+            outputs: vec![TensorRef {
                 name: "x".to_owned(),
                 hash: Hash::of(b"x"),
             }],
-            outputs: Vec::new(),
             nn_units: 4,
             environment: None,
             error: None,

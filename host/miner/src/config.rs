@@ -247,9 +247,18 @@ impl Config {
     /// [`ConfigError`], with line and key.
     pub fn parse(text: &str, folder: &Path, processors: u32) -> Result<Config, ConfigError> {
         let reader = Reader { text };
-        let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            line: error.span().map_or(1, |span| reader.line(span.start)),
-            why: error.message().to_owned(),
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| reader.line(span.start));
+            // The message names the value and not the key.
+            let key = (text.lines().nth(line - 1))
+                .and_then(|text| text.split_once('='))
+                .map_or(String::new(), |(key, _)| {
+                    format!("{}: ", crate::text::tame(key.trim()))
+                });
+            ConfigError::Syntax {
+                line,
+                why: format!("{key}{}", error.message()),
+            }
         })?;
         let from_here = |path: PathBuf| folder.join(path);
         let network = sources(&reader, &file.network, folder)?;

@@ -171,6 +171,23 @@ codes! {
         "The signature was made by another key, under another context or over other bytes than \
          these. A single altered bit is enough. Do not trust the document: get it again from its \
          source, and compare the public key with the one you expect."
+    BadProof "bad-proof" false
+        "a proof of a log does not hold"
+        "What a log shows was compared with the root that it has signed, and does not belong to it: \
+         a file of it is damaged, or it shows other entries than it has signed. Keep the checkpoint \
+         and the file that the message names; a mirror of the log may have the right one. Nothing \
+         is known of the entries that could not be proven."
+    LogForked "log-forked" false
+        "a log has shown two histories"
+        "A log only grows: each checkpoint continues all earlier ones. Here are two that cannot both \
+         be true, and both bear the log's signature, so one of those who read it was deceived. The \
+         message says where both are kept: they are evidence, and cost the coordinator its stake. \
+         The innocent cause is a state folder that was restored from a backup or ran twice."
+    NotCosigned "not-cosigned" true
+        "too few witnesses have cosigned the checkpoint"
+        "Witnesses cosign a checkpoint once they have seen that it continues all that they knew of \
+         the log. Fewer of them have done so than were asked for. Right after a new checkpoint that \
+         is normal, so try again in a moment. If it stays so, they are down, or refuse: ask them why."
     BadEncoding "bad-encoding" false
         "the bytes are not in the format that was expected"
         "Every document has exactly one encoding, and these bytes are not one: they are cut off, \

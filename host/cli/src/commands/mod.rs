@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod explain;
 pub mod inspect;
 pub mod key;
+pub mod log;
 pub mod man;
 pub mod miner;
 pub mod network;

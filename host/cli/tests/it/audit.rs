@@ -61,7 +61,7 @@ fn run(home: &Home, log: &mut TestLog, args: &[&str], status: Status) -> Run {
 fn honest(home: &Home) -> (TestLog, Run) {
     let mut log = TestLog::new(3);
     let good = run(home, &mut log, &["args", "a"], Status::Ok);
-    let trap = run(home, &mut log, &["trap"], Status::Trap);
+    let trap = run(home, &mut log, &["burn-then-trap", "1000"], Status::Trap);
     log.roster(|_| {});
     for n in 0..60 {
         let run = if n % 6 == 5 { &trap } else { &good };

@@ -151,7 +151,7 @@ fn what_cannot_be_is_said_at_once() {
     };
     submit(&["--device", "gpuu"]).explains(&["gpu"]);
     submit(&["--quorum", "3"]).explains(&["--replicas"]);
-    submit(&["--device", "gpu"]).explains(&["requirements", "--device"]);
+    submit(&["--device", "gpu"]).explains(&["without a GPU", "--device"]);
     submit(&["--device-memory", "80GiB"]).explains(&["--queue"]);
     submit(&["--device", "cpu", "--device-memory", "1GiB"]).explains(&["memory of a GPU"]);
     submit(&["--to", "localhost:99"]).explains(&["http://localhost:99"]);
@@ -209,7 +209,7 @@ fn a_task_can_be_left_alone_cancelled_and_sent_twice_in_one() {
     let id = id.trim();
     dev.adit(&["task", "wait", id, "--timeout", "100ms"])
         .exits(1)
-        .explains(&["timeout", "wait"]);
+        .explains(&["did not within 100 ms", "wait"]);
     dev.adit(&["task", "result", id])
         .exits(1)
         .explains(&["no result yet"]);

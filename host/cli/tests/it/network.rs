@@ -80,7 +80,7 @@ impl Coordinator {
         let certificate = certificate.to_str().unwrap();
         let init = ["--json", "miner", "init", "--network", &self.url];
         // Without the certificate's authority nobody can know that it is this coordinator.
-        home.adit(&init).exits(1).explains(&["certificate"]);
+        home.adit(&init[1..]).exits(1).explains(&["certificate"]);
         let made = home.adit(&[&init[..], &["--ca", certificate]].concat());
         let made = made.exits(0).json();
         let node = made["node"].as_str().unwrap();

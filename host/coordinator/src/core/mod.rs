@@ -100,7 +100,7 @@ impl Default for Options {
         Options {
             live_max: 50_000,
             classes_max: 256,
-            attempts_max: 3,
+            attempts_max: 8,
             extra_max: 2,
             queue_ms: 10 * 60 * 1000,
             queue_ms_max: 24 * 60 * 60 * 1000,

@@ -1,3 +1,5 @@
+//! Long because every test starts an engine, and what they share is most of it.
+//!
 //! The engine with a database on disk.
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `/v1/blobs`: blobs by their hash.
 //!
 //! Reading is open to whoever knows the hash. A task spec is named by the task's public id, so its
-//! disclosure decides who reads it: see [`super::tasks::spec_for`].
+//! disclosure decides who reads it: see `spec_for` in `tasks`.
 
 use adit_net::Problem;
 use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, body_problem, parse_json, read_body};

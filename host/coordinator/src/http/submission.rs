@@ -171,8 +171,8 @@ pub struct RequirementsWanted {
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerificationWanted {
-    /// Miners that run the task.
-    pub replicas: u8,
+    /// Miners that run the task; if it is left out two, or one where only one miner is active.
+    pub replicas: Option<u8>,
     /// Equal results that make one accepted; more than half of the replicas if it is left out.
     pub quorum: Option<u8>,
     /// Whether miners with a good record are replicated less.
@@ -184,7 +184,7 @@ pub struct VerificationWanted {
 impl Default for VerificationWanted {
     fn default() -> VerificationWanted {
         VerificationWanted {
-            replicas: 2,
+            replicas: None,
             quorum: None,
             adaptive: true,
             tolerance: false,
@@ -283,6 +283,8 @@ pub struct Frame<'a> {
     pub deadline_ms_max: u64,
     /// Most replicas.
     pub replicas_max: u8,
+    /// Miners that are active now.
+    pub miners: u64,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
     /// Fresh random bytes.
@@ -378,7 +380,7 @@ impl TaskRequest {
             attempt_fee: self.attempt_fee.0,
             deadline_ms,
             requirements: self.requirements.read()?,
-            verification: self.verification.read(frame.replicas_max)?,
+            verification: self.verification.read(frame)?,
             disclosure: match self.disclosure {
                 DisclosureName::Public => Disclosure::Public,
                 DisclosureName::Checkers => Disclosure::Checkers,
@@ -458,19 +460,22 @@ impl RequirementsWanted {
 }
 
 impl VerificationWanted {
-    fn read(self, replicas_max: u8) -> Result<Verification, Problem> {
-        if self.replicas == 0 || self.replicas > replicas_max {
+    fn read(self, frame: &Frame<'_>) -> Result<Verification, Problem> {
+        let replicas_max = frame.replicas_max;
+        // A second one would be waited for, and perhaps never come.
+        let usual = if frame.miners == 1 { 1 } else { 2 };
+        let replicas = self
+            .replicas
+            .unwrap_or_else(|| self.quorum.unwrap_or(0).max(usual));
+        if replicas == 0 || replicas > replicas_max {
             return Err(invalid(
                 "verification.replicas",
-                &format!(
-                    "it is {}, which is not from 1 to {replicas_max}",
-                    self.replicas
-                ),
+                &format!("it is {replicas}, which is not from 1 to {replicas_max}",),
             ));
         }
         Ok(Verification {
-            replicas: self.replicas,
-            quorum: self.quorum.unwrap_or(self.replicas / 2 + 1),
+            replicas,
+            quorum: self.quorum.unwrap_or(replicas / 2 + 1),
             adaptive: self.adaptive,
             tolerance: self.tolerance,
         })
@@ -579,6 +584,7 @@ mod tests {
             region: "eu",
             deadline_ms_max: 3_600_000,
             replicas_max: 16,
+            miners: 3,
             now_ms: 1_700_000_000_000,
             salt: [9; 32],
         }
@@ -607,6 +613,12 @@ mod tests {
         assert_eq!(order.exec.clock_start_ns, 1_700_000_000_000_000_000);
         let v = order.task.verification;
         assert_eq!((v.replicas, v.quorum, v.adaptive), (2, 2, true));
+        let lonely = Frame {
+            miners: 1,
+            ..frame()
+        };
+        let one = VerificationWanted::default().read(&lonely).unwrap();
+        assert_eq!((one.replicas, one.quorum), (1, 1));
         assert_eq!(order.task.disclosure, Disclosure::Parties);
         assert_eq!(order.task.exec, order.exec.hash());
         assert!(!order.local);

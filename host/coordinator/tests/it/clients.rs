@@ -344,7 +344,11 @@ async fn anyone_may_know_the_network() {
     assert_eq!(info["name"], "test");
     assert_eq!(info["region"], "eu");
     let miners = ok(anyone.get("/v1/miners")).await;
-    assert_eq!(miners["items"].as_array().unwrap().len(), 1);
+    // Every member is listed, and one of them has said hello.
+    let items = miners["items"].as_array().unwrap();
+    assert_eq!(items.len(), 6);
+    let active = |item: &&Value| !item["software"].is_null();
+    assert_eq!(items.iter().filter(active).count(), 1);
     let environment = crate::support::environment();
     let path = format!("/v1/documents/{}", environment.hash());
     let document = anyone.get(&path).send().await.unwrap();

@@ -1,5 +1,6 @@
 //! Requests that are not what they should be: each has a typed answer, and the server goes on.
 
+use adit_net::http::client::ClientError;
 use adit_net::signed::{self, Target, nonce};
 use adit_net::{Clock as _, SystemClock};
 use adit_protocol::Code;
@@ -10,7 +11,7 @@ use http::{HeaderMap, Method};
 use rand_core::OsRng;
 use serde_json::json;
 
-use crate::support::{Net, key, miner_key, ok, pause, refused};
+use crate::support::{Net, code, key, miner_key, ok, pause, refused};
 
 fn poll() -> Vec<u8> {
     let poll = Poll {
@@ -183,7 +184,11 @@ async fn bodies_are_bounded() {
     let call = client
         .post("/v1/tasks")
         .bytes("application/json", vec![b' '; 5 << 20]);
-    assert_eq!(refused(call).await, Code::TooLarge);
+    // The answer comes before the body has gone, and the connection may end under it.
+    match call.send().await.unwrap_err() {
+        ClientError::Unreachable { .. } => {}
+        other => assert_eq!(code(Err(other)), Code::TooLarge),
+    }
     let node = net.node(&miner_key(0));
     for (path, bytes) in [("echo", 100), ("poll", 2 << 20), ("hello", 3 << 20)] {
         let path = format!("/v1/miner/{path}");

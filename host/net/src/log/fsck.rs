@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use adit_protocol::log::checkpoint::Checkpoint;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::LogError;
 use super::mirror::{MirrorError, read_checkpoint};
@@ -54,12 +54,12 @@ pub fn fsck(
 }
 
 /// Checks the log of a coordinator, in its folder and its database, as it would be checked before
-/// it may sign again. No other process may have it at the time.
+/// it may sign again. No other process may have it at the time. The database is only read.
 ///
 /// # Errors
 /// [`LogError`].
 pub fn fsck_state(
-    connection: &Connection,
+    database: &Path,
     folder: &Path,
     trust: &Trust,
     progress: &mut dyn FnMut(u64, u64),
@@ -67,6 +67,8 @@ pub fn fsck_state(
     // Holding a folder would make it.
     std::fs::metadata(folder).map_err(LogError::io("read", folder))?;
     let _lock = hold(folder)?;
+    std::fs::metadata(database).map_err(LogError::io("read", database))?;
+    let connection = &Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     if tables::checkpoint(connection)?.is_none() {
         return Err(LogError::Lost {
             folder: folder.to_owned(),

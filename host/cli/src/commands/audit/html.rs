@@ -3,7 +3,7 @@
 //! | part | subject |
 //! |---|---|
 //! | this file | the page and its sections |
-//! | [`write`] | text that is escaped, because of its type |
+//! | [`mod@write`] | text that is escaped, because of its type |
 //! | [`plots`], [`svg`] | the pictures |
 
 mod plots;

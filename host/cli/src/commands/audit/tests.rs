@@ -1,3 +1,5 @@
+//! Long because each planted fault needs its own log and all of them share what is made here.
+//!
 //! Audits of logs that are made here, signed for real: an honest one has no fault, and each planted
 //! fault is found, named and ends with the right exit code.
 

@@ -157,7 +157,7 @@ fn needed(view: &NetworkView, node: &[u8; 32], engine: &adit_protocol::Hash) -> 
             code,
             what,
             how: format!(
-                "register the node key and stake {least} tokens at least: `adit register miner`, or the network's operator adds it to the membership"
+                "the network's authority has to add the node key with a stake of {least} tokens at least: `adit network add-miner`"
             ),
         }),
         Some((code @ Code::BelowMinimumStake, _)) => {

@@ -76,9 +76,10 @@ struct Policy {
     /// Pay for an accepted result, in tokens
     #[arg(long, value_name = "TOKENS", default_value = "0", value_parser = amounts::tokens)]
     price: u128,
-    /// Who is given the input and the output
-    #[arg(long, value_enum, default_value = "parties")]
-    disclosure: DisclosureArg,
+    /// Who is given the input and the output [default: parties; public on a development network,
+    /// where whoever audits may run the task again]
+    #[arg(long, value_enum)]
+    disclosure: Option<DisclosureArg>,
     /// The region that you are in, so that near miners are preferred
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
@@ -100,6 +101,17 @@ enum DisclosureArg {
     Checkers,
     /// You, the coordinator and the miners of the task
     Parties,
+}
+
+impl DisclosureArg {
+    /// As the coordinator's interface has it.
+    fn name(self) -> &'static str {
+        match self {
+            DisclosureArg::Public => "public",
+            DisclosureArg::Checkers => "checkers",
+            DisclosureArg::Parties => "parties",
+        }
+    }
 }
 
 fn idempotency_key(text: &str) -> Result<String, String> {
@@ -144,6 +156,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let submitted = Cell::new(None);
     let done = block_on(async {
         let known = remote.network(ui, state).await?;
+        if args.policy.disclosure.is_none() && known.genesis.development {
+            body["disclosure"] = DisclosureArg::Public.name().into();
+        }
         upload(ui, &remote, &blobs, &stored).await?;
         let seen = (remote.api.submit(&body, &key).await).context("the task was not submitted")?;
         let task = seen.view.task;
@@ -260,11 +275,7 @@ impl Policy {
                 "device_memory_bytes": self.device_memory.unwrap_or(0),
             },
             "verification": verification,
-            "disclosure": match self.disclosure {
-                DisclosureArg::Public => "public",
-                DisclosureArg::Checkers => "checkers",
-                DisclosureArg::Parties => "parties",
-            },
+            "disclosure": self.disclosure.unwrap_or(DisclosureArg::Parties).name(),
             "price": self.price.to_string(),
         });
         if let Some(region) = &self.region {
@@ -381,7 +392,7 @@ mod tests {
             device: None,
             device_memory: None,
             price: 0,
-            disclosure: DisclosureArg::Parties,
+            disclosure: None,
             region: None,
         };
         change(&mut policy);

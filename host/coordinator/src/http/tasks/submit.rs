@@ -66,17 +66,24 @@ pub async fn submit(
         region: &app.region,
         deadline_ms_max: u64::try_from(deadline_max).unwrap_or(u64::MAX),
         replicas_max: app.bounds.replicas_max,
+        miners: app.handle.stats().miners,
         now_ms: app.clock.now_ms(),
         salt,
     })?;
     let inline = check(&app, &planned).await?;
     let task = planned.task.hash();
+    let exec = planned.exec.to_cbor();
+    // Auditors read it by its hash, as they read the input; only who has the task spec knows it.
+    let mut blobs: Vec<Vec<u8>> = planned.input.into_iter().collect();
+    if exec.len() <= INLINE_BYTES_MAX {
+        blobs.push(exec.clone());
+    }
     let order = Submission {
         client: client.name.clone(),
         idempotency,
         spec: planned.task,
-        exec: planned.exec.to_cbor(),
-        blobs: planned.input.into_iter().collect(),
+        exec,
+        blobs,
         inline,
         local: planned.local,
         validator: planned.validator,

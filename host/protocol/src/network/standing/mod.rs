@@ -7,7 +7,7 @@
 //! | part | subject |
 //! |---|---|
 //! | this file | the state and the draw |
-//! | [`apply`] | how each entry changes it, and which entries break a rule |
+//! | `apply` | how each entry changes it, and which entries break a rule |
 
 mod apply;
 #[cfg(test)]
