@@ -156,7 +156,10 @@ fn what_cannot_be_is_said_at_once() {
     submit(&["--device", "cpu", "--device-memory", "1GiB"]).explains(&["memory of a GPU"]);
     submit(&["--to", "localhost:99"]).explains(&["http://localhost:99"]);
     submit(&["--to", "http://127.0.0.1:9"]).explains(&["127.0.0.1:9"]);
-    submit(&["--network", component]).explains(&["network file"]);
+    // A file of another kind is a bad encoding.
+    dev.adit(&["task", "submit", component, "--network", component])
+        .exits(3)
+        .explains(&["network file"]);
     dev.adit(&["task", "show", "blake3:zz"])
         .exits(1)
         .explains(&["adit task list"]);
@@ -305,7 +308,11 @@ fn miners_with_wrong_results_are_outvoted_and_the_verdicts_say_so() {
     let cheats = cheats(&dev);
     assert_eq!(cheats.len(), 1);
     let mut outvoted = 0;
-    for number in 0..12 {
+    // On a busy machine the cheat may come late to many of them.
+    for number in 0..100 {
+        if number >= 12 && outvoted > 0 {
+            break;
+        }
         let word = format!("word-{number}");
         let ran = dev
             .behave(&["--json", "--replicas", "3"], &["args", &word])
@@ -322,16 +329,13 @@ fn miners_with_wrong_results_are_outvoted_and_the_verdicts_say_so() {
                 false => "accepted",
             };
             assert!(
-                decision == expected || decision == "late",
+                decision == expected || ["late", "task-cancelled"].contains(&decision.as_str()),
                 "{miner}: {decision}"
             );
             outvoted += usize::from(decision == "outvoted");
         }
     }
-    assert!(
-        outvoted > 0,
-        "three of four miners were drawn, twelve times"
-    );
+    assert!(outvoted > 0, "three of four miners were drawn each time");
 }
 
 #[test]

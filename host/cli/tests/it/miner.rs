@@ -172,7 +172,12 @@ fn a_miner_is_set_up_once_and_told_what_is_still_needed() {
     let miner = Miner::new(&network(1, 20_000, engine(), true));
     let said = miner.init(&[]).exits(0).text();
     // A key of its own is no member yet.
-    for words in ["still needed", "register", "20,000", "adit miner doctor"] {
+    for words in [
+        "still needed",
+        "adit network add-miner",
+        "20,000",
+        "adit miner doctor",
+    ] {
         assert!(said.contains(words), "{words} in\n{said}");
     }
     let state = miner.home.state();

@@ -235,6 +235,8 @@ pub(crate) struct World {
 pub(crate) fn audited() -> Options {
     Options {
         audit: true,
+        // Few, so that tests come to the end of them.
+        attempts_max: 3,
         ..Options::default()
     }
 }
