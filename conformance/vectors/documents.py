@@ -415,9 +415,9 @@ DOCUMENTS = {
 }
 
 
-def decode(kind, data):
-    """The document as JSON has it."""
-    fields, most, items_max, text_max, *bytes_max = DOCUMENTS[kind]
+def parsed(bounds, data):
+    """The one item that the bytes are, within the bounds of a document as DOCUMENTS has them."""
+    _, most, items_max, text_max, *bytes_max = bounds
     if len(data) > most:
         raise Refused("too-long", found=len(data), max=most)
     # The longest byte string is a signature, where nothing else is said.
@@ -425,4 +425,13 @@ def decode(kind, data):
     value = parser.item()
     if parser.at != len(data):
         raise Refused("trailing", at=parser.at)
-    return fields(value, [])
+    return value
+
+
+def decode_as(bounds, data):
+    return bounds[0](parsed(bounds, data), [])
+
+
+def decode(kind, data):
+    """The document as JSON has it."""
+    return decode_as(DOCUMENTS[kind], data)

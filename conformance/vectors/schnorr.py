@@ -1,4 +1,4 @@
-"""sr25519 signatures under any signing context.
+"""sr25519 signatures under any signing context, and the verifiable random function of such keys.
 
 The package that verify.py uses knows the context `substrate` only, and our messages other than
 receipts have contexts of their own. So here is the whole check: Keccak-f[1600], the STROBE-128 and
@@ -88,11 +88,19 @@ class Transcript:
         self.operation(META, label + len(message).to_bytes(4, "little"))
         self.operation(DATA, message)
 
-    def challenge(self, label):
-        """64 bytes; the permutation has just run, so they lie at the front."""
-        self.operation(META, label + (64).to_bytes(4, "little"))
+    def of(self, *messages):
+        for label, message in messages:
+            self.append(label, message)
+        return self
+
+    def draw(self, label, count):
+        """The last bytes; the permutation has just run, so they lie at the front."""
+        self.operation(META, label + count.to_bytes(4, "little"))
         self.operation(DRAW)
-        return int.from_bytes(self.state[:64], "little") % ORDER
+        return bytes(self.state[:count])
+
+    def challenge(self, label):
+        return int.from_bytes(self.draw(label, 64), "little") % ORDER
 
 
 # --- Ristretto255, in extended coordinates of the curve of Ed25519.
@@ -169,10 +177,53 @@ def verified(context, message, key, signature):
     s = int.from_bytes(signature[32:], "little") ^ 1 << 255  # The highest bit marks sr25519.
     if s >= ORDER:
         return False
-    transcript = Transcript(b"SigningContext")
-    for label, part in [(b"", context), (b"sign-bytes", message), (b"proto-name", b"Schnorr-sig"),
-                        (b"sign:pk", key), (b"sign:R", signature[:32])]:
-        transcript.append(label, part)
+    transcript = Transcript(b"SigningContext").of(
+        (b"", context), (b"sign-bytes", message), (b"proto-name", b"Schnorr-sig"),
+        (b"sign:pk", key), (b"sign:R", signature[:32]))
     k = transcript.challenge(b"sign:c")
     # R = s B - k A, compared in the form that each point has only one of.
     return encoded(added(times(s, BASE), times(ORDER - k, decoded(key)))) == signature[:32]
+
+
+# --- The verifiable random function: the point H(key, input) times the secret key, with a proof that
+# its logarithm is the key's (schnorrkel's VRF, the variant whose output is bound to the key).
+
+# The root of -D - 1 that RFC 9496 names is the odd one.
+ROOT_AD = P - inverse_root(-D - 1, 1)[1]
+
+
+def mapped(raw):
+    """The point that 32 bytes are mapped to (RFC 9496, 4.3.4)."""
+    t = int.from_bytes(raw, "little") % (1 << 255) % P
+    r = ROOT * t * t % P
+    u, v = (r + 1) * (1 - D * D) % P, (-1 - r * D) * (r + D) % P
+    square, s = inverse_root(u, v)
+    if not square:
+        s = -even(s * t) % P
+    n = ((-1 if square else r) * (r - 1) * (D - 1) ** 2 - v) % P
+    w0, w1, w2, w3 = 2 * s * v % P, n * ROOT_AD % P, (1 - s * s) % P, (1 + s * s) % P
+    return w0 * w3 % P, w2 * w1 % P, w1 * w3 % P, w0 * w2 % P
+
+
+def random_output(context, message, key, point, proof, label):
+    """The 32 bytes of the function at a message, or `None` if the proof does not hold."""
+    output = decoded(point)
+    if output is None or not any(point):  # Zeros are the identity.
+        return None
+    c, s = (int.from_bytes(half, "little") for half in (proof[:32], proof[32:]))
+    if c >= ORDER or s >= ORDER:
+        return None
+    uniform = Transcript(b"SigningContext").of(
+        (b"", context), (b"sign-bytes", message), (b"vrf-nm-pk", key)).draw(b"VRFHash", 64)
+    at = added(mapped(uniform[:32]), mapped(uniform[32:]))
+    place = encoded(at)
+    # With s = r - c k of the secret k: r times the base, and r times the point of the message.
+    by_base = encoded(added(times(c, decoded(key)), times(s, BASE)))
+    by_place = encoded(added(times(c, output), times(s, at)))
+    challenge = Transcript(b"VRF").of(
+        (b"proto-name", b"DLEQProof"), (b"vrf:h", place), (b"vrf:R=g^r", by_base),
+        (b"vrf:h^r", by_place), (b"vrf:pk", key), (b"vrf:h^sk", point)).challenge(b"prove")
+    if challenge != c:
+        return None
+    return Transcript(b"VRFResult").of(
+        (b"", label), (b"vrf-in", place), (b"vrf-out", point)).draw(b"", 32)

@@ -27,6 +27,12 @@ use crate::built;
 /// kind, since a hash has to name one thing; and whatever the plain decoder takes and encodes to
 /// the same bytes is refused for its bounds or its rules only.
 pub fn documents(bytes: &[u8]) {
+    let taken = taken(bytes);
+    assert!(taken <= 1, "the bytes are {taken} kinds of document");
+}
+
+/// As how many kinds of document the bytes are taken.
+pub(crate) fn taken(bytes: &[u8]) -> usize {
     let kinds = [
         decode::<EngineDocument>(bytes),
         decode::<EnvironmentDocument>(bytes),
@@ -39,8 +45,7 @@ pub fn documents(bytes: &[u8]) {
         decode::<SignedHardwareRecord>(bytes),
         decode::<DeviceReport>(bytes),
     ];
-    let taken = kinds.iter().filter(|taken| **taken).count();
-    assert!(taken <= 1, "the bytes are {taken} kinds of document");
+    kinds.iter().filter(|taken| **taken).count()
 }
 
 /// Builds a document, valid or nearly so, and changes its encoding in a few places.
@@ -87,7 +92,7 @@ pub fn hardware_signed(bytes: &[u8]) {
 }
 
 /// `true` if the bytes are a document of this kind.
-fn decode<D: Document + PartialEq + Debug + Serialize>(bytes: &[u8]) -> bool {
+pub(crate) fn decode<D: Document + PartialEq + Debug + Serialize>(bytes: &[u8]) -> bool {
     let plain = minicbor::decode::<D>(bytes)
         .ok()
         .filter(|document| document.to_cbor() == bytes);

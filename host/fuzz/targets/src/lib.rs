@@ -16,6 +16,8 @@
 //! | [`address`], [`phrase`], [`uri`], [`keystore`] | the forms of keys |
 //! | [`log_path`], [`log_bundle`], [`log_note`], [`log_request`] | the log's files, its signed texts, requests to witnesses |
 //! | [`log_signed`], [`log_proof`] | recipes for a signed checkpoint and for proofs, and changes of them |
+//! | [`network_documents`], [`network_messages`], [`log_entry`] | every document of a network, message between nodes, entry of a log |
+//! | [`standing`] | a recipe for a coordinator's log, which is audited as it grows |
 //! | [`onnx`], [`onnx_built`] | an ONNX file; a recipe for one, and a change of it |
 //! | [`archive`], [`recording`] | what the examples read: a tar archive, a WAV file |
 //!
@@ -26,16 +28,20 @@ mod documents;
 mod examples;
 mod keys;
 mod log;
+mod network;
 mod onnx;
 mod receipts;
+mod standing;
 mod tensors;
 
 pub use documents::{documents, documents_built, hardware_signed};
 pub use examples::{archive, recording};
 pub use keys::{address, keystore, names, phrase, uri};
 pub use log::{log_bundle, log_note, log_path, log_proof, log_request, log_signed};
+pub use network::{log_entry, network_documents, network_messages};
 pub use onnx::{onnx, onnx_built};
 pub use receipts::{chain, receipt, receipt_altered};
+pub use standing::standing;
 pub use tensors::{model_inputs, tensor, tolerance};
 
 /// A function that is fuzzed.
@@ -51,6 +57,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hardware_signed", hardware_signed),
     ("keystore", keystore),
     ("log_bundle", log_bundle),
+    ("log_entry", log_entry),
     ("log_note", log_note),
     ("log_path", log_path),
     ("log_proof", log_proof),
@@ -58,12 +65,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("log_signed", log_signed),
     ("model_inputs", model_inputs),
     ("names", names),
+    ("network_documents", network_documents),
+    ("network_messages", network_messages),
     ("onnx", onnx),
     ("onnx_built", onnx_built),
     ("phrase", phrase),
     ("receipt", receipt),
     ("receipt_altered", receipt_altered),
     ("recording", recording),
+    ("standing", standing),
     ("tensor", tensor),
     ("tolerance", tolerance),
     ("uri", uri),

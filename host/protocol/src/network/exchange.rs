@@ -12,6 +12,7 @@
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
+use serde::Serialize;
 
 use super::assignment::{Acceptance, ActiveUntil, Assignment};
 use crate::cbor::Document;
@@ -36,12 +37,13 @@ pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// A device that a miner offers.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct OfferedDevice {
     /// Its environment document, encoded.
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub environment: Vec<u8>,
     /// Whether it is a GPU.
     #[n(1)]
@@ -52,7 +54,7 @@ pub struct OfferedDevice {
 }
 
 /// A miner begins to work for a coordinator, or has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Hello {
     /// Hash of the network's genesis document.
@@ -72,6 +74,7 @@ pub struct Hello {
     pub slots: u32,
     /// Its signed hardware record, encoded, if it has one.
     #[n(5)]
+    #[serde(serialize_with = "crate::json::optional_bytes")]
     pub hardware: Option<ByteVec>,
 }
 
@@ -98,7 +101,7 @@ impl Document for Hello {
 }
 
 /// The coordinator's answer to a hello.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Welcome {
     /// Until when the miner counts as active without another request.
@@ -116,6 +119,7 @@ pub struct Welcome {
     /// To be sent back at once by an [`Echo`].
     #[n(4)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub echo: [u8; 32],
 }
 
@@ -126,12 +130,13 @@ impl Document for Welcome {
 }
 
 /// Sends back what the coordinator sent, so that it can measure the round trip.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Echo {
     /// The bytes of the welcome or of the last answer to a poll.
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub echo: [u8; 32],
 }
 
@@ -141,7 +146,7 @@ impl Document for Echo {
 }
 
 /// Asks for work.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Poll {
     /// How many assignments more it would take; 0 while it is paused or drains.
@@ -170,7 +175,7 @@ impl Document for Poll {
 }
 
 /// An assignment with what is needed to begin.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Work {
     /// The assignment.
@@ -179,18 +184,21 @@ pub struct Work {
     /// The task spec, encoded.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub task: Vec<u8>,
     /// The exec spec, encoded.
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub exec: Vec<u8>,
     /// Small blobs, so that they need not be fetched: the input, manifests.
     #[n(3)]
+    #[serde(serialize_with = "crate::json::bytes_list")]
     pub blobs: Vec<ByteVec>,
 }
 
 /// The answer to a poll.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct PollAnswer {
     /// Until when the miner counts as active without another request.
@@ -207,6 +215,7 @@ pub struct PollAnswer {
     pub idle: Option<String>,
     /// To be sent back at once by an [`Echo`], now and then.
     #[n(4)]
+    #[serde(serialize_with = "crate::json::optional_bytes")]
     pub echo: Option<ByteVec>,
 }
 
@@ -218,7 +227,7 @@ impl Document for PollAnswer {
 }
 
 /// How far a task is, for its client.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Progress {
     /// Hash of the assignment.
@@ -238,11 +247,12 @@ pub struct Progress {
     pub note: String,
     /// A chunk that the guest emitted, if this tells of one.
     #[n(5)]
+    #[serde(serialize_with = "crate::json::optional_bytes")]
     pub chunk: Option<ByteVec>,
 }
 
 /// Reports of progress.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct ProgressReport {
     /// The reports, in order.
@@ -262,12 +272,13 @@ impl Document for ProgressReport {
 }
 
 /// One receipt with what is behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct HandInItem {
     /// The receipt's 520 bytes; the countersignature is zero.
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
+    #[serde(serialize_with = "crate::json::bytes")]
     pub receipt: Vec<u8>,
     /// The hashes behind its commitments.
     #[n(1)]
@@ -275,17 +286,19 @@ pub struct HandInItem {
     /// Blobs of at most [`INLINE_BYTES_MAX`] bytes: output, transcript, tensors. Longer ones are
     /// uploaded before.
     #[n(2)]
+    #[serde(serialize_with = "crate::json::bytes_list")]
     pub blobs: Vec<ByteVec>,
     /// Why the run ended so, for the client; a claim of the miner, at most 4096 bytes.
     #[n(3)]
     pub detail: Option<String>,
     /// The guest's stderr or the end of it; a claim of the miner.
     #[n(4)]
+    #[serde(serialize_with = "crate::json::optional_bytes")]
     pub log: Option<ByteVec>,
 }
 
 /// A miner hands in receipts.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct HandIn {
     /// The receipts, ascending by their numbers.
@@ -305,7 +318,7 @@ impl Document for HandIn {
 }
 
 /// What became of one receipt that was handed in.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct HandInResult {
     /// Leaf index, if the receipt is durable in the log.
@@ -313,6 +326,7 @@ pub struct HandInResult {
     pub leaf: Option<u64>,
     /// The coordinator's countersignature, with it.
     #[n(1)]
+    #[serde(serialize_with = "crate::json::optional_bytes")]
     pub countersignature: Option<ByteVec>,
     /// Why it was refused, as a [`crate::codes::Code`].
     #[n(2)]
@@ -326,7 +340,7 @@ pub struct HandInResult {
 }
 
 /// The answer to a hand-in: one result for each item, in their order.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct HandInAnswer {
     /// The results.

@@ -10,7 +10,7 @@
 //! | [`draw`] | which of them gets a task |
 //! | [`assignment`] | the lease that a miner gets, its acceptance, and until when a miner is active |
 //! | [`entry`] | the six kinds of entries in a coordinator's log |
-//! | [`standing`] | what the log says at one leaf; shared by coordinators and auditors
+//! | [`standing`] | what the log says at one leaf; shared by coordinators and auditors |
 //! | [`exchange`] | what miners and coordinators send each other |
 
 pub mod assignment;

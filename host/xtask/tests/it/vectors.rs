@@ -115,7 +115,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 #[test]
 fn python_agrees_with_every_vector() {
-    PYTHON.is_content(600);
+    PYTHON.is_content(1_300);
 }
 
 #[test]
@@ -133,12 +133,18 @@ fn python_notices_a_flipped_byte_and_a_bad_vector_that_is_good() {
     let size = larger.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     larger[size] += 1;
     let proof = vector("inclusion-proofs/good/fifth-of-seven.json");
+    // The proof of a verifiable random output, and a log in which one fault is none.
+    let mut roster = vector("roster-entries/good/plain.bin");
+    *roster.last_mut().unwrap() ^= 1;
+    let honest = vector("audited-logs/good/two-replicas.json");
     PYTHON.notices(&[
+        ("audited-logs/bad/another-miner.json", &honest),
         ("checkpoints/good/plain.txt", &larger),
         ("checkpoints/bad/other-size.txt", &checkpoint),
         ("inclusion-proofs/bad/other-index.json", &proof),
         ("receipts/good/local.bin", &flipped),
         ("receipts/bad/local-other-key.bin", &good),
+        ("roster-entries/good/plain.bin", &roster),
     ]);
 }
 

@@ -328,7 +328,11 @@ impl Standing {
         } else if body.seq == last.saturating_add(1) && body.prev != newest {
             check(field("prev", "it is not the receipt before it"));
         }
-        self.newest.insert(body.miner, (body.seq.max(last), id));
+        // One with a low number is a fault by itself, and must not make faults of what follows the
+        // one before it.
+        if body.seq > last {
+            self.newest.insert(body.miner, (body.seq, id));
+        }
         if let Some(ended) = &mut self.ended {
             ended.insert(id);
         }

@@ -446,6 +446,26 @@ fn receipts_must_fit_their_leases_and_their_series() {
 }
 
 #[test]
+fn a_low_number_makes_no_fault_of_the_receipt_after_it() {
+    let mut w = Writer::new(1);
+    w.roster(|_| {});
+    let mut ids = Vec::new();
+    for n in 1..=3 {
+        let a = w.assign(task(n), 0, |_| {});
+        ids.push(w.receipt(&a, |body| {
+            // The miner counts on from its first one, whatever the coordinator took in between.
+            match n {
+                2 => body.seq = 1,
+                _ => body.seq = n.div_ceil(2),
+            }
+        }));
+    }
+    let node = w.miners[0].public().to_bytes();
+    assert_eq!(w.own.newest(&node), (2, ids[2]));
+    assert!(w.only_fault().starts_with("its seq "));
+}
+
+#[test]
 fn what_ends_leases_must_name_open_ones_of_its_task() {
     let mut w = honest();
     let a = w.assign(task(1), 0, |_| {});

@@ -4,7 +4,7 @@ mod device_reports;
 mod environments;
 mod hardware;
 mod inference;
-mod samples;
+pub mod samples;
 
 use adit_protocol::cbor::{DecodeError, Document, Reason};
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub fn kinds() -> Vec<Kind> {
     ]
 }
 
-fn kind<D: Document + Serialize>(
+pub fn kind<D: Document + Serialize>(
     name: &'static str,
     about: &'static str,
     good: Vec<(&str, D)>,
@@ -120,22 +120,22 @@ fn kind<D: Document + Serialize>(
     }
 }
 
-fn value<D: Document + Serialize>(document: &D) -> Value {
+pub fn value<D: Document + Serialize>(document: &D) -> Value {
     json!({ "hash": document.hash(), "document": document })
 }
 
-const SHORTEST: &str = "an integer or length that is not in its shortest form";
-const ORDER: &str = "a key that is repeated or out of order";
+pub const SHORTEST: &str = "an integer or length that is not in its shortest form";
+pub const ORDER: &str = "a key that is repeated or out of order";
 const NO_KIND: &str = "a kind of value that no document uses";
 
-fn malformed() -> Reason {
+pub fn malformed() -> Reason {
     Reason::Malformed {
         detail: String::new(),
     }
 }
 
 /// A document whose own rules are broken, but which is encoded well.
-fn invalid<D: Document>(name: &str, document: &D, field: &'static str, why: &str) -> Bad {
+pub fn invalid<D: Document>(name: &str, document: &D, field: &'static str, why: &str) -> Bad {
     let detail = String::new();
     Bad::new(
         name,
@@ -146,18 +146,18 @@ fn invalid<D: Document>(name: &str, document: &D, field: &'static str, why: &str
 }
 
 /// A document with the value at `path` replaced by one that has another type.
-fn mistyped<D: Document>(name: &str, good: &D, path: &[usize], raw: &[u8], why: &str) -> Bad {
+pub fn mistyped<D: Document>(name: &str, good: &D, path: &[usize], raw: &[u8], why: &str) -> Bad {
     Bad::new(name, replaced(good, path, raw), malformed(), why)
 }
 
-fn replaced<D: Document>(good: &D, path: &[usize], raw: &[u8]) -> Vec<u8> {
+pub fn replaced<D: Document>(good: &D, path: &[usize], raw: &[u8]) -> Vec<u8> {
     let mut node = Node::parse(&good.to_cbor());
     *node.at(path) = Node::Raw(raw.to_vec());
     node.encode()
 }
 
 /// The failures that every document must be guarded against.
-fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
+pub fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
     let bytes = good.to_cbor();
     let changed = |change: &dyn Fn(&mut Entries)| {
         let mut node = Node::parse(&bytes);
@@ -165,14 +165,23 @@ fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
         node.encode()
     };
     let key = |number: u8| Node::Raw(vec![number]);
-    let second = Node::parse(&bytes).offset(&[1]) - 1;
     let order = |offset| Reason::NotDeterministic {
         offset,
         what: ORDER,
     };
     let last = Node::parse(&bytes).entries().len() as u8;
     let first = Node::parse(&bytes).entries()[0].1.encode().len();
-    vec![
+    let repeated = |why| {
+        let mut twice = Node::parse(&bytes);
+        match &mut twice.entries()[..] {
+            [_] => twice.entries().push((key(0), key(0))),
+            [_, second, ..] => second.0 = key(0),
+            [] => panic!("no document is empty"),
+        }
+        // Behind the map's head, the first key and its value.
+        Bad::new("repeated-key", twice.encode(), order(2 + first), why)
+    };
+    let mut failures = vec![
         Bad::new(
             "truncated",
             &bytes[..bytes.len() - 1],
@@ -202,18 +211,7 @@ fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
             malformed(),
             "the field with the key 0 is missing",
         ),
-        Bad::new(
-            "repeated-key",
-            changed(&|entries| entries[1].0 = key(0)),
-            order(second),
-            "the second field has the key of the first",
-        ),
-        Bad::new(
-            "keys-out-of-order",
-            changed(&|entries| entries.swap(0, 1)),
-            order(second - first - 1 + Node::parse(&bytes).entries()[1].1.encode().len() + 1),
-            "the field with the key 1 stands before that with the key 0",
-        ),
+        repeated("the second field has the key of the first"),
         Bad::new(
             "key-not-shortest",
             changed(&|entries| entries[0].0 = Node::Raw(vec![0x18, 0])),
@@ -253,7 +251,17 @@ fn structure_failures<D: Document>(good: &D) -> Vec<Bad> {
             malformed(),
             "the first field is a boolean",
         ),
-    ]
+    ];
+    if last > 1 {
+        let second = Node::parse(&bytes).entries()[1].1.encode().len();
+        failures.push(Bad::new(
+            "keys-out-of-order",
+            changed(&|entries| entries.swap(0, 1)),
+            order(2 + second),
+            "the field with the key 1 stands before that with the key 0",
+        ));
+    }
+    failures
 }
 
 /// What the pass over the bytes refuses in any document, shown on one: the value of its first field
