@@ -76,9 +76,18 @@ impl Project {
     }
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us. Without what it told us of our own package: the build script of the crate
+/// `ring` reads that of its package, so that cargo builds it and all above it anew, each time that
+/// one comes to it with our values and then one without.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let ours =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(&name);
+        }
+    }
     command.stdin(Stdio::null());
     command
 }
