@@ -163,6 +163,7 @@ impl Network {
             validator: None,
             queue_ms: None,
             in_flight_max: None,
+            trace: None,
         }
     }
 }

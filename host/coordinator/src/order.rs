@@ -1,6 +1,7 @@
 //! What goes into the engine. Everything here was decoded and its signatures were checked before;
 //! the fields say what by whom.
 
+use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::Acceptance;
@@ -43,6 +44,8 @@ pub struct Submission {
     pub queue_ms: Option<u64>,
     /// Most tasks that this client may have in flight, if its token bounds them.
     pub in_flight_max: Option<u32>,
+    /// The step of a trace that the client's request is.
+    pub trace: Option<TraceContext>,
 }
 
 /// A client's promise to send one request only once in effect.

@@ -231,6 +231,9 @@ pub struct TaskView {
     /// Hash of the component that has to accept the output.
     #[schema(value_type = Option<String>)]
     pub validator: Option<Hash>,
+    /// The 32 digits by which the logs of the client, the coordinator and the miners can be joined
+    /// (W3C Trace Context).
+    pub trace_id: Option<String>,
     /// Its assignments, in the order of the log.
     pub assignments: Vec<AssignmentView>,
     /// The newest word of the guest, while it runs.

@@ -1,6 +1,7 @@
 //! Checks of what a coordinator sends, before any of it is believed: who signed it, for whom it is,
 //! and whether it can be.
 
+use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::network::assignment::{ActiveUntil, Assignment};
@@ -43,6 +44,8 @@ pub struct Order {
     pub exec: ExecSpec,
     /// Network id, for the receipt.
     pub network: [u8; 4],
+    /// The step of a trace that it belongs to, for the logs and the coordinator.
+    pub trace: TraceContext,
 }
 
 /// Why something that a coordinator sent is not taken.
@@ -133,6 +136,12 @@ impl Distrust {
     }
 }
 
+/// The step of the trace that a work item continues, or begins.
+fn trace(work: &Work) -> TraceContext {
+    let given = work.traceparent.as_deref().and_then(TraceContext::parse);
+    given.map_or_else(TraceContext::begin, TraceContext::next)
+}
+
 impl Authority {
     /// The coordinator's word until when this miner is active.
     ///
@@ -205,6 +214,7 @@ impl Authority {
         Ok(Order {
             id: work.assignment.body_hash(),
             network: network_id(&self.genesis),
+            trace: trace(work),
             assignment,
             task,
             exec,

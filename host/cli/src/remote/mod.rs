@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use adit_net::http::client::{Client, ClientConfig};
 use adit_net::tls::Roots;
+use adit_net::trace::TraceContext;
 use adit_protocol::codes::Code;
 use anyhow::Context as _;
 use url::{Host, Url};
@@ -304,11 +305,21 @@ pub fn block_on<T>(
         let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
         let mut terminate = signal(SignalKind::terminate()).context(failed)?;
         tokio::select! {
-            done = future => done.map(Ok),
+            done = trace().scope(future) => done.map(Ok),
             _ = interrupt.recv() => Ok(Err(Exit::Interrupted(signal_hook::consts::SIGINT))),
             _ = terminate.recv() => Ok(Err(Exit::Interrupted(signal_hook::consts::SIGTERM))),
         }
     })
+}
+
+/// The step of a trace that this command is: of the one that the variable `TRACEPARENT` names (the
+/// convention of OpenTelemetry), or of a new one.
+fn trace() -> TraceContext {
+    let given = std::env::var("TRACEPARENT").ok();
+    let given = given.as_deref().and_then(TraceContext::parse);
+    let trace = given.map_or_else(TraceContext::begin, TraceContext::next);
+    tracing::debug!(trace_id = %trace.trace_id(), "the trace of this command");
+    trace
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use adit_net::trace::TraceContext;
 use adit_protocol::cbor::{DecodeError, Document as _};
 use adit_protocol::hash::Hash;
 use adit_protocol::status::Status;
@@ -26,6 +27,8 @@ pub struct TaskContext {
     pub blobs: Vec<Vec<u8>>,
     /// Hash of the component that has to accept the output.
     pub validator: Option<Hash>,
+    /// The step of a trace that the client's request was.
+    pub trace: Option<TraceContext>,
 }
 
 impl TaskContext {
@@ -46,6 +49,7 @@ impl TaskContext {
                 .filter_map(|hash| blobs.remove(hash))
                 .collect(),
             validator: row.validator,
+            trace: row.trace,
         })
     }
 

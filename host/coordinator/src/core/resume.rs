@@ -118,6 +118,7 @@ impl Core {
             expires_ms: row.expires_ms,
             target: row.target,
             extra: row.extra,
+            trace: row.trace,
             replicas: Vec::new(),
             leases: Vec::new(),
             validating: None,

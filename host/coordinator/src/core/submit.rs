@@ -72,6 +72,7 @@ impl Core {
             expires_ms: now_ms.saturating_add(queue_ms),
             target,
             extra: 0,
+            trace: order.trace,
         };
         io.store.add_task(&row)?;
         for (hash, bytes) in &blobs {
@@ -102,6 +103,7 @@ impl Core {
             expires_ms: row.expires_ms,
             target,
             extra: 0,
+            trace: row.trace,
             replicas: Vec::new(),
             leases: Vec::new(),
             validating: None,
@@ -132,6 +134,7 @@ impl Core {
                     .map(|(_, bytes)| bytes)
                     .collect(),
                 validator: row.validator,
+                trace: row.trace,
             };
             self.keep_context(&mut task, context, io);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adit_net::trace::TraceContext;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::Acceptance;
 use adit_protocol::network::entry::Decision;
@@ -109,6 +110,7 @@ pub(super) struct Task {
     /// Replicas, once that is decided; without those beyond.
     pub target: Option<u32>,
     pub extra: u32,
+    pub trace: Option<TraceContext>,
     pub replicas: Vec<Replica>,
     /// In the order of the log.
     pub leases: Vec<TaskLease>,

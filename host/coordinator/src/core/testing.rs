@@ -209,6 +209,7 @@ pub(crate) fn submission(client: &str, number: u64, verification: Verification) 
         validator: None,
         queue_ms: None,
         in_flight_max: None,
+        trace: None,
     }
 }
 

@@ -372,6 +372,7 @@ fn view(
         replicas: task.target.map(|target| target.saturating_add(task.extra)),
         quorum: task.quorum(),
         validator: task.validator,
+        trace_id: task.trace.map(|trace| trace.trace_id()),
         assignments: task
             .leases
             .iter()

@@ -540,6 +540,7 @@ impl Handle {
             task: context.spec_bytes.clone(),
             exec: context.exec.clone(),
             blobs: blobs.collect(),
+            traceparent: context.trace.map(|trace| trace.next().to_string()),
         })
     }
 

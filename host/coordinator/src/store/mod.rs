@@ -22,6 +22,7 @@ pub mod schema;
 pub mod sql;
 
 use adit_net::log::LogError;
+use adit_net::trace::TraceContext;
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
@@ -129,6 +130,8 @@ pub struct TaskRow {
     pub target: Option<u32>,
     /// Replicas beyond those, because results differed.
     pub extra: u32,
+    /// The step of a trace that the client's request was.
+    pub trace: Option<TraceContext>,
 }
 
 /// How a task ended.

@@ -357,11 +357,11 @@ fn find_task(db: &Connection, id: &Hash) -> Result<Option<StoredTask>, StoreErro
     let Some(row) = found.next()? else {
         return Ok(None);
     };
-    let ended: Option<i64> = row.get(13)?;
-    let code: Option<String> = row.get(14)?;
-    let detail: Option<String> = row.get(15)?;
-    let result: Option<i64> = row.get(16)?;
-    let agreed: Option<u32> = row.get(17)?;
+    let ended: Option<i64> = row.get(14)?;
+    let code: Option<String> = row.get(15)?;
+    let detail: Option<String> = row.get(16)?;
+    let result: Option<i64> = row.get(17)?;
+    let agreed: Option<u32> = row.get(18)?;
     let reason = code.map(|text| Reason {
         // A code of a later version, read by an earlier one.
         code: text.parse().unwrap_or(Code::Internal),
@@ -369,7 +369,7 @@ fn find_task(db: &Connection, id: &Hash) -> Result<Option<StoredTask>, StoreErro
     });
     Ok(Some(StoredTask {
         row: rows::task(row)?,
-        state: rows::task_state(row.get(12)?)?,
+        state: rows::task_state(row.get(13)?)?,
         ended_ms: ended.map(uint),
         reason,
         result: result.map(|leaf| (uint(leaf), agreed.unwrap_or(1))),
@@ -403,6 +403,7 @@ impl StoredTask {
             replicas: target,
             quorum: quorum(&spec, row.target),
             validator: row.validator,
+            trace_id: row.trace.map(|trace| trace.trace_id()),
             assignments: history
                 .iter()
                 .map(|(assignment, receipt)| assignment_view(assignment, receipt.as_ref()))

@@ -1,5 +1,6 @@
 //! Rows of the tables as values, for all that read them.
 
+use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::Decision;
@@ -12,7 +13,7 @@ use super::{AssignmentRow, DocumentKind, ReceiptRow, RosterRow, StoreError, Task
 use crate::view::{LeaseState, TaskState};
 
 pub(super) const TASK: &str = "number, id, client, spec, exec, inline, local, validator, \
-     submitted_ms, expires_ms, target, extra";
+     submitted_ms, expires_ms, target, extra, trace";
 pub(super) const ASSIGNMENT: &str =
     "leaf, hash, task, signed, eligible, state, acceptance, receipt";
 pub(super) const RECEIPT: &str =
@@ -131,6 +132,7 @@ fn blob<'a>(row: &'a Row<'_>, at: usize) -> Result<&'a [u8], StoreError> {
 /// The columns of [`TASK`].
 pub(super) fn task(row: &Row<'_>) -> Result<TaskRow, StoreError> {
     let validator: Option<Vec<u8>> = row.get(7)?;
+    let trace: Option<String> = row.get(12)?;
     Ok(TaskRow {
         number: uint(row.get(0)?),
         id: hash(blob(row, 1)?, "a task id")?,
@@ -146,6 +148,7 @@ pub(super) fn task(row: &Row<'_>) -> Result<TaskRow, StoreError> {
         expires_ms: uint(row.get(9)?),
         target: row.get(10)?,
         extra: row.get(11)?,
+        trace: trace.as_deref().and_then(TraceContext::parse),
     })
 }
 

@@ -19,6 +19,7 @@ CREATE TABLE task (
     expires_ms INTEGER NOT NULL,
     target INTEGER,
     extra INTEGER NOT NULL,
+    trace TEXT,
     state INTEGER NOT NULL,
     ended_ms INTEGER,
     code TEXT,

@@ -50,8 +50,8 @@ impl Store for SqlStore<'_> {
         let inline: Vec<u8> = task.inline.iter().flat_map(|h| *h.as_bytes()).collect();
         self.execute(
             "INSERT INTO task (number, id, client, spec, exec, inline, local, validator,
-                               submitted_ms, expires_ms, target, extra, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0)",
+                               submitted_ms, expires_ms, target, extra, trace, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0)",
             params![
                 int(task.number),
                 task.id.as_bytes(),
@@ -65,6 +65,7 @@ impl Store for SqlStore<'_> {
                 int(task.expires_ms),
                 task.target,
                 task.extra,
+                task.trace.map(|trace| trace.to_string()),
             ],
         )?;
         Ok(())

@@ -12,6 +12,8 @@ use adit_protocol::{Code, Hash};
 use adit_runtime::admission::COMPONENT_BYTES_MAX;
 use adit_runtime::store::StoreError;
 
+use tracing::Instrument as _;
+
 use super::{Job, Session};
 use crate::backoff::Backoff;
 use crate::cache::{CacheError, Pins};
@@ -126,7 +128,15 @@ impl Session {
             self.queue(wanting, BTreeMap::new());
         } else {
             let session = self.clone();
-            self.spawn(async move { session.prepare(wanting).await });
+            let trace = wanting.order.trace;
+            let span = tracing::info_span!(
+                "prepare",
+                assignment = %id,
+                coordinator = self.name(),
+                trace_id = %trace.trace_id(),
+            );
+            let prepare = async move { session.prepare(wanting).await };
+            self.spawn(trace.scope(prepare).instrument(span));
         }
         Ok(true)
     }

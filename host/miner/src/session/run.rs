@@ -99,6 +99,7 @@ impl Session {
             task = %order.assignment.task,
             coordinator = self.name(),
             device,
+            trace_id = %order.trace.trace_id(),
         )
         .entered();
         let begun = Instant::now();

@@ -406,6 +406,7 @@ impl Order {
             task: order.task.to_cbor(),
             exec: order.exec.to_cbor(),
             blobs: order.blobs.into_iter().map(Into::into).collect(),
+            traceparent: None,
         }
     }
 }

@@ -195,6 +195,11 @@ pub struct Work {
     #[n(3)]
     #[serde(serialize_with = "crate::json::bytes_list")]
     pub blobs: Vec<ByteVec>,
+    /// The step of a trace that it belongs to (W3C Trace Context, the value of the header
+    /// `traceparent`), if there is one. A miner does not depend on it, and passes over one that it
+    /// cannot read.
+    #[n(4)]
+    pub traceparent: Option<String>,
 }
 
 /// The answer to a poll.

@@ -2,6 +2,7 @@
 
 use adit_net::Problem;
 use adit_net::http::extract::{Json, Query, Raw};
+use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::manifest::ModelManifest;
@@ -89,6 +90,7 @@ pub async fn submit(
         validator: planned.validator,
         queue_ms: None,
         in_flight_max: Some(client.quota.tasks_in_flight),
+        trace: TraceContext::current(),
     };
     let view = app.handle.submit(order).await?;
     let created = view.task == task;

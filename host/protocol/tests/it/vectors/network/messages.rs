@@ -309,6 +309,7 @@ fn poll_answer() -> PollAnswer {
         task: b"a task spec".to_vec(),
         exec: b"an exec spec".to_vec(),
         blobs: vec![b"an input".to_vec().into(), Vec::<u8>::new().into()],
+        traceparent: None,
     };
     PollAnswer {
         active: active_until().sign(&coordinator(), &mut rng()),
@@ -330,6 +331,18 @@ fn poll_answers() -> Kind {
                 ended: vec![],
                 idle: Some("not-drawn".into()),
                 echo: None,
+                ..poll_answer()
+            },
+        ),
+        (
+            "traced",
+            PollAnswer {
+                work: vec![Work {
+                    traceparent: Some(
+                        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+                    ),
+                    ..a.work[0].clone()
+                }],
                 ..poll_answer()
             },
         ),
