@@ -84,7 +84,8 @@ def signed_bounds(kind):
 
 
 # Hashes, blobs and documents of others in messages are not looked into.
-WORK = Record(assignment=signed("assignment"), task=blob, exec=blob, blobs=array(blob, 4096))
+WORK = Record(assignment=signed("assignment"), task=blob, exec=blob, blobs=array(blob, 4096),
+              traceparent=optional(t(1024, control=True)))
 PROGRESS = Record(assignment=h, number=u(64), done=u(64), total=u(64), note=t(4096, control=True),
                   chunk=optional(blob))
 OPENING = Record(input=h, output=h, transcript=h)

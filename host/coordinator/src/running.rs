@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use adit_net::db::DbError;
 use adit_net::http::server::{ListenError, Server};
 use adit_net::log::witness::WitnessError;
 use adit_net::signed::nonces::NonceLimits;
@@ -126,7 +125,7 @@ impl StartError {
             StartError::Tokens(TokenError::Exposed { .. }) => Code::PermissionDenied,
             StartError::Tokens(_) => Code::StateCorrupt,
             StartError::Blobs(error) => error.code(),
-            StartError::State(engine::StartError::Db(error)) => db_code(error),
+            StartError::State(engine::StartError::Db(error)) => error.code(),
             StartError::State(_) => Code::StateCorrupt,
             StartError::Witness(_) => Code::LogForked,
             StartError::Listen(error) => error.code(),
@@ -345,16 +344,6 @@ fn retention(options: &Options) -> Duration {
         .saturating_mul(core.attempts_max.saturating_add(1));
     let least = Duration::from_millis(core.queue_ms_max).saturating_add(attempts);
     options.bounds.blob_retention.max(least)
-}
-
-fn db_code(error: &DbError) -> Code {
-    match error {
-        DbError::InUse { .. } => Code::StateLocked,
-        DbError::Newer { .. } => Code::VersionMismatch,
-        DbError::Damaged { .. } => Code::StateCorrupt,
-        DbError::Open { .. } => Code::PermissionDenied,
-        _ => Code::Internal,
-    }
 }
 
 /// Checks that the network has this coordinator as a member. Its region.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use adit_coordinator::options::{Bounds, Options as CoordinatorOptions};
 use adit_coordinator::running::{Coordinator, Running, StartError};
 use adit_coordinator::tokens::{TokenError, TokenFile};
-use adit_net::http::server::{Limits, Listen};
+use adit_net::db::DbError;
+use adit_net::http::server::{Limits, Listen, ListenError};
 use adit_net::{Clock as _, SystemClock};
 use adit_protocol::Code;
+use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::keys::uri::UriError;
 use rand_core::OsRng;
@@ -22,6 +24,7 @@ use crate::faults::{Fault, Faults};
 use crate::folder::{Folder, make, write};
 use crate::miners::{Common, DevMiner, view};
 use crate::network::{Member, bring_up_to_date};
+use crate::witness::DevWitness;
 use crate::{keys, network};
 
 /// Most miners that are honest.
@@ -55,6 +58,7 @@ pub struct Options {
 /// A development network that runs.
 pub struct DevNet {
     coordinator: Running,
+    witness: DevWitness,
     miners: Vec<DevMiner>,
     folder: Folder,
     url: String,
@@ -100,6 +104,12 @@ pub enum DevError {
     /// The coordinator does not start.
     #[error("the coordinator could not be started: {0}")]
     Coordinator(#[from] StartError),
+    /// The witness's database cannot be used.
+    #[error("the witness could not be started: {0}")]
+    Witness(#[from] DbError),
+    /// The witness's address cannot be had.
+    #[error("the witness could not be started: {0}")]
+    Listen(#[from] ListenError),
     /// Its tokens cannot be made.
     #[error(transparent)]
     Tokens(#[from] TokenError),
@@ -155,6 +165,8 @@ impl DevError {
                 _ => Code::InvalidArgument,
             },
             DevError::Coordinator(error) => error.code(),
+            DevError::Witness(error) => error.code(),
+            DevError::Listen(error) => error.code(),
             DevError::Tokens(_) => Code::StateCorrupt,
             DevError::Miner(_) | DevError::Key(_) | DevError::NotReady { .. } => Code::Internal,
             DevError::Miners { .. } => Code::InvalidArgument,
@@ -181,7 +193,11 @@ impl DevNet {
         // Its address is known only when it listens; until then it is the one of the last time.
         let before = folder.text("address");
         let address = before.clone().unwrap_or("http://127.0.0.1:1".to_owned());
-        bring_up_to_date(&network_path, &address, &members, now_ms)?;
+        // Before the coordinator, who asks it what it knows.
+        let witness = DevWitness::start(&folder).await?;
+        let witnesses = [witness.member()];
+        let file = bring_up_to_date(&network_path, &address, &members, &witnesses, now_ms)?;
+        witness.watch(&file.genesis.hash())?;
         let coordinator =
             start_coordinator(&folder, options.port, before.as_deref(), &options.program).await?;
         let token = token(&folder, now_ms)?;
@@ -189,7 +205,7 @@ impl DevNet {
         if before.as_deref() != Some(url.as_str()) {
             write(&folder.path("address"), url.as_bytes(), 0o644)?;
         }
-        let file = bring_up_to_date(&network_path, &url, &members, now_ms)?;
+        let file = bring_up_to_date(&network_path, &url, &members, &witnesses, now_ms)?;
         (coordinator.reload()).map_err(|error| DevError::Coordinator(error.into()))?;
 
         let (sender, network) = watch::channel(view(&file)?);
@@ -204,6 +220,7 @@ impl DevNet {
         let miners = miners(&common, members, &folder).await?;
         let net = DevNet {
             coordinator,
+            witness,
             miners,
             folder,
             url,
@@ -222,6 +239,11 @@ impl DevNet {
     /// Token of the client.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Address of the witness.
+    pub fn witness(&self) -> String {
+        self.witness.member().url
     }
 
     /// The network file.
@@ -254,6 +276,7 @@ impl DevNet {
     pub async fn shutdown(self, patience: Duration) -> bool {
         let DevNet {
             coordinator,
+            witness,
             miners,
             folder,
             ..
@@ -284,6 +307,7 @@ impl DevNet {
         while ending.join_next().await.is_some() {}
         // Last, so that no miner looks for it in vain.
         coordinator.stop().await;
+        witness.stop().await;
         drop(folder);
         all
     }

@@ -25,6 +25,9 @@ pub const COORDINATOR: &str = "//Coordinator";
 /// Log key of their coordinator.
 pub const COORDINATOR_LOG: &str = "//Coordinator//log";
 
+/// Cosigning key of their witness.
+pub const WITNESS: &str = "//Witness";
+
 /// What the phrase that everyone has comes to (BIP39), which takes some time to compute.
 const SEED: &str = "0xfac7959dbfe72f052e5a0c3c8d6530f202b02fd8f9f5ca3580ec8deb7797479e";
 /// Prefix of addresses of no network in particular.
@@ -84,7 +87,7 @@ pub fn operator(number: u32) -> Result<Keypair, UriError> {
 
 /// Public keys of all accounts, and of all nodes that a development network may have.
 pub fn all() -> impl Iterator<Item = PublicKey> {
-    let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG];
+    let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG, WITNESS];
     let named = ACCOUNTS.into_iter().chain(nodes).map(derive);
     let miners = (0..MINERS).map(miner);
     named
@@ -112,10 +115,10 @@ mod tests {
             );
             miner(number).unwrap();
         }
-        for name in ["//Alice", AUTHORITY, COORDINATOR, COORDINATOR_LOG] {
+        for name in ["//Alice", AUTHORITY, COORDINATOR, COORDINATOR_LOG, WITNESS] {
             let slowly = Keypair::from_uri(name).unwrap().public();
             assert!(all().any(|key| key == slowly), "{name}");
         }
-        assert_eq!(all().count(), 10 + 3 + 320);
+        assert_eq!(all().count(), 10 + 4 + 320);
     }
 }

@@ -1,5 +1,5 @@
-//! A whole network in one process, for development: a coordinator and miners as they are shipped,
-//! with keys that everyone has, and on request miners that cheat.
+//! A whole network in one process, for development: a coordinator, a witness and miners as they are
+//! shipped, with keys that everyone has, and on request miners that cheat.
 //!
 //! | module | subject |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`network`] | its network file, made once and signed anew when addresses or miners change |
 //! | [`folder`] | its folder, which one process has at a time |
 //! | [`miners`] | one miner of it |
+//! | `witness` | its witness |
 //! | [`faults`] | miners that cheat, and connections that break |
 //!
 //! All of it goes through the same code and over the same HTTP as a real network: only the keys are
@@ -21,5 +22,6 @@ pub mod folder;
 pub mod keys;
 pub mod miners;
 pub mod network;
+mod witness;
 
 pub use devnet::{DevError, DevNet, Options};

@@ -5,7 +5,9 @@ use std::path::Path;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::network::membership::{CoordinatorMember, Membership, MinerMember, NetworkFile};
+use adit_protocol::network::membership::{
+    CoordinatorMember, Membership, MinerMember, NetworkFile, WitnessMember,
+};
 use adit_protocol::signed::Signable as _;
 use adit_runtime::engine_document::engine_document;
 use rand_core::OsRng;
@@ -33,7 +35,7 @@ pub struct Member {
 }
 
 /// Reads the network file at `path` and brings it up to date, or makes one: with the coordinator at
-/// `url` and these miners. Its genesis stays, and its version counts up only with a change.
+/// `url`, these miners and these witnesses. Its genesis stays, and its version counts up only with a change.
 ///
 /// # Errors
 /// [`DevError`], if the file is that of another network, or cannot be read or written.
@@ -41,6 +43,7 @@ pub fn bring_up_to_date(
     path: &Path,
     url: &str,
     miners: &[Member],
+    witnesses: &[WitnessMember],
     now_ms: u64,
 ) -> Result<NetworkFile, DevError> {
     let authority = Keypair::from_uri(keys::AUTHORITY)?;
@@ -53,7 +56,7 @@ pub fn bring_up_to_date(
         Some((file, membership)) => (file.genesis.clone(), membership.version),
         None => (genesis(&authority, now_ms), 0),
     };
-    let mut membership = members(&genesis, url, miners)?;
+    let mut membership = members(&genesis, url, miners, witnesses)?;
     membership.version = version;
     if let Some((file, known)) = known
         && known == membership
@@ -101,7 +104,12 @@ fn genesis(authority: &Keypair, now_ms: u64) -> Genesis {
     }
 }
 
-fn members(genesis: &Genesis, url: &str, miners: &[Member]) -> Result<Membership, DevError> {
+fn members(
+    genesis: &Genesis,
+    url: &str,
+    miners: &[Member],
+    witnesses: &[WitnessMember],
+) -> Result<Membership, DevError> {
     let accounts = keys::accounts()?;
     let account = accounts.first().map(|account| account.keypair.public());
     let coordinator = CoordinatorMember {
@@ -139,7 +147,7 @@ fn members(genesis: &Genesis, url: &str, miners: &[Member]) -> Result<Membership
         engines: vec![engine_document().hash()],
         coordinators: vec![coordinator],
         miners: members,
-        witnesses: Vec::new(),
+        witnesses: witnesses.to_vec(),
     })
 }
 
@@ -161,7 +169,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("network");
         let version = |url: &str, count: u32, now_ms: u64| {
-            let file = bring_up_to_date(&path, url, &miners(count), now_ms).unwrap();
+            let file = bring_up_to_date(&path, url, &miners(count), &[], now_ms).unwrap();
             let membership = file.verify().unwrap();
             assert_eq!(membership.miners.len() as u32, count);
             (file.genesis.hash(), membership.version)
@@ -182,14 +190,14 @@ mod tests {
             development: false,
             ..genesis(&authority, 1)
         };
-        let membership = members(&genesis, "https://real", &miners(1)).unwrap();
+        let membership = members(&genesis, "https://real", &miners(1), &[]).unwrap();
         let bytes = NetworkFile {
             membership: membership.sign(&authority, &mut OsRng),
             genesis,
         }
         .to_cbor();
         std::fs::write(&path, &bytes).unwrap();
-        assert!(bring_up_to_date(&path, "http://127.0.0.1:1", &miners(1), 1).is_err());
+        assert!(bring_up_to_date(&path, "http://127.0.0.1:1", &miners(1), &[], 1).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 }

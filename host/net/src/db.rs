@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_protocol::Code;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
@@ -61,6 +62,19 @@ pub enum DbError {
     /// Any other failure of SQLite: a full disk, an error of the device.
     #[error("the database failed: {0}; hint: is the disk full, or broken?")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+impl DbError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        match self {
+            DbError::InUse { .. } => Code::StateLocked,
+            DbError::Newer { .. } => Code::VersionMismatch,
+            DbError::Damaged { .. } => Code::StateCorrupt,
+            DbError::Open { .. } => Code::PermissionDenied,
+            DbError::Sqlite(_) => Code::Internal,
+        }
+    }
 }
 
 /// A database that this process alone has open.

@@ -160,6 +160,7 @@ fn ports(net: &DevNet) -> anyhow::Result<Ports> {
     Ok(Ports {
         url: net.url().to_owned(),
         token: net.token().to_owned(),
+        witness: net.witness(),
         network: net.network_file(),
         pid: std::process::id(),
         state: net.folder().to_owned(),
@@ -175,6 +176,7 @@ fn banner(ui: &Ui, ports: &Ports, temporary: bool) {
     };
     ui.note("A development network runs on this machine.");
     ui.note(format!("  coordinator  {}", ports.url));
+    ui.note(format!("  witness      {}", ports.witness));
     ui.note(format!("  token        {}", ports.token));
     ui.note(format!("  network      {}", ports.network.display()));
     ui.note(format!("  state        {state}"));

@@ -416,3 +416,41 @@ fn a_second_network_is_another_one_and_a_folder_has_one_process() {
     let said = other.adit(&["task", "result", "last", "--network", network]);
     assert!(matches!(said.code, Some(1 | 3)), "{}", said.stderr);
 }
+
+#[test]
+fn a_coordinator_that_was_put_back_to_an_earlier_time_is_not_started_again() {
+    let dev = Dev::start(&["--miners", "1"]);
+    dev.behave(&[], &["args", "before"]).exits(0);
+    assert_eq!(dev.node.end(), Some(0));
+    let state = dev.home.path("net/dev/coordinator");
+    let backup = dev.home.path("backup");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
+        assert!(copied.unwrap().success());
+    };
+    copy(&state, &backup);
+
+    let mut dev = Dev::start_in(dev.home, &["--miners", "1"]);
+    let said = dev.behave(&["--json"], &["args", "after"]).exits(0).json();
+    let leaf = dev.show(said["task"].as_str().unwrap())["result"]["leaf"]
+        .as_u64()
+        .unwrap();
+    // The witness has seen it.
+    let url = dev.url().to_owned();
+    let args = ["--json", "log", "checkpoint", &url, "--quorum", "1"];
+    let size = dev.node.until("the checkpoint is cosigned", || {
+        let said = ended(dev.home.command(&args));
+        let size = (said.code == Some(0)).then(|| said.json()["size"].as_u64().unwrap())?;
+        (size > leaf).then_some(size)
+    });
+    assert_eq!(dev.node.end(), Some(0));
+
+    std::fs::remove_dir_all(&state).unwrap();
+    copy(&backup, &state);
+    let mut again = Command::new(env!("CARGO_BIN_EXE_adit"));
+    again.arg("--state").arg(dev.home.path("net")).arg("dev");
+    again.args(["--miners", "1"]);
+    let said = ended(again).exits(1);
+    said.explains(&["adit-dev/witness has cosigned", "backup"]);
+    assert!(size > 0);
+}

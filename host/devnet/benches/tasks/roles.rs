@@ -50,11 +50,11 @@ async fn coordinator(root: &Path) {
     let program = std::env::current_exe().expect("this program");
     let path = folder.path("network");
     let now_ms = SystemClock.now_ms();
-    bring_up_to_date(&path, "http://127.0.0.1:1", &[member()], now_ms).expect("a network");
+    bring_up_to_date(&path, "http://127.0.0.1:1", &[member()], &[], now_ms).expect("a network");
     let running = start_coordinator(&folder, None, None, &program)
         .await
         .expect("a coordinator");
-    bring_up_to_date(&path, &running.url(), &[member()], now_ms).expect("a network");
+    bring_up_to_date(&path, &running.url(), &[member()], &[], now_ms).expect("a network");
     running.reload().expect("the network");
     println!("{}", running.url());
     end_of_input().await;
@@ -63,7 +63,8 @@ async fn coordinator(root: &Path) {
 
 async fn miner(root: &Path, url: &str) {
     let path = root.join("network");
-    let file = bring_up_to_date(&path, url, &[member()], SystemClock.now_ms()).expect("a network");
+    let file =
+        bring_up_to_date(&path, url, &[member()], &[], SystemClock.now_ms()).expect("a network");
     let (_sender, network) = watch::channel(view(&file).expect("a network"));
     let processors = std::thread::available_parallelism().map_or(2, |n| n.get());
     let common = Common {

@@ -217,10 +217,6 @@ fn logs(args: &RunArgs) -> anyhow::Result<Vec<NoteKey>> {
 }
 
 fn of_db(error: DbError) -> Failure {
-    let code = match &error {
-        DbError::InUse { .. } => Code::StateLocked,
-        DbError::Damaged { .. } | DbError::Newer { .. } => Code::StateCorrupt,
-        _ => Code::Internal,
-    };
-    Failure::new(code, "the witness cannot use its database").because(one_line(&error.to_string()))
+    Failure::new(error.code(), "the witness cannot use its database")
+        .because(one_line(&error.to_string()))
 }
