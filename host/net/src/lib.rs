@@ -4,27 +4,23 @@
 //! |---|---|
 //! | [`clock`] | the time of day, injectable |
 //! | [`db`] | SQLite databases that one process owns |
-//! | [`http`] | server, extractors, client, pages, files |
-//! | [`limiter`] | rates of requests |
+//! | [`http`] | server, extractors, client, files |
 //! | [`log`] | the transparency log on disk: written, served, read, mirrored, witnessed |
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
-//! | [`tokens`] | bearer tokens of clients, and their quotas |
 //! | [`tls`] | certificates and keys, for servers and for clients |
 
 pub mod clock;
 pub mod db;
 pub mod http;
-pub mod limiter;
 pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod signed;
 pub mod tls;
-pub mod tokens;
 pub mod trace;
 
 pub use clock::{Clock, ManualClock, SystemClock};

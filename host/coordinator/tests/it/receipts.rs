@@ -216,17 +216,23 @@ async fn who_may_not_work_is_told_why() {
     }
     // Of another engine, of another network, without an environment that can be read.
     let miner = Miner::new(&net, miner_key(0));
-    let mut stale = miner.offer();
-    stale.engine = Hash::of(b"old");
-    let mut document = environment();
-    document.engine = stale.engine;
-    stale.devices[0].environment = document.to_cbor();
+    let of_engine = |name: &[u8]| {
+        let mut hello = miner.offer();
+        hello.engine = Hash::of(name);
+        let mut document = environment();
+        document.engine = hello.engine;
+        hello.devices[0].environment = document.to_cbor();
+        hello
+    };
+    // One that nobody has any more, and one that others of the network have.
+    let (stale, others) = (of_engine(b"old"), of_engine(b"next"));
     let mut foreign = miner.offer();
     foreign.genesis = Hash::of(b"elsewhere");
     let mut garbled = miner.offer();
     garbled.devices[0].environment = b"garbage".to_vec();
     for (hello, expected) in [
         (stale, Code::StaleEngine),
+        (others, Code::StaleEngine),
         (foreign, Code::VersionMismatch),
         (garbled, Code::BadEncoding),
     ] {

@@ -7,13 +7,11 @@
 //! | [`client`] | sends requests: time-outs, retries, typed errors, transfers of files |
 //! | [`files`] | files as answers: ranges, headers for caches |
 //! | [`health`] | `/livez`, `/readyz`, `/version` |
-//! | [`pages`] | lists in pages, with tokens that cannot be made up |
 //! | [`status`] | the one mapping from codes to HTTP statuses |
 
 pub mod client;
 pub mod extract;
 pub mod files;
 pub mod health;
-pub mod pages;
 pub mod server;
 pub mod status;

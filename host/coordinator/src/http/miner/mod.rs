@@ -28,11 +28,23 @@ use crate::store::DocumentKind;
     request_body(content_type = "application/cbor"), security(("node_signature" = [])),
     responses((status = 200, description = "a welcome", content_type = "application/cbor"),
         (status = 403, description = "the miner may not work"),
-        (status = 409, description = "its engine is not one that is paid")))]
+        (status = 409, description = "its engine is not one that is paid, or not the coordinator's")))]
 pub async fn hello(State(app): State<App>, request: FromNode) -> Result<Cbor<Welcome>, Problem> {
     let hello: Hello = parse_cbor(&request.bytes)?;
     // Before anything of it is kept.
-    app.membership.current().miner_stake(&request.node)?;
+    let members = app.membership.current();
+    members.miner_stake(&request.node)?;
+    // One that the network does not have is refused below, with another reason.
+    if hello.engine != app.engine && members.membership.engines.contains(&hello.engine) {
+        return Err(Problem::new(
+            Code::StaleEngine,
+            format!(
+                "tasks of this coordinator are for the engine {}, and the miner has {}",
+                app.engine, hello.engine
+            ),
+        )
+        .hint("run a release with the coordinator's engine, or work for other coordinators of the network"));
+    }
     let node = request.node;
     // A signature, and up to 64 documents.
     let (hello, environments) = blocking(move || {
