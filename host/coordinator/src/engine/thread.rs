@@ -97,7 +97,7 @@ impl Thread {
             let begun = Instant::now();
             let stop = self.batch(&mut batch)?;
             let now_ms = self.time();
-            if self.log.waiting() > 0 && now_ms >= self.integrate_ms {
+            if self.log.is_behind() && now_ms >= self.integrate_ms {
                 self.integrate(now_ms)?;
             }
             add(&self.shared.stats.busy_us, micros(begun));
@@ -132,7 +132,7 @@ impl Thread {
         }
         let now_ms = self.time();
         let chores = self.chores_ms.saturating_add(CHORES_MS);
-        let integrate = (self.log.waiting() > 0).then_some(self.integrate_ms);
+        let integrate = self.log.is_behind().then_some(self.integrate_ms);
         let next = [
             self.core.next_due(),
             self.waiting.poll_due(),
@@ -528,7 +528,6 @@ fn apply(
             core.drain();
             waiting.drains.push(answer);
         }
-        // Taken out before.
         // The batch takes care of them.
         Command::Cosigned(..) | Command::Stop => {}
     }

@@ -38,6 +38,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What is replayed, told if the target panics. Said each time, it would be kept by the harness, and
+/// counted as what the target holds.
+struct Case<'a>(&'a str, &'a Path);
+
+impl Drop for Case<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} {}", self.0, self.1.display());
+        }
+    }
+}
+
 /// One test, since memory is counted for the process.
 #[test]
 fn nothing_that_was_found_is_found_again() {
@@ -55,9 +67,9 @@ fn nothing_that_was_found_is_found_again() {
             let bytes = fs::read(path).expect("a readable file");
             MEMORY.reset_peak_usage();
             let before = MEMORY.current_usage();
-            // Shown by the harness if the target panics.
-            println!("{name} {}", path.display());
+            let case = Case(name, path);
             target(&bytes);
+            drop(case);
             let held = MEMORY.peak_usage().saturating_sub(before);
             let scrypt = if *name == "keystore" { SCRYPT_BYTES } else { 0 };
             let allowed = BASE_BYTES + scrypt + FACTOR * bytes.len();

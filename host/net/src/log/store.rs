@@ -119,6 +119,12 @@ impl Log {
         self.committed.saturating_sub(self.edge.size())
     }
 
+    /// Whether there is something to integrate: entries that no checkpoint covers, or a checkpoint
+    /// whose files are not in place, as in a new log, after a crash, or after a disk was full.
+    pub fn is_behind(&self) -> bool {
+        self.waiting() > 0 || !self.published
+    }
+
     /// The key that the log's checkpoints are checked with.
     pub fn key(&self) -> &NoteKey {
         &self.note_key
