@@ -11,6 +11,7 @@ use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::{
     Membership as MembershipDocument, NetworkError, NetworkFile,
 };
+use adit_protocol::signed::Signed;
 use adit_protocol::{Code, DecodeError};
 use thiserror::Error;
 
@@ -28,6 +29,8 @@ pub struct Members {
     pub membership: MembershipDocument,
     /// Its hash, which rosters name.
     pub hash: Hash,
+    /// The same as its authority signed it, for auditors.
+    pub signed: Signed<MembershipDocument>,
 }
 
 impl Members {
@@ -41,6 +44,7 @@ impl Members {
             genesis_hash: file.genesis.hash(),
             hash: membership.hash(),
             genesis: file.genesis.clone(),
+            signed: file.membership.clone(),
             membership,
         })
     }

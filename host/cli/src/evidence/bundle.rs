@@ -9,6 +9,7 @@
 //! | `network` | the encoded network file |
 //! | `checkpoint` | the checkpoint, a signed note |
 //! | `tile/...` | the files of a log of the checkpoint's size, as C2SP tlog-tiles names them: entries, then hashes level by level |
+//! | `membership/<64 digits>` | the membership of that hash with its authority's signature; ascending |
 //! | `opening/<64 digits>` | the opening of the receipt with that id; ascending |
 //! | `blob/<64 digits>` | the blob of that hash; ascending |
 //!
@@ -26,8 +27,9 @@ use adit_protocol::cbor::Document as _;
 use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::note;
 use adit_protocol::log::tile::{self, Level, Tile};
-use adit_protocol::network::membership::NetworkFile;
+use adit_protocol::network::membership::{Membership, NetworkFile};
 use adit_protocol::opening::ReceiptOpening;
+use adit_protocol::signed::Signed;
 use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
 
@@ -38,9 +40,11 @@ use super::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, Evidence, EvidenceError};
 pub const MARK: &str = "adit-bundle";
 /// What the first file holds.
 pub const VERSION: &[u8] = b"adit-bundle v1\n";
-/// Folders of openings and blobs.
+/// Folders of memberships, openings and blobs.
+pub const MEMBERSHIPS: &str = "membership/";
+/// See [`MEMBERSHIPS`].
 pub const OPENINGS: &str = "opening/";
-/// See [`OPENINGS`].
+/// See [`MEMBERSHIPS`].
 pub const BLOBS: &str = "blob/";
 /// Most files; the list of them is held in memory.
 const FILES_MAX: usize = 8_000_000;
@@ -59,6 +63,7 @@ pub struct Bundle {
     network: Member,
     checkpoint: Member,
     tiles: HashMap<Tile, Member>,
+    memberships: HashMap<Hash, (u64, u64)>,
     openings: HashMap<Hash, (u64, u64)>,
     blobs: Vec<(Hash, u64, u64)>,
 }
@@ -104,6 +109,11 @@ impl Bundle {
             };
             tiles.insert(tile, walk.named(&tile.to_string(), max)?);
         }
+        let mut memberships = HashMap::new();
+        let max = Signed::<Membership>::MAX_LEN as u64;
+        walk.hashed(MEMBERSHIPS, max, |hash, at, len| {
+            memberships.insert(hash, (at, len));
+        })?;
         let mut openings = HashMap::new();
         walk.hashed(OPENINGS, ReceiptOpening::MAX_LEN as u64, |hash, at, len| {
             openings.insert(hash, (at, len));
@@ -124,6 +134,7 @@ impl Bundle {
             network,
             checkpoint,
             tiles,
+            memberships,
             openings,
             blobs,
         })
@@ -236,6 +247,11 @@ impl Evidence for Bundle {
 
     fn network(&self) -> Result<Vec<u8>, EvidenceError> {
         self.member(&self.network)
+    }
+
+    fn membership(&self, hash: &Hash) -> Result<Option<Vec<u8>>, EvidenceError> {
+        let found = self.memberships.get(hash);
+        found.map(|(at, len)| self.read(*at, *len)).transpose()
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, EvidenceError> {

@@ -20,9 +20,10 @@ use adit_protocol::hash::Hasher;
 use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::note;
 use adit_protocol::log::tile::{Level, Tile};
-use adit_protocol::network::membership::NetworkFile;
+use adit_protocol::network::membership::{Membership, NetworkFile};
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{RECEIPT_LEN, Receipt};
+use adit_protocol::signed::Signed;
 use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::writer::BlobWriter;
@@ -215,6 +216,16 @@ impl Evidence for Http {
 
     fn network(&self) -> Result<Vec<u8>, EvidenceError> {
         self.get("/v1/network", NetworkFile::MAX_LEN, "the network file")
+    }
+
+    fn membership(&self, hash: &Hash) -> Result<Option<Vec<u8>>, EvidenceError> {
+        let path = format!("/v1/memberships/{hash}");
+        let what = format!("the membership {hash}");
+        match self.get(&path, Signed::<Membership>::MAX_LEN, &what) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(EvidenceError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, EvidenceError> {

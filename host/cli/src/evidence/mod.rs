@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this file | the interface, and why something cannot be had |
 //! | [`network`] | whose log it is: network file, checkpoint, cosignatures |
+//! | [`memberships`] | the members at the times of the log's lists of candidates |
 //! | [`entries`] | the log's entries in order, compared with the checkpoint |
 //! | [`needs`] | the blobs that replaying a receipt takes |
 //! | [`http`] | a coordinator, asked over HTTP |
@@ -14,6 +15,7 @@
 pub mod bundle;
 pub mod entries;
 pub mod http;
+pub mod memberships;
 pub mod needs;
 pub mod network;
 pub mod source;
@@ -44,6 +46,13 @@ pub trait Evidence {
     /// # Errors
     /// [`EvidenceError`].
     fn network(&self) -> Result<Vec<u8>, EvidenceError>;
+
+    /// The membership with this hash and its authority's signature, as an encoded
+    /// [`Signed`](adit_protocol::signed::Signed) document; `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`EvidenceError`], if it cannot be asked.
+    fn membership(&self, hash: &Hash) -> Result<Option<Vec<u8>>, EvidenceError>;
 
     /// The newest checkpoint, as a signed note.
     ///

@@ -39,6 +39,8 @@ pub struct Files {
     pub tiles: BTreeMap<Tile, Vec<u8>>,
     pub blobs: BTreeMap<Hash, Vec<u8>>,
     pub openings: BTreeMap<Hash, ReceiptOpening>,
+    /// Memberships as they were signed.
+    pub memberships: BTreeMap<Hash, Vec<u8>>,
 }
 
 /// How a run ended.
@@ -393,6 +395,7 @@ impl TestLog {
             tiles: files,
             blobs: self.blobs.clone(),
             openings: self.openings.clone(),
+            memberships: BTreeMap::new(),
         }
     }
 }

@@ -100,6 +100,8 @@ impl Core {
             let bytes = self.members.membership.to_cbor();
             io.store
                 .put_document(&self.members.hash, DocumentKind::Membership, &bytes)?;
+            let signed = self.members.signed.to_cbor();
+            io.store.put_membership(&self.members.hash, &signed)?;
             self.written_membership = Some(self.members.hash);
         }
         io.store.add_roster(&RosterRow {

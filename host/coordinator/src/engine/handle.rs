@@ -440,6 +440,17 @@ impl Handle {
         self.shared.readers.read(move |db| db.document(&hash)).await
     }
 
+    /// A membership that a roster names, as its authority signed it.
+    ///
+    /// # Errors
+    /// Only if the database fails.
+    pub async fn membership(&self, hash: Hash) -> Result<Option<Vec<u8>>, Refusal> {
+        self.shared
+            .readers
+            .read(move |db| db.membership(&hash))
+            .await
+    }
+
     /// The specs of a task, for the checks of its receipts.
     ///
     /// # Errors

@@ -82,6 +82,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/receipts/{receipt}/log", get(receipts::log))
         .route("/v1/documents/{hash}", get(blobs::document))
         .route("/v1/network", get(network::network))
+        .route("/v1/memberships/{hash}", get(network::membership))
         .route("/v1/info", get(network::info))
         .route("/v1/miners", get(network::miners))
         .route("/v1/miners/{node}", get(network::miner))

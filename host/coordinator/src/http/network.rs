@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use adit_net::Problem;
-use adit_net::http::extract::{Json, Path as UrlPath, Query};
+use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path as UrlPath, Query};
+use adit_net::http::files::{About, bytes};
 use adit_protocol::cbor::Document as _;
 use adit_protocol::network::membership::NetworkFile;
 use adit_protocol::{Code, Hash};
@@ -84,6 +85,25 @@ pub async fn network(State(app): State<App>, headers: HeaderMap) -> Result<Respo
             .retry_after_s(1)
     })?;
     Ok(cbor(bytes.to_vec()))
+}
+
+/// A membership that a list of candidates of this coordinator names, as the network's authority
+/// signed it: for auditors, who check the candidates' stakes by it.
+#[utoipa::path(get, path = "/v1/memberships/{hash}", tag = "network",
+    params(("hash" = HashText, Path, description = "the hash of the membership without its signature")),
+    responses((status = 200, description = "the signed membership", content_type = "application/cbor"),
+        (status = 404, description = "no list of candidates names it")))]
+pub async fn membership(
+    State(app): State<App>,
+    UrlPath(HashText(hash)): UrlPath<HashText>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let signed = app.handle.membership(hash).await?.ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("there is no membership {hash}"))
+            .hint("those are here that lists of candidates in the log name")
+    })?;
+    let about = About::immutable(CONTENT_TYPE_CBOR, hash.to_string());
+    Ok(bytes(&headers, signed.into(), &about))
 }
 
 /// Whether JSON is asked for, and not anything or the other form first.

@@ -35,6 +35,7 @@ use super::{blobs, metrics, miner, network, receipts, tasks};
         blobs::batch,
         blobs::document,
         network::network,
+        network::membership,
         network::info,
         network::miners,
         network::miner,

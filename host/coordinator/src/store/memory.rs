@@ -38,6 +38,8 @@ pub struct MemoryStore {
     pub blobs: HashMap<Hash, Vec<u8>>,
     /// Public documents.
     pub documents: HashMap<Hash, Document>,
+    /// Memberships as they were signed.
+    pub memberships: HashMap<Hash, Vec<u8>>,
     rosters: BTreeMap<u64, RosterRow>,
     miners: BTreeMap<[u8; 32], MinerRow>,
     escrow: u128,
@@ -269,6 +271,14 @@ impl Store for MemoryStore {
         self.write()?;
         let bytes = bytes.to_vec();
         self.documents.insert(*hash, Document { kind, bytes });
+        Ok(())
+    }
+
+    fn put_membership(&mut self, hash: &Hash, signed: &[u8]) -> Result<(), StoreError> {
+        self.write()?;
+        self.memberships
+            .entry(*hash)
+            .or_insert_with(|| signed.to_vec());
         Ok(())
     }
 

@@ -380,6 +380,13 @@ pub trait Store {
         bytes: &[u8],
     ) -> Result<(), StoreError>;
 
+    /// Keeps a membership as its authority signed it, by the hash of the document without the
+    /// signature.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_membership(&mut self, hash: &Hash, signed: &[u8]) -> Result<(), StoreError>;
+
     /// Keeps a roster.
     ///
     /// # Errors

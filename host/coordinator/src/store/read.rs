@@ -288,6 +288,18 @@ impl Reader {
             .transpose()
     }
 
+    /// A membership that a roster names, as its authority signed it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn membership(&mut self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT signed FROM membership WHERE hash = ?1")?
+            .query_row([hash.as_bytes()], |row| row.get(0))
+            .optional()?)
+    }
+
     /// The specs of a task and the blobs that go with it.
     ///
     /// # Errors

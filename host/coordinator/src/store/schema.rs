@@ -87,6 +87,9 @@ CREATE INDEX blob_used ON blob (used_ms);
 -- kind: 1 roster, 2 membership, 3 environment.
 CREATE TABLE document (hash BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bytes BLOB NOT NULL);
 
+-- Memberships with the authority's signature, by the hash of the document without it.
+CREATE TABLE membership (hash BLOB NOT NULL UNIQUE, signed BLOB NOT NULL);
+
 CREATE TABLE roster (leaf INTEGER PRIMARY KEY, entry BLOB NOT NULL, root BLOB NOT NULL);
 
 CREATE TABLE miner (

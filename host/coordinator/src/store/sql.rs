@@ -319,6 +319,14 @@ impl Store for SqlStore<'_> {
         Ok(())
     }
 
+    fn put_membership(&mut self, hash: &Hash, signed: &[u8]) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO membership (hash, signed) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING",
+            params![hash.as_bytes(), signed],
+        )?;
+        Ok(())
+    }
+
     fn add_roster(&mut self, row: &RosterRow) -> Result<(), StoreError> {
         self.put_document(&row.entry.root, DocumentKind::Roster, &row.roster.to_cbor())?;
         self.execute(

@@ -21,6 +21,7 @@ use super::stats::Stats;
 use super::{Observer, Stop, rules, signatures};
 use crate::error::Exit;
 use crate::evidence::entries::Entries;
+use crate::evidence::memberships::Memberships;
 use crate::evidence::network::Anchor;
 use crate::evidence::{Evidence, EvidenceError, checked_blobs};
 
@@ -95,7 +96,6 @@ struct Pending {
 
 struct Recorder<'a> {
     evidence: &'a dyn Evidence,
-    anchor: &'a Anchor,
     source: String,
     standing: Standing,
     /// What tasks that are not over need, as far as it is disclosed.
@@ -103,6 +103,7 @@ struct Recorder<'a> {
     /// Tasks that anyone may have the spec and blobs of.
     public: HashSet<Hash>,
     rosters: HashMap<Hash, Arc<Roster>>,
+    memberships: Memberships<'a>,
     /// Whether the roster in force is one that could not be had, or that is wrong.
     roster_lost: bool,
     pending: HashMap<Hash, Pending>,
@@ -114,12 +115,12 @@ impl<'a> Recorder<'a> {
     fn new(evidence: &'a dyn Evidence, anchor: &'a Anchor, sampler: Sampler) -> Recorder<'a> {
         Recorder {
             evidence,
-            anchor,
             source: evidence.source(),
             standing: Standing::new(&anchor.genesis, anchor.coordinator.node, true),
             known: HashMap::new(),
             public: HashSet::new(),
             rosters: HashMap::new(),
+            memberships: Memberships::new(evidence, anchor),
             roster_lost: false,
             pending: HashMap::new(),
             batch: (Vec::new(), Vec::new()),
@@ -193,6 +194,7 @@ impl<'a> Recorder<'a> {
         for (hash, bytes) in rosters.iter().zip(checked_blobs(self.evidence, &rosters)?) {
             // A roster that is malformed is one that nobody can draw from: as if it were not there.
             if let Some(roster) = bytes.and_then(|bytes| Roster::from_cbor(&bytes).ok()) {
+                self.memberships.fetch(&roster.membership)?;
                 self.rosters.insert(*hash, Arc::new(roster));
             }
         }
@@ -287,10 +289,7 @@ impl<'a> Recorder<'a> {
             return;
         };
         stats.rosters_checked += 1;
-        let mut known = self.anchor.memberships.iter();
-        facts.membership = known
-            .find(|membership| membership.hash() == roster.membership)
-            .map(Arc::clone);
+        facts.membership = self.memberships.find(&roster.membership);
         if facts.membership.is_none() {
             stats.rosters_without_membership += 1;
         }

@@ -40,6 +40,10 @@ impl Evidence for Files {
         Ok(self.network.clone())
     }
 
+    fn membership(&self, hash: &Hash) -> Result<Option<Vec<u8>>, EvidenceError> {
+        Ok(self.memberships.get(hash).cloned())
+    }
+
     fn checkpoint(&self) -> Result<Vec<u8>, EvidenceError> {
         Ok(self.checkpoint.clone())
     }
@@ -670,6 +674,23 @@ fn cosignatures_count_only_if_they_are_of_witnesses() {
         ..asked()
     };
     assert_eq!(results(&run(&files, &earlier), "membership"), ["passed"]);
+    // Or if the coordinator has kept it; but not, if others than the authority have signed it.
+    let kept = honest(0);
+    for (key, expected) in [
+        (&kept.coordinator, "not-performed"),
+        (&kept.authority, "passed"),
+    ] {
+        let signed = kept.membership.sign(key, &mut OsRng);
+        files.memberships = [(signed.body_hash(), signed.to_cbor())].into();
+        assert_eq!(results(&run(&files, &asked()), "membership"), [expected]);
+    }
+    // Nor another one under its name.
+    let mut other = honest(0);
+    std::sync::Arc::make_mut(&mut other.membership).version = 9;
+    let signed = other.membership.sign(&other.authority, &mut OsRng);
+    files.memberships = [(kept.membership.hash(), signed.to_cbor())].into();
+    let report = run(&files, &asked());
+    assert_eq!(results(&report, "membership"), ["not-performed"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use adit_protocol::log::bundle as entry_bundle;
 use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::tile::{self, Level, Tile};
 use adit_protocol::network::entry::Entry;
+use adit_protocol::network::membership::NetworkFile;
 use adit_protocol::network::roster::Roster;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::task::{Disclosure, TaskSpec};
@@ -20,7 +21,7 @@ use anyhow::Context as _;
 
 use crate::commands::audit::sample::{Chosen, Sampler};
 use crate::commands::audit::{Observer, Stop};
-use crate::evidence::bundle::{BLOBS, MARK, OPENINGS, VERSION};
+use crate::evidence::bundle::{BLOBS, MARK, MEMBERSHIPS, OPENINGS, VERSION};
 use crate::evidence::entries::{Leaves, entries_of};
 use crate::evidence::source::of_evidence;
 use crate::evidence::tar::Writer;
@@ -123,7 +124,9 @@ impl Packer<'_> {
         self.file("network", &network)?;
         self.file("checkpoint", &checkpoint)?;
         let seen = self.log(size, wanted, observer)?;
-        self.documents(seen.rosters, observer)?;
+        let current = NetworkFile::from_cbor(&network).ok();
+        let current = current.map(|file| file.membership.body_hash());
+        self.documents(seen.rosters, current, observer)?;
         self.receipts(size, seen.sampler, observer)?;
         self.finish(observer)
     }
@@ -215,10 +218,11 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// Rosters, and the memberships that they name.
+    /// Rosters, and the memberships that they name, but for the current one.
     fn documents(
         &mut self,
         rosters: BTreeSet<Hash>,
+        current: Option<Hash>,
         observer: &mut dyn Observer,
     ) -> Result<(), Stop> {
         let rosters: Vec<Hash> = rosters.into_iter().collect();
@@ -239,10 +243,11 @@ impl Packer<'_> {
                 self.keep(&bytes)?;
             }
         }
-        let memberships: Vec<Hash> = memberships.into_iter().collect();
-        let memberships = checked_blobs(self.evidence, &memberships).map_err(unread)?;
-        for bytes in memberships.into_iter().flatten() {
-            self.keep(&bytes)?;
+        for hash in memberships.into_iter().filter(|h| Some(*h) != current) {
+            match self.evidence.membership(&hash).map_err(unread)? {
+                Some(signed) => self.file(&format!("{MEMBERSHIPS}{}", hash.to_hex()), &signed)?,
+                None => self.made.lacking += 1,
+            }
         }
         Ok(())
     }
