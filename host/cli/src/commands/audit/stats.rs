@@ -83,8 +83,10 @@ pub struct Miner {
     pub receipts: u64,
     /// Those that were accepted.
     pub accepted: u64,
-    /// Those that were rejected.
-    pub rejected: u64,
+    /// Those that were found to be wrong.
+    pub wrong: u64,
+    /// Those that were judged, do not count, and were not found to be wrong: they came too late, say.
+    pub void: u64,
     /// Leases that expired.
     pub expired: u64,
 }
@@ -120,7 +122,10 @@ impl Stats {
         if let Some(miner) = miner.and_then(|node| self.miners.get_mut(node)) {
             match decision {
                 Decision::Accepted => miner.accepted += 1,
-                _ => miner.rejected += 1,
+                Decision::Outvoted | Decision::Mismatch | Decision::RefusedByValidator => {
+                    miner.wrong += 1;
+                }
+                _ => miner.void += 1,
             }
         }
     }

@@ -348,7 +348,7 @@ fn receipts(html: &mut Html, stats: &Stats) {
     figure(
         html,
         "Receipts of each miner.",
-        "Green were accepted, red rejected, grey not judged yet.",
+        "Green were accepted. Red were found to be wrong. Grey do not count, or are not judged yet.",
         |html| {
             let label = miners
                 .iter()
@@ -359,13 +359,13 @@ fn receipts(html: &mut Html, stats: &Stats) {
             for (n, (name, miner)) in miners.iter().enumerate() {
                 let y = TOP + n as f64 * ROW;
                 svg::label(html, "key", begin - 8.0, y + 13.0, Anchor::End, name);
-                let judged = miner.accepted.saturating_add(miner.rejected);
+                let judged = miner.accepted.saturating_add(miner.wrong);
                 let open = miner.receipts.saturating_sub(judged);
                 let mut x = begin;
                 for (class, count, what) in [
                     ("good", miner.accepted, "accepted"),
-                    ("bad", miner.rejected, "rejected"),
-                    ("open", open, "not judged yet"),
+                    ("bad", miner.wrong, "found to be wrong"),
+                    ("open", open, "that do not count, or are not judged yet"),
                 ] {
                     if count > 0 {
                         let width = room * count as f64 / max as f64;

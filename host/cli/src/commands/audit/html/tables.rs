@@ -127,7 +127,7 @@ pub fn miners(html: &mut Html, stats: &Stats) {
     if stats.miners.is_empty() {
         return;
     }
-    html.raw("<section>\n<h2>Miners</h2>\n<p>Draws are random, so that the number a miner got differs from the number to be expected. Half of all deviations are below 0.7; one above 3 is rare, and worth a question where there are few miners.</p>\n<div class=\"scroll\"><table class=\"keys\">\n<thead><tr><th>Miner's key</th><th class=\"n\">Assigned</th><th class=\"n\">Draws checked</th><th class=\"n\">Expected</th><th class=\"n\">Deviation</th><th class=\"n\">Receipts</th><th class=\"n\">Accepted</th><th class=\"n\">Rejected</th><th class=\"n\">Expired</th></tr></thead>\n<tbody>\n");
+    html.raw("<section>\n<h2>Miners</h2>\n<p>Draws are random, so that the number a miner got differs from the number to be expected. Half of all deviations are below 0.7; one above 3 is rare, and worth a question where there are few miners.</p>\n<div class=\"scroll\"><table class=\"keys\">\n<thead><tr><th>Miner's key</th><th class=\"n\">Assigned</th><th class=\"n\">Draws checked</th><th class=\"n\">Expected</th><th class=\"n\">Deviation</th><th class=\"n\">Receipts</th><th class=\"n\">Accepted</th><th class=\"n\">Found wrong</th><th class=\"n\">Did not count</th><th class=\"n\">Expired</th></tr></thead>\n<tbody>\n");
     let mut miners: Vec<_> = stats.miners.iter().collect();
     miners.sort_by_key(|(_, miner)| std::cmp::Reverse(miner.assignments));
     for (node, miner) in miners.iter().take(LISTED_MAX) {
@@ -144,7 +144,8 @@ pub fn miners(html: &mut Html, stats: &Stats) {
             deviation,
             grouped(miner.receipts),
             grouped(miner.accepted),
-            grouped(miner.rejected),
+            grouped(miner.wrong),
+            grouped(miner.void),
             grouped(miner.expired),
         ] {
             html.raw("<td class=\"n\">").text(&value).raw("</td>");
