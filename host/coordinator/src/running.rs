@@ -207,6 +207,7 @@ impl Coordinator {
             feeds: Feeds::default(),
             uploads: Mutex::default(),
             known_environments: Mutex::default(),
+            known_components: Mutex::default(),
             network: NetworkBytes::new(&options.network),
             metrics: Metrics::default(),
         }));

@@ -186,6 +186,7 @@ impl Validator {
         .await??;
         let task = Task {
             spec: self.spec(question.validator, input),
+            input: None,
             manifests: Default::default(),
             deadline: self.deadline,
             mode: Mode::Live,

@@ -1,6 +1,8 @@
 //! Checks of what a coordinator sends, before any of it is believed: who signed it, for whom it is,
 //! and whether it can be.
 
+use std::sync::Arc;
+
 use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::ExecSpec;
@@ -15,6 +17,9 @@ use crate::journal::NodeKey;
 
 /// Longest time that a lease or an active-until may reach ahead: 31 days.
 const AHEAD_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
+/// Longest input that is held in memory until it is used, in bytes: times the assignments that are
+/// held at most, 64 MiB.
+const INPUT_BYTES_HELD: usize = 16 * 1024;
 /// How much the clocks of a miner and a coordinator may differ.
 pub const SKEW_MS: u64 = 60_000;
 
@@ -44,6 +49,9 @@ pub struct Order {
     pub exec: ExecSpec,
     /// Network id, for the receipt.
     pub network: [u8; 4],
+    /// The bytes of its input, if they came along and are short: they are used once, and a file
+    /// for them would cost more than the run of a small component.
+    pub input: Option<Arc<[u8]>>,
     /// The step of a trace that it belongs to, for the logs and the coordinator.
     pub trace: TraceContext,
 }
@@ -136,6 +144,14 @@ impl Distrust {
     }
 }
 
+/// The input, if it came along, and is nothing that other runs may need as well.
+fn input(work: &Work, exec: &ExecSpec) -> Option<Arc<[u8]>> {
+    let alone = exec.input != exec.component && !exec.models.values().any(|m| *m == exec.input);
+    let short = work.blobs.iter().filter(|b| b.len() <= INPUT_BYTES_HELD);
+    let found = short.filter(|_| alone).find(|b| Hash::of(b) == exec.input);
+    found.map(|bytes| bytes.as_slice().into())
+}
+
 /// The step of the trace that a work item continues, or begins.
 fn trace(work: &Work) -> TraceContext {
     let given = work.traceparent.as_deref().and_then(TraceContext::parse);
@@ -215,6 +231,7 @@ impl Authority {
             id: work.assignment.body_hash(),
             network: network_id(&self.genesis),
             trace: trace(work),
+            input: input(work, &exec),
             assignment,
             task,
             exec,

@@ -380,6 +380,7 @@ fn supervised(c: &mut Criterion) {
     spec.input = blobs.put(b"return 100").expect("room");
     let task = Task {
         spec,
+        input: None,
         manifests: BTreeMap::new(),
         deadline: std::time::Duration::from_secs(10),
         mode: Mode::Live,

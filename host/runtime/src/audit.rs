@@ -369,6 +369,7 @@ fn prepare(
     Ok(Prepared {
         task: Task {
             spec: exec,
+            input: None,
             manifests,
             deadline: REPLAY_DEADLINE.max(Duration::from_millis(task.deadline_ms)),
             mode: Mode::Replay { transcript, every },

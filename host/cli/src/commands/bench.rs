@@ -170,6 +170,7 @@ fn guest_rate(blobs: &BlobStore, supervisor: &Supervisor) -> anyhow::Result<u64>
     let wasm = wat::parse_str(COMPONENT).context("the standard component cannot be assembled")?;
     let hello = supervisor.hello().context("no worker could be started")?;
     let task = Task {
+        input: None,
         spec: ExecSpec {
             engine: hello.engine,
             world: World::Command,

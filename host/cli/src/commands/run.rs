@@ -94,6 +94,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let mut watch = Watch::new(*ui, &interrupt);
     let run = Task {
         spec: exec.clone(),
+        input: None,
         manifests: models.manifests,
         deadline: order.deadline,
         mode: Mode::Live,

@@ -1,6 +1,6 @@
 //! What all handlers share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use adit_net::signed::RequestVerifier;
@@ -59,6 +59,8 @@ pub struct Inner {
     pub uploads: Mutex<HashMap<[u8; 32], Arc<Client>>>,
     /// Engines of environments that are kept; a bounded memory of the database.
     pub known_environments: Mutex<HashMap<Hash, Hash>>,
+    /// Blobs that were looked at and begin as components do.
+    pub known_components: Mutex<HashSet<Hash>>,
     /// The network file as it is given to others.
     pub network: NetworkBytes,
     /// Figures for operators.
@@ -88,6 +90,13 @@ impl Inner {
     /// Engines of environments that are kept.
     pub fn environments(&self) -> MutexGuard<'_, HashMap<Hash, Hash>> {
         self.known_environments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blobs that were looked at and begin as components do.
+    pub fn components(&self) -> MutexGuard<'_, HashSet<Hash>> {
+        self.known_components
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

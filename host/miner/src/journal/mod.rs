@@ -327,6 +327,9 @@ impl Journal {
         probe: Box<dyn Probe>,
     ) -> Result<Journal, JournalError> {
         let mut db = Db::open(path, schema::MIGRATIONS)?;
+        // Nobody else reads it: without it SQLite takes and gives back locks with each step.
+        let alone = (db.connection()).pragma_update(None, "locking_mode", "EXCLUSIVE");
+        alone.map_err(DbError::from)?;
         let series = load_series(&mut db, &miner)?;
         Ok(Journal {
             db,

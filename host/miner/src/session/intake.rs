@@ -96,8 +96,9 @@ impl Session {
         };
         self.shared.metrics.taken();
         let exec = &order.exec;
-        let needed = [exec.component, exec.input]
-            .into_iter()
+        let input = order.input.is_none().then_some(exec.input);
+        let needed = std::iter::once(exec.component)
+            .chain(input)
             .chain(exec.models.values().copied());
         let pins = self.shared.cache.pin(needed);
         for blob in &work.blobs {
@@ -204,8 +205,10 @@ impl Session {
         let exec = &wanting.order.exec;
         self.fetch(wanting, &exec.component, COMPONENT_BYTES_MAX, "component")
             .await?;
-        self.fetch(wanting, &exec.input, INPUT_BYTES_MAX, "input")
-            .await?;
+        if wanting.order.input.is_none() {
+            self.fetch(wanting, &exec.input, INPUT_BYTES_MAX, "input")
+                .await?;
+        }
         let mut manifests = BTreeMap::new();
         let mut files = HashMap::new();
         let manifest_max = ModelManifest::MAX_LEN as u64;

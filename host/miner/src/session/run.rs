@@ -106,6 +106,7 @@ impl Session {
         self.held.stage(&order.id, Stage::Running(begun));
         let task = Task {
             spec: order.exec.clone(),
+            input: order.input.clone(),
             manifests,
             deadline: Duration::from_millis(order.task.deadline_ms.min(left_ms)),
             mode: Mode::Live,

@@ -65,6 +65,9 @@ pub struct SupervisorOptions {
 pub struct Task {
     /// What determines the result. Component, input and model files are in the blob store.
     pub spec: ExecSpec,
+    /// The bytes of the input, if they are at hand and short; they need not be in the blob store
+    /// then. They must be those that the spec names.
+    pub input: Option<Arc<[u8]>>,
     /// Manifests of the spec's models by name, encoded.
     pub manifests: BTreeMap<String, Vec<u8>>,
     /// Wall-clock time for the guest.
@@ -422,7 +425,10 @@ impl Supervisor {
                 .collect(),
             deadline_ms: u64::try_from(task.deadline.as_millis()).unwrap_or(u64::MAX),
             mode: task.mode.clone(),
-            input: self.short_input(&task.spec.input)?,
+            input: match &task.input {
+                Some(bytes) => Some(bytes.to_vec()),
+                None => self.short_input(&task.spec.input)?,
+            },
         };
         let child = &running.child;
         let started = Instant::now();

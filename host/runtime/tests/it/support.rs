@@ -158,6 +158,7 @@ impl Bench {
         };
         Task {
             spec,
+            input: None,
             manifests: BTreeMap::new(),
             deadline: Duration::from_secs(60),
             mode: Mode::Live,

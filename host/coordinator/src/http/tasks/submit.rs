@@ -28,6 +28,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Blobs that are named in a message.
 const NAMED_MAX: usize = 16;
 /// How a WebAssembly file begins, and what follows if it is a component.
+/// Components whose beginnings are remembered.
+const COMPONENTS_MAX: usize = 4096;
 const WASM: [u8; 4] = *b"\0asm";
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 
@@ -222,12 +224,13 @@ async fn check(app: &App, planned: &Planned) -> Result<Vec<Hash>, Problem> {
     inline.sort_unstable();
     inline.dedup();
     // Those that are files all the same, as after a restore, are fetched by the miner.
-    let not_small = match inline.is_empty() {
-        true => Vec::new(),
-        false => app.handle.not_small(inline.clone()).await?,
-    };
     let own = planned.input.is_some().then_some(exec.input);
-    inline.retain(|hash| Some(*hash) == own || !not_small.contains(hash));
+    let others: Vec<Hash> = inline.iter().copied().filter(|h| Some(*h) != own).collect();
+    let not_small = match others.is_empty() {
+        true => Vec::new(),
+        false => app.handle.not_small(others).await?,
+    };
+    inline.retain(|hash| !not_small.contains(hash));
     Ok(inline)
 }
 
@@ -262,6 +265,10 @@ async fn check_there(app: &App, named: &[(String, Hash)]) -> Result<(), Problem>
 
 /// Refuses what cannot be a component, where more can be said of it than a status.
 async fn check_component(app: &App, field: &str, hash: Hash) -> Result<(), Problem> {
+    // What has this hash is one for ever; whether it is still here was looked at before.
+    if app.components().contains(&hash) {
+        return Ok(());
+    }
     let (beginning, len) = app.blobs.head(hash, 8).await?;
     let refused = |code, why: &str| {
         Problem::new(
@@ -287,6 +294,11 @@ async fn check_component(app: &App, field: &str, hash: Hash) -> Result<(), Probl
         )
         .hint("build it for wasm32-wasip2, or adapt it with `adit build`"));
     }
+    let mut components = app.components();
+    if components.len() >= COMPONENTS_MAX {
+        components.clear();
+    }
+    components.insert(hash);
     Ok(())
 }
 
