@@ -154,7 +154,7 @@ impl Miner {
         let keep_ms = u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
         let journal = Journal::open(&Miner::journal_path(&options.folder), node, keep_ms)?;
         let (journal, journal_thread) =
-            JournalWriter::start(journal, options.key.clone(), clock.clone(), rng.clone())?;
+            JournalWriter::start(journal, options.key.clone(), clock.clone())?;
         let control = options.control;
         let folder = options.folder.clone();
         let shared = Arc::new(Shared {

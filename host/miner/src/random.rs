@@ -48,6 +48,32 @@ pub fn below(rng: &mut dyn RngCore, total: u128) -> Option<u128> {
     }
 }
 
+/// No randomness at all, for signatures that are to be the same each time. Their nonce follows from
+/// the secret key and from all that is signed (as with Ed25519), and randomness that is mixed in
+/// protects against faults of the machine only.
+pub(crate) struct Nothing;
+
+impl RngCore for Nothing {
+    fn next_u32(&mut self) -> u32 {
+        0
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        dest.fill(0);
+    }
+
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        dest.fill(0);
+        Ok(())
+    }
+}
+
+impl CryptoRng for Nothing {}
+
 impl fmt::Debug for SharedRng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SharedRng")

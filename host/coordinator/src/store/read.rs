@@ -101,6 +101,9 @@ impl Reader {
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "query_only", "ON")?;
+        // The cache is emptied whenever the engine has written, which takes the longer the larger
+        // it may be. In KiB when negative.
+        db.pragma_update(None, "cache_size", -512)?;
         db.set_prepared_statement_cache_capacity(32);
         Ok(Reader {
             db,

@@ -5,11 +5,12 @@
 //! these bytes are signed and sent, and no refusal frees its number (protocol.md, "Receipt").
 //!
 //! ```text
-//!   assign -> commit -> sign -> commit -> send -> answer -> commit
-//!             begun             signed                      acknowledged | refused
+//!   assign -> commit -> sign -> send -> answer -> commit
+//!             begun     \_ signed, with the next commit  acknowledged | refused
 //! ```
 //!
-//! Many receipts share each commit. After a crash between any two steps the journal holds either
+//! Many receipts share each commit. A signature need not be on disk before it is sent: of the same
+//! body the same one is made again. After a crash between any two steps the journal holds either
 //! nothing of the run, which is then made again, or a body, which is signed and sent as it is.
 //! Acknowledged receipts stay: with the coordinator's signature they are the miner's claim to pay.
 //!
@@ -83,7 +84,7 @@ pub enum Point {
     AfterCommit,
     /// Bodies are about to be signed.
     BeforeSign,
-    /// Bodies are signed, and the signatures are in memory only.
+    /// Bodies are signed and passed on, and the signatures are in memory only.
     AfterSign,
 }
 

@@ -14,8 +14,10 @@ use adit_net::Clock;
 use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
 
-use super::{Assigned, Batch, Begun, Draft, Journal, JournalError, Point, Ready, Settled, State};
-use crate::random::SharedRng;
+use super::{
+    Assigned, Batch, Begun, Draft, Journal, JournalError, NodeKey, Point, Ready, Settled, State,
+};
+use crate::random::Nothing;
 
 /// Most drafts of one commit.
 const BATCH: usize = 1024;
@@ -30,7 +32,8 @@ const PRUNE_MAX: u32 = 5_000;
 
 /// Is told what became of a draft.
 pub trait Recorded: Send + Sync {
-    /// The receipt is signed, and on disk with its signature: it may be handed in.
+    /// The receipt is signed, and its body is on disk: it may be handed in. After a crash it is
+    /// signed again, with the same signature.
     fn signed(&self, ready: Ready);
 
     /// There was a receipt for the assignment already, so that none was made.
@@ -93,18 +96,16 @@ impl JournalWriter {
         mut journal: Journal,
         key: Keypair,
         clock: Arc<dyn Clock>,
-        rng: SharedRng,
     ) -> Result<(JournalWriter, JoinHandle<()>), JournalError> {
-        sign_left_over(&mut journal, &key, &*clock, &mut rng.clone())?;
+        sign_left_over(&mut journal, &key, &*clock)?;
         let (sender, receiver) = mpsc::channel();
         let health = Arc::new(JournalHealth::default());
         let writer = Writer {
             journal,
             key,
             clock,
-            rng,
             health: health.clone(),
-            unsigned: Vec::new(),
+            signatures: Vec::new(),
             pruned_ms: 0,
         };
         let thread = std::thread::Builder::new()
@@ -159,12 +160,11 @@ fn sign_left_over(
     journal: &mut Journal,
     key: &Keypair,
     clock: &dyn Clock,
-    rng: &mut SharedRng,
 ) -> Result<(), JournalError> {
     let mut batch = Batch::default();
     for (body, _) in journal.unsigned()? {
         journal.reached(Point::BeforeSign)?;
-        let receipt = body.sign(key, rng);
+        let receipt = body.sign(key, &mut Nothing);
         let (coordinator, seq) = (body.coordinator, body.seq);
         batch
             .signatures
@@ -184,10 +184,9 @@ struct Writer {
     journal: Journal,
     key: Keypair,
     clock: Arc<dyn Clock>,
-    rng: SharedRng,
     health: Arc<JournalHealth>,
-    /// Signed in memory, and on disk with the next commit.
-    unsigned: Vec<(Ready, Arc<dyn Recorded>)>,
+    /// Of receipts that were passed on; on disk with the next commit.
+    signatures: Vec<(NodeKey, u64, [u8; 64])>,
     pruned_ms: u64,
 }
 
@@ -206,7 +205,7 @@ impl Writer {
         loop {
             let mut round = Round::default();
             // With signatures to write there is something to do already.
-            if self.unsigned.is_empty() {
+            if self.signatures.is_empty() {
                 match receiver.recv_timeout(Duration::from_millis(PRUNE_EVERY_MS)) {
                     Ok(command) => self.take(command, &mut round),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -260,15 +259,12 @@ impl Writer {
         }
     }
 
-    /// Writes the signatures of the last round and the bodies of this one, then signs these.
+    /// Writes the signatures of the last round and the bodies of this one, then signs these and
+    /// passes them on.
     /// `false` if the thread is to end, since what it was asked for cannot be done.
     fn write(&mut self, round: Round) -> bool {
-        let signatures = self.unsigned.iter().map(|(ready, _)| {
-            let body = &ready.receipt.body;
-            (body.coordinator, body.seq, ready.receipt.miner_signature)
-        });
         let batch = Batch {
-            signatures: signatures.collect(),
+            signatures: std::mem::take(&mut self.signatures),
             bodies: round
                 .drafts
                 .iter()
@@ -279,9 +275,6 @@ impl Writer {
         if !self.commit(&batch) {
             return false;
         }
-        for (ready, to) in self.unsigned.drain(..) {
-            to.signed(ready);
-        }
         if round.drafts.is_empty() {
             return true;
         }
@@ -289,11 +282,14 @@ impl Writer {
             return false;
         }
         for (begun, to) in round.drafts {
-            let ready = Ready {
-                receipt: begun.body.sign(&self.key, &mut self.rng),
+            let receipt = begun.body.sign(&self.key, &mut Nothing);
+            let body = &receipt.body;
+            let signature = (body.coordinator, body.seq, receipt.miner_signature);
+            self.signatures.push(signature);
+            to.signed(Ready {
+                receipt,
                 parts: Some(begun.parts),
-            };
-            self.unsigned.push((ready, to));
+            });
         }
         self.journal.reached(Point::AfterSign).is_ok()
     }

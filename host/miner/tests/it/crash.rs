@@ -9,7 +9,6 @@ use std::time::Duration;
 use adit_miner::journal::{
     Answer, Journal, JournalError, JournalWriter, Point, Probe, Ready, Recorded, Settled, State,
 };
-use adit_miner::random::SharedRng;
 use adit_net::SystemClock;
 use adit_protocol::Hash;
 
@@ -79,9 +78,8 @@ fn the_process_that_is_killed() {
     };
     let path = folder.join("journal.db");
     let journal = Journal::with_probe(&path, node(), 0, Box::new(probe)).unwrap();
-    let rng = SharedRng::system();
     let clock = Arc::new(SystemClock);
-    let (writer, thread) = JournalWriter::start(journal, miner_key(), clock, rng).unwrap();
+    let (writer, thread) = JournalWriter::start(journal, miner_key(), clock).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
