@@ -141,7 +141,9 @@ fn processes_of_different_operators_make_a_network_over_tls() {
     ];
     // The client's own words decide where it goes, and it believes no certificate.
     let component = guest("guest-behave.wasm");
-    let submit = ["task", "submit", component.to_str().unwrap(), "--queue"];
+    // Two, also as long as only one of the miners is a candidate.
+    let component = component.to_str().unwrap();
+    let submit = ["task", "submit", component, "--queue", "--replicas", "2"];
     let args = ["--", "args", "over-tls"];
     client
         .adit(&[&submit[..], &to[..4], &args].concat())
