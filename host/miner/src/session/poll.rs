@@ -29,8 +29,10 @@ const HEARTBEAT: Duration = Duration::from_secs(8);
 const ACCEPT_AFTER: Duration = Duration::from_secs(1);
 /// How often runs are looked through for that, and leases for their ends.
 const SIDE_EVERY: Duration = Duration::from_millis(200);
-/// How long to wait where only the operator or the registry can change something.
+/// How long to wait where only the operator can change something.
 const HOPELESS: Duration = Duration::from_secs(30);
+/// How long to wait where the membership is to change.
+const UNREGISTERED: Duration = Duration::from_secs(5);
 /// How long to wait for acknowledgements that the coordinator must have sent.
 const RECORDED: Duration = Duration::from_millis(20);
 /// An answer without work that comes sooner than this was not waited for.
@@ -76,22 +78,19 @@ async fn work(session: &Arc<Session>) {
     let mut network = session.shared.network.clone();
     loop {
         let view = network.borrow_and_update().clone();
-        if let Some((code, detail)) = view.obstacle(&session.shared.node, &session.shared.engine) {
+        let obstacle = view.obstacle(&session.shared.node, &session.shared.engine);
+        if let Some((code, detail)) = obstacle.clone() {
             session.idle(code, detail);
-            // What was done before is handed in all the same, once the coordinator has said what
-            // it has.
-            let _ = session.greet().await;
-            tokio::select! {
-                () = changed(&mut network) => {}
-                () = tokio::time::sleep(HOPELESS) => {}
-            }
-            continue;
         }
+        // Whatever the membership here says: what was done before is handed in once the coordinator
+        // has said what it has; and one that knows of a newer membership may have welcomed this
+        // miner, draws it from then on, and takes it for silent if it does not ask.
         let wait = match session.greet().await {
             Ok(()) => match session.poll(&mut network, &mut backoff).await {
                 Next::Greet => continue,
                 Next::Failed(at_least) => backoff.next(&session.shared.rng, at_least),
             },
+            Err(_) if obstacle.is_some() => UNREGISTERED,
             Err(no) => {
                 let at_least = session.not_welcome(no);
                 backoff.next(&session.shared.rng, at_least)

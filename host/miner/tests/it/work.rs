@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use adit_miner::journal::{Journal, State};
 use adit_miner::miner::Miner;
+use adit_miner::network::NetworkView;
 use adit_protocol::hash::Hash;
 use adit_protocol::status::Status;
 use adit_protocol::{Code, Document as _};
 
-use crate::support::{Net, engine, is_chain, miner_key, until};
+use crate::support::{Net, engine, is_chain, miner_key, network_file, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_are_run_and_each_has_one_receipt_that_both_signed() {
@@ -72,6 +73,20 @@ async fn tasks_are_run_and_each_has_one_receipt_that_both_signed() {
         .map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count())
         .sum();
     assert_eq!(files, 2, "the component and the environment");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_coordinator_s_word_counts_where_it_knows_of_a_newer_membership() {
+    let net = Net::new();
+    let fake = net.fake();
+    // By the file that the miner has, its stake is too small.
+    let file = network_file(1, &[2_000_000], 1);
+    let view = NetworkView::of(&file, None).unwrap();
+    net.network.send_replace(Arc::new(view));
+    let (miner, _) = net.start();
+    fake.give(&fake.order(1, &[]));
+    until("its receipt", || fake.state().receipts.len() == 1).await;
+    miner.stop(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
