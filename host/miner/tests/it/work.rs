@@ -6,6 +6,7 @@ use std::time::Duration;
 use adit_miner::journal::{Journal, State};
 use adit_miner::miner::Miner;
 use adit_miner::network::NetworkView;
+use adit_miner::transport::ApiError;
 use adit_protocol::hash::Hash;
 use adit_protocol::status::Status;
 use adit_protocol::{Code, Document as _};
@@ -277,6 +278,14 @@ async fn a_miner_without_stake_asks_for_nothing_and_says_why() {
     let view = adit_miner::network::NetworkView::of(&poor, None).unwrap();
     net.network.send_replace(Arc::new(view));
     let fake = net.fake();
+    // As the coordinator sees it, too.
+    fake.state().on_hello = Some(Box::new(|_| {
+        Err(ApiError::Refused {
+            code: Code::BelowMinimumStake,
+            detail: "19999".to_owned(),
+            retry_after: None,
+        })
+    }));
     fake.give(&fake.order(1, &[]));
     let (miner, _) = net.start();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -286,6 +295,7 @@ async fn a_miner_without_stake_asks_for_nothing_and_says_why() {
     assert!(idle.detail.contains("19999"), "{}", idle.detail);
     assert_eq!(fake.state().polls, 0);
     // It stakes more.
+    fake.state().on_hello = None;
     let rich = crate::support::network_file(3, &[2_000_000], 20_000);
     let view = adit_miner::network::NetworkView::of(&rich, None).unwrap();
     net.network.send_replace(Arc::new(view));
