@@ -83,8 +83,7 @@ pub(super) struct TaskLease {
 /// Results of a task under [`adit_protocol::task::Verification::tolerance`] are to be equal within
 /// the tolerance of its models. That takes the output tensors and the manifests, which are not
 /// here: whoever brings that in gives each receipt the key of its class in place of the output's
-/// commitment. Until then such results are the same only if their bytes are, which accepts no
-/// result that it should not.
+/// commitment. Until then the interface refuses such tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ResultKey(Status, Hash);
 

@@ -177,7 +177,8 @@ pub struct VerificationWanted {
     pub quorum: Option<u8>,
     /// Whether miners with a good record are replicated less.
     pub adaptive: bool,
-    /// Whether results are equal within the models' tolerance, and not bit for bit only.
+    /// Whether results are to be equal within the models' tolerance, and not bit for bit. No release
+    /// compares them so yet: it is refused.
     pub tolerance: bool,
 }
 
@@ -473,6 +474,14 @@ impl VerificationWanted {
                 &format!("it is {replicas}, which is not from 1 to {replicas_max}",),
             ));
         }
+        // Taken and not done, it would end tasks without a result, and nobody would know why.
+        if self.tolerance {
+            return Err(invalid(
+                "verification.tolerance",
+                "this release compares results bit for bit only",
+            )
+            .hint("leave it out; where devices differ, name one of their environments in requirements.environments, or have one miner run the task"));
+        }
         Ok(Verification {
             replicas,
             quorum: self.quorum.unwrap_or(replicas / 2 + 1),
@@ -752,6 +761,10 @@ mod tests {
                     serde_json::json!({ "replicas": 2, "quorum": 3 }),
                 ),
                 "verification.quorum",
+            ),
+            (
+                with("verification", serde_json::json!({ "tolerance": true })),
+                "verification.tolerance",
             ),
             (with("deadline_ms", serde_json::json!(0)), "deadline_ms"),
             (

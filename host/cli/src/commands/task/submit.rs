@@ -64,9 +64,6 @@ struct Policy {
     /// Have one miner run the task, and take its word
     #[arg(long, conflicts_with_all = ["replicas", "quorum"])]
     no_replication: bool,
-    /// Compare results within the models' tolerance, and not bit for bit only
-    #[arg(long)]
-    tolerance: bool,
     /// The kind of device that the task needs [default: any]
     #[arg(long, value_enum)]
     device: Option<DeviceArg>,
@@ -261,7 +258,6 @@ impl Policy {
         let mut verification = json!({
             // Who says how many miners are to run it means so many.
             "adaptive": self.replicas.is_none() && !self.no_replication,
-            "tolerance": self.tolerance,
         });
         if let Some(replicas) = replicas {
             verification["replicas"] = replicas.into();
@@ -388,7 +384,6 @@ mod tests {
             replicas: None,
             quorum: None,
             no_replication: false,
-            tolerance: false,
             device: None,
             device_memory: None,
             price: 0,
@@ -402,10 +397,7 @@ mod tests {
     #[test]
     fn who_asks_for_a_number_of_miners_gets_it_and_nonsense_is_refused() {
         let plain = policy(|_| ()).unwrap();
-        assert_eq!(
-            plain["verification"],
-            json!({ "adaptive": true, "tolerance": false })
-        );
+        assert_eq!(plain["verification"], json!({ "adaptive": true }));
         let three = policy(|p| p.replicas = Some(3)).unwrap();
         assert_eq!(three["verification"]["adaptive"], false);
         let one = policy(|p| p.no_replication = true).unwrap();
