@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::faults::{Fault, Faults};
-use crate::folder::{Folder, make, write};
+use crate::folder::{Folder, make, port_of, write};
 use crate::miners::{Common, DevMiner, view};
 use crate::network::{Member, bring_up_to_date};
 use crate::witness::DevWitness;
@@ -379,9 +379,7 @@ pub async fn start_coordinator(
     make(&state)?;
     token(folder, SystemClock.now_ms())?;
     let listen = |port: u16| Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let last = before
-        .and_then(|url| url.rsplit_once(':'))
-        .and_then(|(_, port)| port.parse().ok());
+    let last = before.and_then(port_of);
     let start = |port: u16| -> Result<CoordinatorOptions, DevError> {
         Ok(CoordinatorOptions {
             state: state.clone(),

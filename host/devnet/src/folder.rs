@@ -70,6 +70,11 @@ impl Folder {
     }
 }
 
+/// The port of an address that was written before.
+pub(crate) fn port_of(url: &str) -> Option<u16> {
+    url.rsplit_once(':')?.1.parse().ok()
+}
+
 /// Makes a folder that only its owner can enter, if it is not there.
 ///
 /// # Errors

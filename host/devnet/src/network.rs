@@ -35,7 +35,8 @@ pub struct Member {
 }
 
 /// Reads the network file at `path` and brings it up to date, or makes one: with the coordinator at
-/// `url`, these miners and these witnesses. Its genesis stays, and its version counts up only with a change.
+/// `url`, these miners and these witnesses. Its genesis stays, and its version counts up only with a
+/// change.
 ///
 /// # Errors
 /// [`DevError`], if the file is that of another network, or cannot be read or written.

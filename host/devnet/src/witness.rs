@@ -16,7 +16,7 @@ use adit_protocol::network::membership::WitnessMember;
 use tokio_util::sync::CancellationToken;
 
 use crate::devnet::DevError;
-use crate::folder::{Folder, make, write};
+use crate::folder::{Folder, make, port_of, write};
 use crate::keys;
 
 /// Its name in its cosignatures.
@@ -52,10 +52,7 @@ impl DevWitness {
         let db = Db::open(&state.join("witness.db"), &[MIGRATION])?;
         let witness = Arc::new(Witness::new(db, options));
         let before = folder.text(ADDRESS);
-        let last = before
-            .as_deref()
-            .and_then(|url| url.rsplit_once(':'))
-            .and_then(|(_, port)| port.parse().ok());
+        let last = before.as_deref().and_then(port_of);
         let server = match listen(&witness, last.unwrap_or(0)).await {
             Err(_) if last.is_some() => listen(&witness, 0).await?,
             started => started?,

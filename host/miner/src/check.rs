@@ -152,12 +152,6 @@ fn input(work: &Work, exec: &ExecSpec) -> Option<Arc<[u8]>> {
     found.map(|bytes| bytes.as_slice().into())
 }
 
-/// The step of the trace that a work item continues, or begins.
-fn trace(work: &Work) -> TraceContext {
-    let given = work.traceparent.as_deref().and_then(TraceContext::parse);
-    given.map_or_else(TraceContext::begin, TraceContext::next)
-}
-
 impl Authority {
     /// The coordinator's word until when this miner is active.
     ///
@@ -230,7 +224,7 @@ impl Authority {
         Ok(Order {
             id: work.assignment.body_hash(),
             network: network_id(&self.genesis),
-            trace: trace(work),
+            trace: TraceContext::continued(work.traceparent.as_deref()),
             input: input(work, &exec),
             assignment,
             task,

@@ -49,6 +49,13 @@ impl TraceContext {
         TraceContext { span_id, ..self }
     }
 
+    /// The next step of the trace that a header's value names, or the first one of a new trace, if
+    /// there is none that can be read.
+    pub fn continued(given: Option<&str>) -> TraceContext {
+        let given = given.and_then(TraceContext::parse);
+        given.map_or_else(TraceContext::begin, TraceContext::next)
+    }
+
     /// The step that the current request is, if there is one.
     pub fn current() -> Option<TraceContext> {
         CURRENT.try_with(|current| *current).ok()
@@ -131,12 +138,8 @@ pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(&TRACEPARENT)
-        .and_then(|value| value.to_str().ok())
-        .and_then(TraceContext::parse);
-    let context = match given {
-        Some(given) => given.next(),
-        None => TraceContext::begin(),
-    };
+        .and_then(|value| value.to_str().ok());
+    let context = TraceContext::continued(given);
     request.extensions_mut().insert(context);
     let route = request.extensions().get::<MatchedPath>();
     let span = tracing::info_span!(

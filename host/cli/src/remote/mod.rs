@@ -316,8 +316,7 @@ pub fn block_on<T>(
 /// convention of OpenTelemetry), or of a new one.
 fn trace() -> TraceContext {
     let given = std::env::var("TRACEPARENT").ok();
-    let given = given.as_deref().and_then(TraceContext::parse);
-    let trace = given.map_or_else(TraceContext::begin, TraceContext::next);
+    let trace = TraceContext::continued(given.as_deref());
     tracing::debug!(trace_id = %trace.trace_id(), "the trace of this command");
     trace
 }
