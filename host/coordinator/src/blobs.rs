@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_net::Problem;
 use adit_protocol::network::exchange::INLINE_BYTES_MAX;
 use adit_protocol::{Code, Hash};
 use adit_runtime::store::StoreError;
 use adit_runtime::store::retention::Retained;
+use tokio::time::Instant;
 
 use crate::engine::Handle;
 
@@ -201,9 +202,7 @@ impl Blobs {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(Problem::internal)
+    adit_net::blocking(work).await.map_err(Problem::internal)
 }
 
 /// There is no such blob.

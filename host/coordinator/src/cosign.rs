@@ -136,6 +136,7 @@ impl Cosigning {
         let mut sent: Option<Sent> = None;
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(LOOK) => {}
                 () = stopped.cancelled() => return,
             }
@@ -161,6 +162,7 @@ impl Cosigning {
                 }
             }
             let count = tokio::select! {
+                biased;
                 count = self.cosign(key, &clients, &signed) => count,
                 () = stopped.cancelled() => return,
             };

@@ -6,6 +6,7 @@
 //! | [`engine`] | the thread that owns state and log, and the [`engine::Handle`] by which all else talks to it |
 //! | [`store`] | what is kept across restarts, as operations; SQLite and memory behind them |
 //! | [`membership`] | who takes part in the network, and how a change of that is noticed |
+//! | [`planted`] | failures and bugs that a simulation puts in |
 //! | [`order`] | what goes in: submissions and checked receipts |
 //! | [`view`] | what comes out: tasks, receipts, miners and draws, as they are shown |
 //! | [`refusal`] | why something was not done |
@@ -26,6 +27,7 @@ pub mod http;
 pub mod membership;
 pub mod options;
 pub mod order;
+pub mod planted;
 pub mod refusal;
 pub mod running;
 pub mod store;

@@ -1,9 +1,11 @@
 //! How a coordinator is run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_net::http::server::{Limits, Listen};
+use adit_net::{Clock, SharedRng};
 use adit_protocol::keys::Keypair;
 use url::Url;
 
@@ -38,6 +40,10 @@ pub struct Options {
     /// A program that can be the sandbox's worker (it calls `adit_runtime::worker::main_if_worker`
     /// first): runs the validators of apps. Without one, tasks with validators are refused.
     pub worker: Option<PathBuf>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: SharedRng,
 }
 
 /// Bounds of what a coordinator takes and keeps.

@@ -14,7 +14,7 @@ use adit_net::log::witness::WitnessError;
 use adit_net::signed::nonces::NonceLimits;
 use adit_net::signed::verify::{Previous, Window};
 use adit_net::signed::{Gate, RequestVerifier};
-use adit_net::{Clock, Problem, SystemClock};
+use adit_net::{Clock, Problem};
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::PublicKey;
 use adit_protocol::{Code, Hash};
@@ -22,6 +22,7 @@ use adit_runtime::engine_document::engine_document;
 use adit_runtime::store::StoreError;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::retention::{Collector, Retained};
+use axum::Router;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,7 @@ use crate::http::network::NetworkBytes;
 use crate::http::router;
 use crate::membership::{FileMembership, Members, Membership, MembershipError};
 use crate::options::Options;
+use crate::planted::{Planted, Probe};
 use crate::tokens::{TokenError, Tokens};
 use crate::validator::Validator;
 
@@ -149,17 +151,21 @@ pub struct Running {
     membership: Arc<FileMembership>,
 }
 
-impl Coordinator {
-    /// Starts a coordinator in the tokio runtime of the caller.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn start(options: Options) -> Result<Running, StartError> {
+/// What a coordinator is made of, before its engine, server and background work run.
+struct Prepared {
+    membership: Arc<FileMembership>,
+    members: Arc<Members>,
+    region: String,
+    files: Retained,
+    previous: Previous,
+}
+
+impl Prepared {
+    async fn new(options: &Options) -> Result<Prepared, StartError> {
         let internal = |problem: Problem| StartError::Internal(problem.to_string());
         let membership = Arc::new(FileMembership::open(&options.network)?);
         let members = membership.current();
-        let region = check_members(&members, &options)?;
-        let engine_id = engine_document().hash();
+        let region = check_members(&members, options)?;
         let is_new = !options.state.join("coordinator.db").exists();
 
         let quota = options.bounds.blob_bytes_all;
@@ -171,65 +177,100 @@ impl Coordinator {
         })
         .await
         .map_err(internal)??;
-        let tokens = Tokens::open(&options.tokens, options.quota)?;
         let log_folder = options.state.join("log");
         cosign::before_start(&log_folder, &members, &options.node, &options.log).await?;
-        let engine_options = engine_options(&options, &membership);
-        let (engine, questions) = blocking(move || Engine::start(engine_options))
-            .await
-            .map_err(internal)??;
-        let handle = engine.handle().clone();
-        let blobs = Blobs::new(handle.clone(), files.clone());
-        let stopped = CancellationToken::new();
-        let background = TaskTracker::new();
-        let validates = options.worker.is_some();
-        if let Some(program) = &options.worker {
-            let folder = options.state.join("validator");
-            let validator = Validator::open(&folder, program, options.bounds.validator_deadline)?;
-            let (handle, blobs, stopped) = (handle.clone(), blobs.clone(), stopped.clone());
-            background.spawn(validator.serve(questions, handle, blobs, stopped));
-        }
-        let app = App(Arc::new(Inner {
+        Ok(Prepared {
+            membership,
+            members,
+            region,
+            files,
+            previous,
+        })
+    }
+
+    fn app(&self, options: &Options, handle: Handle) -> Result<App, StartError> {
+        let tokens = Tokens::open(&options.tokens, options.quota)?;
+        Ok(App(Arc::new(Inner {
+            blobs: Blobs::new(handle.clone(), self.files.clone()),
             handle,
-            blobs,
             tokens,
-            membership: Arc::clone(&membership) as Arc<dyn Membership>,
+            membership: Arc::clone(&self.membership) as Arc<dyn Membership>,
             verifier: OnceLock::new(),
             node: options.node.clone(),
-            genesis: members.genesis_hash,
-            engine: engine_id,
-            region,
+            genesis: self.members.genesis_hash,
+            engine: engine_document().hash(),
+            region: self.region.clone(),
             bounds: options.bounds.clone(),
-            validates,
+            validates: options.worker.is_some(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&options.clock),
+            rng: options.rng.clone(),
             feeds: Feeds::default(),
             uploads: Mutex::default(),
             known_environments: Mutex::default(),
             known_components: Mutex::default(),
             network: NetworkBytes::new(&options.network),
             metrics: Metrics::default(),
-        }));
+        })))
+    }
+
+    /// Lets signed requests in, for the server at `address` too, and begins what goes on beside
+    /// them until `stopped`.
+    fn begin(
+        self,
+        options: &Options,
+        app: &App,
+        server: Option<&Server>,
+        stopped: &CancellationToken,
+    ) -> TaskTracker {
+        let urls = urls(options, &self.members, server);
+        let verifier = verifier(app, &urls, self.previous);
+        // It is set nowhere else.
+        let _ = app.verifier.set(Arc::new(verifier));
+        let background = TaskTracker::new();
+        let collector = Collector::new(self.files, retention(options));
+        background.spawn(tick(app.clone(), collector, stopped.clone()));
+        let cosigning = Cosigning {
+            handle: app.handle.clone(),
+            membership: self.membership as Arc<dyn Membership>,
+            folder: options.state.join("log"),
+            node: options.node.public(),
+            log: options.log.public(),
+        };
+        background.spawn(cosigning.serve(stopped.clone()));
+        background
+    }
+}
+
+impl Coordinator {
+    /// Starts a coordinator in the tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: Options) -> Result<Running, StartError> {
+        let internal = |problem: Problem| StartError::Internal(problem.to_string());
+        let prepared = Prepared::new(&options).await?;
+        let engine_options = engine_options(&options, &prepared.membership);
+        let (engine, questions) = blocking(move || Engine::start(engine_options))
+            .await
+            .map_err(internal)??;
+        let app = prepared.app(&options, engine.handle().clone())?;
+        let stopped = CancellationToken::new();
         let log = adit_net::log::router(options.state.join("log"));
         let routes = router(app.clone()).nest("/log", log);
         let mut listen = options.listen.clone();
         listen.metrics = Some(app.metrics.http());
         let server =
             Server::start(listen, options.limits.clone(), routes, app.draining.clone()).await?;
-        let verifier = verifier(&app, &options, &members, &server, previous);
-        // It is set nowhere else.
-        let _ = app.verifier.set(Arc::new(verifier));
-        let collector = Collector::new(files, retention(&options));
-        background.spawn(tick(app.clone(), collector, stopped.clone()));
-        let cosigning = Cosigning {
-            handle: app.handle.clone(),
-            membership: Arc::clone(&membership) as Arc<dyn Membership>,
-            folder: log_folder,
-            node: options.node.public(),
-            log: options.log.public(),
-        };
-        background.spawn(cosigning.serve(stopped.clone()));
+        let membership = Arc::clone(&prepared.membership);
+        let background = prepared.begin(&options, &app, Some(&server), &stopped);
+        if let Some(program) = &options.worker {
+            let folder = options.state.join("validator");
+            let validator = Validator::open(&folder, program, options.bounds.validator_deadline)?;
+            let (handle, blobs) = (app.handle.clone(), app.blobs.clone());
+            background.spawn(validator.serve(questions, handle, blobs, stopped.clone()));
+        }
         Ok(Running {
             app,
             server: Some(server),
@@ -239,6 +280,52 @@ impl Coordinator {
             requests: options.state.join("requests"),
             membership,
         })
+    }
+}
+
+/// A coordinator without a server or threads: a simulator does the engine's steps, and passes
+/// requests in. Dropping it ends it as a crash does.
+pub struct ByHand {
+    /// Its engine, whose steps are to be done.
+    pub engine: engine::ByHand,
+    /// The same as a server of it would answer, but for the log's files.
+    pub routes: Router,
+    /// The engine, for questions.
+    pub handle: Handle,
+    stopped: CancellationToken,
+}
+
+impl ByHand {
+    /// As [`Coordinator::start`]; `probe` ends it between two steps, `planted` is a bug in it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        options: Options,
+        probe: Box<dyn Probe>,
+        planted: Option<Planted>,
+    ) -> Result<ByHand, StartError> {
+        let prepared = Prepared::new(&options).await?;
+        let mut engine_options = engine_options(&options, &prepared.membership);
+        engine_options.probe = probe;
+        engine_options.core.planted = planted;
+        let (engine, handle, _) = engine::ByHand::open(engine_options)?;
+        let app = prepared.app(&options, handle.clone())?;
+        let stopped = CancellationToken::new();
+        let routes = router(app.clone());
+        prepared.begin(&options, &app, None, &stopped);
+        Ok(ByHand {
+            engine,
+            routes,
+            handle,
+            stopped,
+        })
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        self.stopped.cancel();
     }
 }
 
@@ -323,6 +410,7 @@ fn engine_options(options: &Options, membership: &Arc<FileMembership>) -> Engine
             deadline_ms_max: ms(bounds.deadline_max),
             ..core::Options::default()
         },
+        rng: options.rng.clone(),
         keep_tasks_ms: ms(bounds.task_retention),
         keep_blobs_ms: ms(bounds.blob_retention.max(bounds.task_retention)),
         ..EngineOptions::new(
@@ -330,7 +418,7 @@ fn engine_options(options: &Options, membership: &Arc<FileMembership>) -> Engine
             options.node.clone(),
             options.log.clone(),
             Arc::clone(membership) as Arc<dyn Membership>,
-            Arc::new(SystemClock),
+            Arc::clone(&options.clock),
         )
     }
 }
@@ -393,21 +481,18 @@ fn previous(folder: &Path, is_new: bool) -> Previous {
     }
 }
 
-fn verifier(
-    app: &App,
-    options: &Options,
-    members: &Members,
-    server: &Server,
-    previous: Previous,
-) -> RequestVerifier {
+/// The addresses that signed requests may name.
+fn urls(options: &Options, members: &Members, server: Option<&Server>) -> Vec<Url> {
     let node = options.node.public().to_bytes();
     let registered = members
         .membership
         .coordinator(&node)
         .and_then(|member| Url::parse(&member.url).ok());
     let mut urls: Vec<Url> = options.urls.iter().cloned().chain(registered).collect();
-    let address = server.address();
-    if address.ip().is_loopback() {
+    if let Some(server) = server
+        && server.address().ip().is_loopback()
+    {
+        let address = server.address();
         urls.extend(Url::parse(&server.url()).ok());
         let local = server.url().replace(
             &address.to_string(),
@@ -415,8 +500,12 @@ fn verifier(
         );
         urls.extend(Url::parse(&local).ok());
     }
+    urls
+}
+
+fn verifier(app: &App, urls: &[Url], previous: Previous) -> RequestVerifier {
     RequestVerifier::new(
-        &urls,
+        urls,
         Window::default(),
         NonceLimits::default(),
         previous,
@@ -446,6 +535,7 @@ impl Gate for MemberGate {
 async fn tick(app: App, mut collector: Collector, stopped: CancellationToken) {
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(TICK) => {}
             () = stopped.cancelled() => return,
         }

@@ -272,14 +272,14 @@ fn check_name(name: &str) -> Result<(), TokenError> {
 #[derive(Debug)]
 struct Bucket {
     left: f64,
-    at: std::time::Instant,
+    at: tokio::time::Instant,
 }
 
 impl Bucket {
     /// Takes `amount`, of which `per_second` come back, up to `most`. Otherwise the seconds until
     /// there is enough.
     fn take(&mut self, amount: f64, per_second: f64, most: f64) -> Result<(), u32> {
-        let now = std::time::Instant::now();
+        let now = tokio::time::Instant::now();
         let since = now.duration_since(self.at).as_secs_f64();
         self.left = (self.left + since * per_second).min(most);
         self.at = now;
@@ -343,7 +343,7 @@ impl Used {
         let bucket = |left| {
             Mutex::new(Bucket {
                 left,
-                at: std::time::Instant::now(),
+                at: tokio::time::Instant::now(),
             })
         };
         Used {

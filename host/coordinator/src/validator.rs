@@ -140,6 +140,7 @@ impl Validator {
             }
         });
         tokio::select! {
+            biased;
             () = answered => {}
             () = stopped.cancelled() => {}
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_coordinator::options::{Bounds, Options as CoordinatorOptions};
@@ -10,7 +11,7 @@ use adit_coordinator::running::{Coordinator, Running, StartError};
 use adit_coordinator::tokens::{TokenError, TokenFile};
 use adit_net::db::DbError;
 use adit_net::http::server::{Limits, Listen, ListenError};
-use adit_net::{Clock as _, SystemClock};
+use adit_net::{Clock as _, SharedRng, SystemClock};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
@@ -382,6 +383,8 @@ pub async fn start_coordinator(
     let last = before.and_then(port_of);
     let start = |port: u16| -> Result<CoordinatorOptions, DevError> {
         Ok(CoordinatorOptions {
+            clock: Arc::new(SystemClock),
+            rng: SharedRng::system(),
             state: state.clone(),
             network: folder.path("network"),
             tokens: folder.path("tokens.toml"),

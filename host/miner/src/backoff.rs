@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::random::SharedRng;
+use adit_net::SharedRng;
 
 /// The first wait is at most this long.
 const FIRST: Duration = Duration::from_millis(250);

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_protocol::Hash;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Assignments beyond the capacity that are taken in all the same: what comes while
 /// acknowledgements are on their way, since the coordinator knows of the room before.

@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod by_hand;
 pub mod cache;
 pub mod check;
 pub mod config;
@@ -43,7 +44,6 @@ pub mod network;
 pub mod options;
 pub mod outcome;
 pub mod progress;
-pub mod random;
 pub mod scheduler;
 mod session;
 pub mod status;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use adit_net::Clock;
+use adit_net::{Clock, SharedRng, blocking};
 use adit_protocol::Hash;
 use adit_protocol::network::membership::CoordinatorMember;
 use adit_protocol::status::Status as RunStatus;
@@ -17,11 +17,10 @@ use tokio::time::Instant;
 
 use crate::cache::{BlobCache, Pins};
 use crate::executor::Executor;
-use crate::journal::{Journal, JournalError, JournalWriter, NodeKey};
+use crate::journal::{self, Journal, JournalError, JournalWriter, NoProbe, NodeKey, Probe};
 use crate::metrics::Metrics;
 use crate::network::NetworkWatch;
 use crate::options::Options;
-use crate::random::SharedRng;
 use crate::scheduler::{Held, Scheduler};
 use crate::session::{Session, Shared, slot};
 use crate::status::{CoordinatorStatus, DeviceStatus, Mode, ReceiptCounts, Status};
@@ -129,6 +128,37 @@ impl Miner {
     /// # Errors
     /// [`StartError`].
     pub fn start(parts: Parts) -> Result<Handle, StartError> {
+        let (handle, journal) = Miner::assemble(parts, Box::new(NoProbe))?;
+        let shared = handle.shared();
+        let mut threads = vec![journal.thread()?];
+        for (at, device) in shared.scheduler.devices().iter().enumerate() {
+            for number in 0..device.slots {
+                let shared = shared.clone();
+                let thread = std::thread::Builder::new()
+                    .name(format!("{}-{number}", device.name))
+                    .spawn(move || slot(&shared, at))
+                    .map_err(|source| StartError::System {
+                        what: "a thread for a slot",
+                        source,
+                        hint: "configure fewer slots",
+                    })?;
+                threads.push(thread);
+            }
+        }
+        *lock(&handle.inner.threads) = threads;
+        if let Err(error) = handle.begin() {
+            shared.scheduler.close();
+            shared.journal.stop();
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    /// A miner that does nothing yet.
+    pub(crate) fn assemble(
+        parts: Parts,
+        probe: Box<dyn Probe>,
+    ) -> Result<(Handle, journal::ByHand), StartError> {
         let Parts {
             options,
             executor,
@@ -152,11 +182,10 @@ impl Miner {
         }
         let node = options.key.public().to_bytes();
         let keep_ms = u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
-        let journal = Journal::open(&Miner::journal_path(&options.folder), node, keep_ms)?;
-        let (journal, journal_thread) =
-            JournalWriter::start(journal, options.key.clone(), clock.clone())?;
-        let control = options.control;
-        let folder = options.folder.clone();
+        let path = Miner::journal_path(&options.folder);
+        let journal = Journal::with_probe(&path, node, keep_ms, probe)?;
+        let (journal, by_hand) =
+            JournalWriter::by_hand(journal, options.key.clone(), clock.clone())?;
         let shared = Arc::new(Shared {
             key: options.key.clone(),
             node,
@@ -175,21 +204,6 @@ impl Miner {
             rng,
             options,
         });
-        let mut threads = vec![journal_thread];
-        for (at, device) in devices.iter().enumerate() {
-            for number in 0..device.slots {
-                let shared = shared.clone();
-                let thread = std::thread::Builder::new()
-                    .name(format!("{}-{number}", device.name))
-                    .spawn(move || slot(&shared, at))
-                    .map_err(|source| StartError::System {
-                        what: "a thread for a slot",
-                        source,
-                        hint: "configure fewer slots",
-                    })?;
-                threads.push(thread);
-            }
-        }
         let inner = Arc::new(Inner {
             started_ms: shared.clock.now_ms(),
             _environments: environments,
@@ -198,21 +212,11 @@ impl Miner {
             sessions: Mutex::default(),
             unconnected: Mutex::default(),
             connect,
-            threads: Mutex::new(threads),
+            threads: Mutex::default(),
             tasks: Mutex::default(),
             ended: watch::Sender::new(false),
         });
-        inner.adjust();
-        let handle = Handle { inner };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(follow_network(handle.inner.clone()));
-        tasks.spawn(watch_temperatures(handle.inner.clone()));
-        if control {
-            let socket = crate::control::listen(&folder)?;
-            tasks.spawn(crate::control::serve(socket, handle.clone()));
-        }
-        *lock(&handle.inner.tasks) = tasks;
-        Ok(handle)
+        Ok((Handle { inner }, by_hand))
     }
 }
 
@@ -347,7 +351,7 @@ impl Inner {
         }
         self.shared.journal.stop();
         let threads = std::mem::take(&mut *lock(&self.threads));
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
                     tracing::error!("a thread of the miner panicked");
@@ -371,6 +375,7 @@ async fn follow_network(inner: Arc<Inner>) {
     retry.tick().await;
     loop {
         tokio::select! {
+            biased;
             // Without anyone who looks for a newer one it stays as it is.
             Ok(()) = network.changed() => {}
             _ = retry.tick() => if lock(&inner.unconnected).is_empty() { continue },
@@ -395,7 +400,7 @@ async fn watch_temperatures(inner: Arc<Inner>) {
                 .map(|at| reader.executor.temperature_c(at))
                 .collect()
         };
-        let Ok(read): Result<Vec<Option<u32>>, _> = tokio::task::spawn_blocking(read).await else {
+        let Ok(read): Result<Vec<Option<u32>>, _> = blocking(read).await else {
             return;
         };
         let state = shared.scheduler.state();
@@ -423,6 +428,36 @@ async fn watch_temperatures(inner: Arc<Inner>) {
 }
 
 impl Handle {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.inner.shared.clone()
+    }
+
+    /// Begins sessions with all coordinators, and what goes on beside them.
+    pub(crate) fn begin(&self) -> Result<(), StartError> {
+        let inner = &self.inner;
+        let mut tasks = JoinSet::new();
+        let options = &inner.shared.options;
+        if options.control {
+            let socket = crate::control::listen(&options.folder)?;
+            tasks.spawn(crate::control::serve(socket, self.clone()));
+        }
+        inner.adjust();
+        tasks.spawn(follow_network(inner.clone()));
+        tasks.spawn(watch_temperatures(inner.clone()));
+        *lock(&inner.tasks) = tasks;
+        Ok(())
+    }
+
+    /// Ends the miner as a crash does, wherever each part of it is. For a simulator, whose miners
+    /// have no threads.
+    pub fn kill(&self) {
+        for running in lock(&self.inner.sessions).values_mut() {
+            running.tasks.abort_all();
+            running.session.end.cancel();
+        }
+        lock(&self.inner.tasks).abort_all();
+    }
+
     /// Node key of the miner.
     pub fn node(&self) -> NodeKey {
         self.inner.shared.node

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_protocol::Hash;
 use adit_protocol::network::exchange::{BATCH_MAX, CHUNK_BYTES_MAX, Progress, ProgressReport};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::text::cut;
 

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use adit_net::SharedRng;
+use adit_net::simulated::Bell;
 use adit_protocol::Hash;
 use adit_protocol::task::{DeviceClass, Requirements};
 
 use crate::executor::Device;
 use crate::journal::NodeKey;
-use crate::random::SharedRng;
 
 /// Something that can wait for a slot.
 pub trait Queued: Send {
@@ -78,6 +79,7 @@ pub struct Scheduler<J> {
     rng: SharedRng,
     inner: Mutex<Inner<J>>,
     changed: Condvar,
+    bell: Bell,
 }
 
 impl<J: Queued> Scheduler<J> {
@@ -92,6 +94,7 @@ impl<J: Queued> Scheduler<J> {
             devices,
             rng,
             changed: Condvar::new(),
+            bell: Bell::new(),
         }
     }
 
@@ -125,6 +128,7 @@ impl<J: Queued> Scheduler<J> {
         drop(inner);
         // All of them: the one that would be woken may be of a device that does not fit.
         self.changed.notify_all();
+        self.bell.ring();
     }
 
     /// Takes a run out again that no slot has taken.
@@ -151,19 +155,12 @@ impl<J: Queued> Scheduler<J> {
     /// The next run for a slot of a device. Blocks until there is one; `None` after
     /// [`Scheduler::close`].
     pub fn take(&self, device: usize) -> Option<J> {
-        let about = self.devices.get(device)?;
         let mut inner = self.lock();
         loop {
             if inner.closed {
                 return None;
             }
-            let state = inner.devices.get(device).copied().unwrap_or_default();
-            if state.held().is_none()
-                && let Some(job) = self.pick(&mut inner, about)
-            {
-                if let Some(state) = inner.devices.get_mut(device) {
-                    state.busy = state.busy.saturating_add(1);
-                }
+            if let Some(job) = self.begin(&mut inner, device) {
                 return Some(job);
             }
             inner = self
@@ -171,6 +168,33 @@ impl<J: Queued> Scheduler<J> {
                 .wait(inner)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next run for a slot of a device, if there is one.
+    pub fn take_now(&self, device: usize) -> Option<J> {
+        let mut inner = self.lock();
+        match inner.closed {
+            true => None,
+            false => self.begin(&mut inner, device),
+        }
+    }
+
+    /// Completes when something has changed, on a thread that simulates.
+    pub async fn changed(&self) {
+        self.bell.rung().await;
+    }
+
+    fn begin(&self, inner: &mut Inner<J>, device: usize) -> Option<J> {
+        let about = self.devices.get(device)?;
+        let state = inner.devices.get(device).copied().unwrap_or_default();
+        if state.held().is_some() {
+            return None;
+        }
+        let job = self.pick(inner, about)?;
+        if let Some(state) = inner.devices.get_mut(device) {
+            state.busy = state.busy.saturating_add(1);
+        }
+        Some(job)
     }
 
     /// A slot of a device is free again.
@@ -207,6 +231,7 @@ impl<J: Queued> Scheduler<J> {
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+        self.bell.ring();
     }
 
     /// Pauses or resumes a device; `None` stands for all. Returns whether there is such a device.
@@ -224,6 +249,7 @@ impl<J: Queued> Scheduler<J> {
         };
         drop(inner);
         self.changed.notify_all();
+        self.bell.ring();
         found
     }
 
@@ -238,6 +264,7 @@ impl<J: Queued> Scheduler<J> {
         drop(inner);
         if news {
             self.changed.notify_all();
+            self.bell.ring();
         }
         news
     }

@@ -9,7 +9,9 @@
 //! | [`metrics`], [`trace`] | what a node tells those who run it |
 //! | [`openapi`] | what the descriptions of all interfaces share |
 //! | [`problem`] | errors on the wire: RFC 9457 `application/problem+json` |
+//! | [`random`] | randomness, injectable |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
+//! | [`simulated`] | work of other threads, which a simulation does on its own |
 //! | [`tls`] | certificates and keys, for servers and for clients |
 
 pub mod clock;
@@ -19,9 +21,13 @@ pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod random;
 pub mod signed;
+pub mod simulated;
 pub mod tls;
 pub mod trace;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use problem::Problem;
+pub use random::SharedRng;
+pub use simulated::blocking;

@@ -59,6 +59,7 @@ use thiserror::Error;
 
 use crate::Refusal;
 use crate::membership::Members;
+use crate::planted::Planted;
 use crate::store::{MinerRow, Store, StoreError};
 use crate::view::{TaskEvent, TaskView};
 use miners::Miner;
@@ -96,6 +97,8 @@ pub struct Options {
     pub context_bytes: usize,
     /// Whether each draw is checked again as an auditor would, at the cost of a second draw.
     pub audit: bool,
+    /// A bug that a simulation puts in; none otherwise.
+    pub planted: Option<Planted>,
 }
 
 impl Default for Options {
@@ -115,6 +118,7 @@ impl Default for Options {
             validate_ms: 60_000,
             context_bytes: 64 << 20,
             audit: false,
+            planted: None,
         }
     }
 }
@@ -406,7 +410,10 @@ impl Core {
             .collect();
         let leaf = io.store.append(entry)?;
         let faults = self.standing.apply(leaf, entry, facts);
-        if let Some(fault) = faults.first() {
+        // With a bug put in, it is for others to find.
+        if let Some(fault) = faults.first()
+            && self.options.planted.is_none()
+        {
             return Err(StoreError::Broken(fault.to_string()));
         }
         for (node, had_room, quality) in before {

@@ -15,6 +15,7 @@ use super::{Core, CoreError, Io};
 use crate::Refusal;
 use crate::core::{Appended, HandedIn};
 use crate::order::{CheckedItem, HandInOrder};
+use crate::planted::Planted;
 use crate::store::{AssignmentRow, DocumentKind, ReceiptRow, StoreError};
 use crate::view::{LeaseState, Reason};
 
@@ -320,6 +321,10 @@ impl Core {
     fn late(&mut self, id: &Hash, row: ReceiptRow, io: &mut Io<'_>) -> Result<(), StoreError> {
         use adit_protocol::network::entry::{Judged, Verdict};
         self.counters.late += 1;
+        let decision = match self.options.planted {
+            Some(Planted::PayLate) => Decision::Accepted,
+            _ => Decision::Late,
+        };
         let (leaf, node, assignment) = (
             row.leaf,
             row.receipt.body.miner,
@@ -329,16 +334,16 @@ impl Core {
             task: *id,
             receipts: vec![Judged {
                 receipt: row.id,
-                decision: Decision::Late,
+                decision,
             }],
             validator: None,
         });
         self.log(&entry, &Facts::default(), &[node], io)?;
-        io.store.judge(leaf, Decision::Late)?;
+        io.store.judge(leaf, decision)?;
         if let Some(lease) = self.tasks.get_mut(id).and_then(|t| t.lease(&assignment)) {
             lease.row.receipt = Some(leaf);
             lease.receipt = Some(ReceiptRow {
-                decision: Some(Decision::Late),
+                decision: Some(decision),
                 ..row
             });
         }

@@ -12,6 +12,7 @@ use super::miners::Offer;
 use super::queue::ClassKey;
 use super::task::{ReplicaState, Task, TaskLease};
 use super::{Core, Io};
+use crate::planted::Planted;
 use crate::store::{AssignmentRow, ReceiptRow, RosterRow, Snapshot, StoreError, TaskRow};
 use crate::view::LeaseState;
 
@@ -46,8 +47,12 @@ impl Core {
         for row in snapshot.receipts {
             receipts.entry(row.task).or_default().push(row);
         }
-        let mut live = Vec::with_capacity(snapshot.tasks.len());
-        for row in snapshot.tasks {
+        let mut tasks = snapshot.tasks;
+        if self.options.planted == Some(Planted::ForgetAtRestart) {
+            tasks.pop();
+        }
+        let mut live = Vec::with_capacity(tasks.len());
+        for row in tasks {
             let assignments = assignments.remove(&row.number).unwrap_or_default();
             let receipts = receipts.remove(&row.number).unwrap_or_default();
             live.push(row.id);

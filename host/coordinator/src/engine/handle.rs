@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use adit_net::SharedRng;
+use adit_net::simulated::Bell;
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
@@ -19,10 +21,11 @@ use adit_protocol::network::exchange::{
     BATCH_MAX, Echo, HandInResult, Hello, INLINE_BYTES_MAX, Poll, PollAnswer, ProgressReport,
     Welcome, Work,
 };
-use adit_protocol::rand_core::{OsRng, RngCore as _};
+use adit_protocol::rand_core::RngCore as _;
 use adit_protocol::signed::{Signable as _, Signed};
 use minicbor::bytes::ByteVec;
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
 
 use super::Refusal;
 use super::command::{Answer, Command, CosignedOrder};
@@ -62,11 +65,12 @@ pub(crate) struct Shared {
     pub(crate) contexts: Mutex<HashMap<Hash, Arc<TaskContext>>>,
     pub(crate) node: Keypair,
     pub(crate) genesis: Hash,
+    rng: SharedRng,
     echoes: Mutex<HashMap<[u8; 32], Sent>>,
 }
 
 impl Shared {
-    pub(crate) fn new(readers: Readers, node: Keypair, genesis: Hash) -> Shared {
+    pub(crate) fn new(readers: Readers, node: Keypair, genesis: Hash, rng: SharedRng) -> Shared {
         Shared {
             stats: Stats::default(),
             stopped: Mutex::default(),
@@ -74,6 +78,7 @@ impl Shared {
             contexts: Mutex::default(),
             node,
             genesis,
+            rng,
             echoes: Mutex::default(),
         }
     }
@@ -90,6 +95,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub struct Handle {
     pub(crate) commands: SyncSender<Command>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) bell: Bell,
 }
 
 impl Handle {
@@ -238,6 +244,7 @@ impl Handle {
                 node,
                 round_trip_us,
             });
+            self.bell.ring();
         }
     }
 
@@ -563,12 +570,12 @@ impl Handle {
             at_ms,
             until_ms,
         };
-        active.sign(&self.shared.node, &mut OsRng)
+        active.sign(&self.shared.node, &mut self.shared.rng.clone())
     }
 
     fn new_echo(&self, node: [u8; 32]) -> Option<[u8; 32]> {
         let mut echo = [0; 32];
-        OsRng.fill_bytes(&mut echo);
+        self.shared.rng.clone().fill_bytes(&mut echo);
         let mut echoes = lock(&self.shared.echoes);
         if echoes.len() >= ECHOES_MAX {
             echoes.retain(|_, (_, at)| at.elapsed() < ECHO_MAX);
@@ -601,7 +608,7 @@ impl Handle {
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         match self.commands.try_send(command(answer)) {
-            Ok(()) => {}
+            Ok(()) => self.bell.ring(),
             Err(TrySendError::Full(_)) => {
                 self.shared.stats.refused_full();
                 return Err(Refusal::new(

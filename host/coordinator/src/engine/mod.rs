@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`handle`] | what the rest of the process asks |
 //! | `command` | how it is put to the thread |
-//! | `thread` | the thread: batches, timers |
+//! | `thread` | what the thread does: batches, timers |
 //! | `answers` | what is held back until a batch is durable, and polls that wait |
 //! | [`stats`] | counters and levels |
 //!
@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
-use adit_net::Clock;
 use adit_net::db::{Db, DbError};
 use adit_net::log::{Check, Log, LogError, LogOptions};
+use adit_net::simulated::Bell;
+use adit_net::{Clock, SharedRng};
 use adit_protocol::keys::Keypair;
 use adit_protocol::log::key::NoteKey;
 use adit_protocol::log::origin::Origin;
-use adit_protocol::rand_core::{CryptoRngCore, OsRng};
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -40,6 +40,7 @@ pub use crate::Refusal;
 use crate::core::{Core, Options};
 pub use crate::core::{TaskContext, Validation};
 use crate::membership::Membership;
+use crate::planted::{NoProbe, Probe};
 use crate::store::read::Readers;
 use crate::store::{StoreError, load, schema};
 use command::Command;
@@ -71,8 +72,10 @@ pub struct EngineOptions {
     pub log_check: Check,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// The generator for signatures; the system's if absent.
-    pub rng: Option<Box<dyn CryptoRngCore + Send>>,
+    /// The generator for signatures.
+    pub rng: SharedRng,
+    /// Where a simulation ends the process.
+    pub probe: Box<dyn Probe>,
     /// Commands that wait for the thread at most; more are refused.
     pub queue: usize,
     /// For how long ended tasks are kept, in milliseconds.
@@ -105,7 +108,8 @@ impl EngineOptions {
             node,
             membership,
             clock,
-            rng: None,
+            rng: SharedRng::system(),
+            probe: Box::new(NoProbe),
             queue: 4096,
             keep_tasks_ms: 7 * DAY_MS,
             keep_blobs_ms: 14 * DAY_MS,
@@ -145,67 +149,13 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(options: EngineOptions) -> Result<(Engine, Receiver<Validation>), StartError> {
-        let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
-        let members = options.membership.current();
-        let own = options.node.public().to_bytes();
-        let transaction = db.connection().transaction().map_err(StoreError::from)?;
-        load::claim(&transaction, &members.genesis_hash, &own)?;
-        load::use_membership(&transaction, members.membership.version)?;
-        let snapshot = load::snapshot(&transaction)?;
-        transaction.commit().map_err(StoreError::from)?;
-
-        // After the database is known to be of this coordinator, since this may begin a log.
-        let origin = Origin::new(&members.genesis_hash, &options.node.public());
-        let log = Log::open(
-            &mut db,
-            LogOptions {
-                folder: options.log_folder.clone(),
-                origin: origin.name(),
-                key: options.log_key,
-                witnesses: options.witnesses,
-                check: options.log_check,
-            },
-        )?;
-
-        let shared = Arc::new(Shared::new(
-            Readers::new(&options.database, &options.log_folder),
-            options.node.clone(),
-            members.genesis_hash,
-        ));
-        let (commands, received) = sync_channel(options.queue.max(1));
-        let (validations, asked) = channel(VALIDATIONS);
-        let core = Core::new(
-            options.core,
-            members,
-            options.node,
-            options.rng.unwrap_or_else(|| Box::new(OsRng)),
-        );
-        let mut thread = thread::Thread {
-            db,
-            log,
-            core,
-            membership: options.membership,
-            clock: options.clock,
-            integrate_ms: 0,
-            last_ms: 0,
-            received,
-            validations,
-            shared: Arc::clone(&shared),
-            waiting: answers::Waiting::default(),
-            keep_tasks_ms: options.keep_tasks_ms,
-            keep_blobs_ms: options.keep_blobs_ms,
-            keep_requests_ms: options.keep_requests_ms,
-            chores_ms: 0,
-            more: false,
-            prune: false,
-        };
-        thread.resume(snapshot)?;
+        let (ByHand { thread, .. }, handle, asked) = ByHand::open(options)?;
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || thread.run())
             .map_err(StartError::Thread)?;
         let engine = Engine {
-            handle: Handle { commands, shared },
+            handle,
             thread: Some(thread),
         };
         Ok((engine, asked))
@@ -236,5 +186,105 @@ impl Drop for Engine {
         if self.thread.is_some() {
             self.end();
         }
+    }
+}
+
+/// An engine without a thread, whose steps a simulator does by hand. Dropping it ends it as a crash
+/// does.
+pub struct ByHand {
+    thread: thread::Thread,
+    bell: Bell,
+}
+
+impl ByHand {
+    /// As [`Engine::start`], but for the thread.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(
+        options: EngineOptions,
+    ) -> Result<(ByHand, Handle, Receiver<Validation>), StartError> {
+        let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
+        let members = options.membership.current();
+        let own = options.node.public().to_bytes();
+        let transaction = db.connection().transaction().map_err(StoreError::from)?;
+        load::claim(&transaction, &members.genesis_hash, &own)?;
+        load::use_membership(&transaction, members.membership.version)?;
+        let snapshot = load::snapshot(&transaction)?;
+        transaction.commit().map_err(StoreError::from)?;
+
+        // After the database is known to be of this coordinator, since this may begin a log.
+        let origin = Origin::new(&members.genesis_hash, &options.node.public());
+        let log = Log::open(
+            &mut db,
+            LogOptions {
+                folder: options.log_folder.clone(),
+                origin: origin.name(),
+                key: options.log_key,
+                witnesses: options.witnesses,
+                check: options.log_check,
+            },
+        )?;
+
+        let shared = Arc::new(Shared::new(
+            Readers::new(&options.database, &options.log_folder),
+            options.node.clone(),
+            members.genesis_hash,
+            options.rng.clone(),
+        ));
+        let (commands, received) = sync_channel(options.queue.max(1));
+        let (validations, asked) = channel(VALIDATIONS);
+        let core = Core::new(
+            options.core.clone(),
+            members,
+            options.node,
+            Box::new(options.rng),
+        );
+        let mut thread = thread::Thread {
+            db,
+            log,
+            core,
+            membership: options.membership,
+            clock: options.clock,
+            probe: options.probe,
+            planted: options.core.planted,
+            integrate_ms: 0,
+            last_ms: 0,
+            received,
+            validations,
+            shared: Arc::clone(&shared),
+            waiting: answers::Waiting::default(),
+            keep_tasks_ms: options.keep_tasks_ms,
+            keep_blobs_ms: options.keep_blobs_ms,
+            keep_requests_ms: options.keep_requests_ms,
+            chores_ms: 0,
+            more: false,
+            prune: false,
+        };
+        thread.resume(snapshot)?;
+        let bell = Bell::new();
+        let handle = Handle {
+            commands,
+            shared,
+            bell: bell.clone(),
+        };
+        Ok((ByHand { thread, bell }, handle, asked))
+    }
+
+    /// Completes when there is something to do.
+    pub async fn due(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.bell.rung() => {}
+            () = tokio::time::sleep(self.thread.until_next()) => {}
+        }
+    }
+
+    /// Does what there is to do, and returns whether to go on. Does not wait.
+    ///
+    /// # Errors
+    /// [`StoreError`], after which the engine must not be used any more.
+    pub fn step(&mut self) -> Result<bool, StoreError> {
+        self.thread.step()
     }
 }

@@ -22,6 +22,7 @@ use super::handle::{Shared, lock};
 use super::stats::{add, set};
 use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
 use crate::membership::Membership;
+use crate::planted::{Planted, Point, Probe};
 use crate::store::sql::SqlStore;
 use crate::store::{Horizon, Snapshot, StoreError, load};
 use crate::view::TaskView;
@@ -40,6 +41,8 @@ pub(super) struct Thread {
     pub core: Core,
     pub membership: Arc<dyn Membership>,
     pub clock: Arc<dyn Clock>,
+    pub probe: Box<dyn Probe>,
+    pub planted: Option<Planted>,
     pub last_ms: u64,
     pub received: Receiver<Command>,
     pub validations: Sender<Validation>,
@@ -94,16 +97,37 @@ impl Thread {
         let mut batch = Vec::new();
         loop {
             let open = self.take(&mut batch);
-            let begun = Instant::now();
-            let stop = self.batch(&mut batch)?;
-            let now_ms = self.time();
-            if self.log.is_behind() && now_ms >= self.integrate_ms {
-                self.integrate(now_ms)?;
-            }
-            add(&self.shared.stats.busy_us, micros(begun));
-            if stop || !open {
+            if !self.turn(&mut batch)? || !open {
+                let now_ms = self.time();
                 return self.integrate_all(now_ms);
             }
+        }
+    }
+
+    /// What [`Thread::work`] does in one turn, without waiting. Whether to go on.
+    pub(super) fn step(&mut self) -> Result<bool, StoreError> {
+        let mut batch = Vec::new();
+        let open = self.take_waiting(&mut batch);
+        Ok(self.turn(&mut batch)? && open)
+    }
+
+    /// A batch, and what the log has to write by now. Whether to go on.
+    fn turn(&mut self, batch: &mut Vec<Command>) -> Result<bool, StoreError> {
+        let begun = Instant::now();
+        let stop = self.batch(batch)?;
+        self.point(Point::AfterAnswers)?;
+        let now_ms = self.time();
+        if self.log.is_behind() && now_ms >= self.integrate_ms {
+            self.integrate(now_ms)?;
+        }
+        add(&self.shared.stats.busy_us, micros(begun));
+        Ok(!stop)
+    }
+
+    fn point(&mut self, point: Point) -> Result<(), StoreError> {
+        match self.probe.goes_on(point) {
+            true => Ok(()),
+            false => Err(StoreError::Injected),
         }
     }
 
@@ -116,6 +140,11 @@ impl Thread {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
+        self.take_waiting(batch)
+    }
+
+    /// Takes all commands that wait. Whether anyone can still send some.
+    fn take_waiting(&self, batch: &mut Vec<Command>) -> bool {
         while batch.len() < BATCH {
             match self.received.try_recv() {
                 Ok(command) => batch.push(command),
@@ -126,7 +155,7 @@ impl Thread {
         true
     }
 
-    fn until_next(&mut self) -> Duration {
+    pub(super) fn until_next(&mut self) -> Duration {
         if self.more {
             return Duration::ZERO;
         }
@@ -229,7 +258,11 @@ impl Thread {
         };
         let done = work(&mut self.core, &mut io);
         let committing = Instant::now();
+        let probe = &mut self.probe;
         let done = done.and_then(|value| {
+            if !probe.goes_on(Point::BeforeCommit) {
+                return Err(StoreError::Injected);
+            }
             transaction.commit()?;
             Ok(value)
         });
@@ -237,6 +270,7 @@ impl Thread {
             Ok(value) => {
                 self.log.committed();
                 add(&self.shared.stats.commit_us, micros(committing));
+                self.point(Point::AfterCommit)?;
                 Ok(value)
             }
             Err(error) => {
@@ -253,7 +287,9 @@ impl Thread {
             match output {
                 Output::Event(task, event) => self.waiting.event(&task, event),
                 Output::Ended(view) => {
-                    lock(&self.shared.contexts).remove(&view.task);
+                    if self.planted != Some(Planted::KeepContexts) {
+                        lock(&self.shared.contexts).remove(&view.task);
+                    }
                     self.waiting.ended(&view);
                     ended.insert(view.task, *view);
                 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use adit_net::signed::RequestVerifier;
-use adit_net::{Clock, Problem};
+use adit_net::{Clock, Problem, SharedRng};
 use adit_protocol::keys::Keypair;
 use adit_protocol::{Code, Hash};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,8 @@ pub struct Inner {
     pub closing: CancellationToken,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: SharedRng,
     /// Events of tasks that are watched.
     pub feeds: Feeds,
     /// What miners have uploaded; at most one entry for each member.

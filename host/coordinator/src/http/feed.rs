@@ -170,6 +170,7 @@ async fn follow(
             alone = tokio::time::Instant::now();
         }
         tokio::select! {
+            biased;
             event = events.recv() => match event {
                 Ok(event) => feed.push(&shown(&event)),
                 Err(broadcast::error::RecvError::Lagged(count)) => {

@@ -78,7 +78,7 @@ pub enum StoreError {
     /// an auditor would hold against it is not written.
     #[error("an entry was about to be logged that breaks a rule: {0}; hint: please report this")]
     Broken(String),
-    /// A test lets the store fail here.
+    /// A test or a simulation lets the store fail here.
     #[error("the store was told to fail")]
     Injected,
 }

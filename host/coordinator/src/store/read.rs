@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use adit_net::blocking;
 use adit_net::log::read_entry;
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
@@ -61,7 +62,7 @@ impl Readers {
         let inner = Arc::clone(&self.0);
         // The semaphore is never closed.
         let _permit = self.0.permits.acquire().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
+        let done = blocking(move || {
             let taken = lock(&inner.idle).pop();
             let mut reader = match taken {
                 Some(reader) => reader,

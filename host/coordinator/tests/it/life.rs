@@ -1,5 +1,6 @@
 //! Starting, ending and starting again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_coordinator::options::{Bounds, Options};
@@ -129,6 +130,8 @@ async fn a_long_poll_ends_with_the_server() {
 fn options(net: &Net, node: Keypair, log: Keypair) -> Options {
     let folder = net.folder.path();
     Options {
+        clock: Arc::new(adit_net::SystemClock),
+        rng: adit_net::SharedRng::system(),
         state: folder.join("data"),
         network: folder.join("network"),
         tokens: folder.join("tokens.toml"),

@@ -100,6 +100,8 @@ impl Net {
     pub async fn restart(&mut self) {
         let folder: PathBuf = self.folder.path().to_owned();
         let options = Options {
+            clock: Arc::new(adit_net::SystemClock),
+            rng: adit_net::SharedRng::system(),
             state: folder.join("data"),
             network: folder.join("network"),
             tokens: folder.join("tokens.toml"),

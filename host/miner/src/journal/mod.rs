@@ -32,7 +32,7 @@ use adit_protocol::receipt::{BODY_LEN, Receipt, ReceiptBody};
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
 pub use parts::{Opening, Parts};
-pub use writer::{JournalHealth, JournalWriter, Recorded};
+pub use writer::{ByHand, JournalHealth, JournalWriter, Recorded};
 
 /// A node key.
 pub type NodeKey = [u8; 32];

@@ -11,13 +11,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use adit_net::Clock;
+use adit_net::simulated::Bell;
 use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
 
 use super::{
     Assigned, Batch, Begun, Draft, Journal, JournalError, NodeKey, Point, Ready, Settled, State,
 };
-use crate::random::Nothing;
+use adit_net::random::Nothing;
 
 /// Most drafts of one commit.
 const BATCH: usize = 1024;
@@ -84,6 +85,42 @@ impl JournalHealth {
 pub struct JournalWriter {
     sender: Sender<Command>,
     health: Arc<JournalHealth>,
+    bell: Bell,
+}
+
+/// What the thread of a journal does, for a simulator that does it by hand.
+pub struct ByHand {
+    writer: Writer,
+    receiver: Receiver<Command>,
+    bell: Bell,
+}
+
+impl ByHand {
+    /// Completes when there is something to do.
+    pub async fn due(&mut self) {
+        if self.writer.signatures.is_empty() {
+            self.bell.rung().await;
+        }
+    }
+
+    /// Does all that was asked for by now, and returns whether to go on. Does not wait.
+    pub fn step(&mut self) -> bool {
+        self.writer.round(&self.receiver, None)
+    }
+
+    /// Starts the thread.
+    pub(crate) fn thread(self) -> Result<JoinHandle<()>, JournalError> {
+        let ByHand {
+            mut writer,
+            receiver,
+            ..
+        } = self;
+        let wait = Duration::from_millis(PRUNE_EVERY_MS);
+        std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || while writer.round(&receiver, Some(wait)) {})
+            .map_err(JournalError::Thread)
+    }
 }
 
 impl JournalWriter {
@@ -93,10 +130,23 @@ impl JournalWriter {
     /// # Errors
     /// [`JournalError`], if those cannot be read or the thread cannot be started.
     pub fn start(
-        mut journal: Journal,
+        journal: Journal,
         key: Keypair,
         clock: Arc<dyn Clock>,
     ) -> Result<(JournalWriter, JoinHandle<()>), JournalError> {
+        let (writer, by_hand) = JournalWriter::by_hand(journal, key, clock)?;
+        Ok((writer, by_hand.thread()?))
+    }
+
+    /// As [`JournalWriter::start`], without a thread.
+    ///
+    /// # Errors
+    /// As [`JournalWriter::start`].
+    pub fn by_hand(
+        mut journal: Journal,
+        key: Keypair,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(JournalWriter, ByHand), JournalError> {
         sign_left_over(&mut journal, &key, &*clock)?;
         let (sender, receiver) = mpsc::channel();
         let health = Arc::new(JournalHealth::default());
@@ -108,22 +158,31 @@ impl JournalWriter {
             signatures: Vec::new(),
             pruned_ms: 0,
         };
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run(&receiver))
-            .map_err(JournalError::Thread)?;
-        Ok((JournalWriter { sender, health }, thread))
+        let bell = Bell::new();
+        let by_hand = ByHand {
+            writer,
+            receiver,
+            bell: bell.clone(),
+        };
+        let writer = JournalWriter {
+            sender,
+            health,
+            bell,
+        };
+        Ok((writer, by_hand))
     }
 
     /// Has a receipt made. `to` is told of it.
     pub fn record(&self, draft: Draft, to: Arc<dyn Recorded>) {
         // It fails only after the end, when nobody waits for it any more.
         let _ = self.sender.send(Command::Record(Box::new(draft), to));
+        self.bell.ring();
     }
 
     /// Has answers written down.
     pub fn settle(&self, settled: Vec<Settled>) {
         let _ = self.sender.send(Command::Settle(settled));
+        self.bell.ring();
     }
 
     /// Asks the journal something, between two commits.
@@ -141,6 +200,7 @@ impl JournalWriter {
         self.sender
             .send(Command::Call(Box::new(call)))
             .map_err(|_| JournalError::Closed)?;
+        self.bell.ring();
         answered.await.map_err(|_| JournalError::Closed)?
     }
 
@@ -153,6 +213,7 @@ impl JournalWriter {
     pub fn stop(&self) {
         self.health.ending.store(true, Ordering::Release);
         let _ = self.sender.send(Command::Stop);
+        self.bell.ring();
     }
 }
 
@@ -201,41 +262,42 @@ struct Round {
 }
 
 impl Writer {
-    fn run(mut self, receiver: &Receiver<Command>) {
-        loop {
-            let mut round = Round::default();
-            // With signatures to write there is something to do already.
-            if self.signatures.is_empty() {
-                match receiver.recv_timeout(Duration::from_millis(PRUNE_EVERY_MS)) {
-                    Ok(command) => self.take(command, &mut round),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
-                    Err(mpsc::RecvTimeoutError::Disconnected) => round.stop = true,
-                }
-            }
-            while round.drafts.len() < BATCH && !round.stop {
-                match receiver.try_recv() {
-                    Ok(command) => self.take(command, &mut round),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => round.stop = true,
-                }
-            }
-            let stop = round.stop;
-            let calls = std::mem::take(&mut round.calls);
-            if !self.write(round) {
-                return;
-            }
-            for call in calls {
-                call(&mut self.journal);
-            }
-            self.prune();
-            if stop {
-                // The signatures of the last bodies.
-                if self.write(Round::default()) {
-                    tracing::debug!("the journal is closed");
-                }
-                return;
+    /// Does what was asked for by now, after waiting up to `wait` for something to do. Whether to go
+    /// on.
+    fn round(&mut self, receiver: &Receiver<Command>, wait: Option<Duration>) -> bool {
+        let mut round = Round::default();
+        // With signatures to write there is something to do already.
+        if let Some(wait) = wait.filter(|_| self.signatures.is_empty()) {
+            match receiver.recv_timeout(wait) {
+                Ok(command) => self.take(command, &mut round),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => round.stop = true,
             }
         }
+        while round.drafts.len() < BATCH && !round.stop {
+            match receiver.try_recv() {
+                Ok(command) => self.take(command, &mut round),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => round.stop = true,
+            }
+        }
+        let stop = round.stop;
+        let calls = std::mem::take(&mut round.calls);
+        if !self.write(round) {
+            return false;
+        }
+        for call in calls {
+            call(&mut self.journal);
+        }
+        self.prune();
+        if stop {
+            // The signatures of the last bodies.
+            if self.write(Round::default()) {
+                tracing::debug!("the journal is closed");
+            }
+            return false;
+        }
+        true
     }
 
     fn take(&mut self, command: Command, round: &mut Round) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_net::blocking;
 use adit_protocol::network::exchange::{
     BATCH_MAX, HandIn, HandInAnswer, HandInResult, MESSAGE_BYTES_MAX,
 };
@@ -66,6 +67,7 @@ enum Came {
 pub(super) async fn run(session: Arc<Session>, mut ready: UnboundedReceiver<Ready>) {
     let end = session.end.clone();
     tokio::select! {
+        biased;
         () = end.cancelled() => {}
         () = work(session, &mut ready) => {}
     }
@@ -104,6 +106,7 @@ async fn work(session: Arc<Session>, ready: &mut UnboundedReceiver<Ready>) {
         let batch = queue.batch();
         if batch.is_empty() {
             tokio::select! {
+                biased;
                 item = ready.recv() => match item {
                     Some(item) => queue.add(item),
                     None => return,
@@ -354,6 +357,7 @@ impl Queue {
                 all
             };
             tokio::select! {
+                biased;
                 () = end.cancelled() => {}
                 all = upload => {
                     let _ = done.send((seq, all));
@@ -424,7 +428,7 @@ impl Session {
         let mut check = move || verify_batch(&receipts, &mut rng).is_ok();
         let fits = match results.len() <= FEW {
             true => check(),
-            false => tokio::task::spawn_blocking(check).await.unwrap_or(false),
+            false => blocking(check).await.unwrap_or(false),
         };
         match fits {
             true => Ok(results),
@@ -493,6 +497,7 @@ pub(super) async fn progress(session: Arc<Session>) {
         }
     };
     tokio::select! {
+        biased;
         () = end.cancelled() => {}
         () = send => {}
     }

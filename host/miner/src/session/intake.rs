@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_net::blocking;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::manifest::ModelManifest;
 use adit_protocol::network::exchange::{BATCH_MAX, Work};
@@ -55,7 +56,7 @@ impl Session {
             return self.take_all(work);
         }
         let session = self.clone();
-        let taken = tokio::task::spawn_blocking(move || {
+        let taken = blocking(move || {
             let taken = session.take_all(work);
             drop(session);
             taken
@@ -147,6 +148,7 @@ impl Session {
         let end = self.end.clone();
         self.shared.runtime.spawn(async move {
             tokio::select! {
+                biased;
                 () = end.cancelled() => {}
                 () = task => {}
             }
@@ -298,6 +300,7 @@ impl Session {
         let _permit = shared.fetches.acquire().await.ok();
         let fetch = shared.cache.fetch(&*self.api, hash, max);
         tokio::select! {
+            biased;
             fetched = fetch => Ok(fetched),
             () = tokio::time::sleep(Duration::from_millis(left_ms)) => Err(Lacking::Ended),
             () = cancelled(&wanting.cancel) => Err(Lacking::Cancelled),

@@ -16,7 +16,7 @@ mod run;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use adit_net::Clock;
+use adit_net::{Clock, SharedRng};
 use adit_protocol::keys::Keypair;
 use adit_protocol::{Code, Hash};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -32,13 +32,12 @@ use crate::metrics::Metrics;
 use crate::network::NetworkWatch;
 use crate::options::Options;
 use crate::progress::ProgressBuffer;
-use crate::random::SharedRng;
 use crate::scheduler::Scheduler;
 use crate::status::{Idle, Mode};
 use crate::text::{hex, tame};
 use crate::transport::{ApiError, CoordinatorApi};
 
-pub(crate) use run::{Job, slot};
+pub(crate) use run::{InSlot, Job, slot};
 
 /// What all sessions of a miner share.
 pub(crate) struct Shared {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_protocol::network::assignment::Acceptance;
 use adit_protocol::network::exchange::{
@@ -10,6 +10,7 @@ use adit_protocol::network::exchange::{
 };
 use adit_protocol::signed::{Signable as _, Signed};
 use adit_protocol::{Code, Hash};
+use tokio::time::Instant;
 
 use super::Session;
 use crate::backoff::Backoff;
@@ -68,6 +69,7 @@ enum Next {
 pub(super) async fn run(session: Arc<Session>) {
     let end = session.end.clone();
     tokio::select! {
+        biased;
         () = end.cancelled() => {}
         () = work(&session) => {}
     }
@@ -97,6 +99,7 @@ async fn work(session: &Arc<Session>) {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = changed(&mut network) => {}
         }
@@ -308,15 +311,17 @@ impl Session {
                 }
                 let heartbeat = HEARTBEAT.saturating_sub(last.elapsed());
                 tokio::select! {
-                    () = self.held.changed() => continue,
+                    biased;
+                    () = self.greet_again.notified() => return Next::Greet,
+                    () = changed(network) => return Next::Greet,
                     _ = mode.changed() => continue,
                     _ = devices.changed() => match self.offered() == offered {
                         true => continue,
                         false => return Next::Greet,
                     },
-                    () = self.greet_again.notified() => return Next::Greet,
-                    () = changed(network) => return Next::Greet,
+                    // Before what may change all the time.
                     () = tokio::time::sleep(heartbeat) => {}
+                    () = self.held.changed() => continue,
                 }
             }
             let room = self.asked(&want);
@@ -327,6 +332,7 @@ impl Session {
             let poll = self.ask(room, wait);
             let begun = Instant::now();
             let answer = tokio::select! {
+                biased;
                 answer = self.api.poll(&poll) => Ok(answer),
                 // What was under way comes again with the next poll.
                 _ = mode.changed() => Err(false),
@@ -487,6 +493,7 @@ pub(super) async fn side(session: Arc<Session>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = session.end.cancelled() => return,
             _ = every.tick() => {}
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_protocol::Hash;
 use adit_protocol::status::Status;
@@ -12,6 +12,7 @@ use adit_runtime::state::Events;
 use adit_runtime::store::StoreError;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::supervisor::{Ran, SupervisorError, Task};
+use tokio::time::Instant;
 
 use super::{Session, Shared};
 use crate::cache::Pins;
@@ -43,8 +44,9 @@ impl Queued for Job {
 /// The loop of a slot: takes runs for its device until the scheduler is closed.
 pub(crate) fn slot(shared: &Shared, device: usize) {
     while let Some(job) = shared.scheduler.take(device) {
-        let session = job.session.clone();
-        session.run(job, device);
+        if let Some(run) = InSlot::begin(job, device) {
+            run.run();
+        }
         shared.scheduler.freed(device);
     }
 }
@@ -74,36 +76,39 @@ impl Events for Watch<'_> {
     }
 }
 
-impl Session {
-    fn run(self: &Arc<Self>, job: Job, device: usize) {
+/// A run in a slot.
+pub(crate) struct InSlot {
+    session: Arc<Session>,
+    order: Arc<Order>,
+    cancel: Cancel,
+    /// Until its receipt is made: what that still needs is pinned for it by then.
+    _pins: Pins,
+    task: Task,
+    device: usize,
+    start_ms: u64,
+    begun: Instant,
+}
+
+impl InSlot {
+    /// Begins a run, unless it has ended, or nobody would take its result any more.
+    pub fn begin(job: Job, device: usize) -> Option<InSlot> {
         let Job {
+            session,
             order,
             cancel,
             pins,
             manifests,
-            ..
         } = job;
-        let start_ms = self.now_ms();
+        let start_ms = session.now_ms();
         let left_ms = order.assignment.deadline_ms.saturating_sub(start_ms);
-        // It has ended, or nobody would take its result any more.
-        if self.held.find(&order.id).is_none() {
-            return;
-        }
+        session.held.find(&order.id)?;
         if left_ms == 0 {
-            self.shared.metrics.refused("expired-here");
-            return self.over(&[order.id]);
+            session.shared.metrics.refused("expired-here");
+            session.over(&[order.id]);
+            return None;
         }
-        let _span = tracing::info_span!(
-            "run",
-            assignment = %order.id,
-            task = %order.assignment.task,
-            coordinator = self.name(),
-            device,
-            trace_id = %order.trace.trace_id(),
-        )
-        .entered();
         let begun = Instant::now();
-        self.held.stage(&order.id, Stage::Running(begun));
+        session.held.stage(&order.id, Stage::Running(begun));
         let task = Task {
             spec: order.exec.clone(),
             input: order.input.clone(),
@@ -111,36 +116,66 @@ impl Session {
             deadline: Duration::from_millis(order.task.deadline_ms.min(left_ms)),
             mode: Mode::Live,
         };
+        Some(InSlot {
+            session,
+            order,
+            cancel,
+            _pins: pins,
+            task,
+            device,
+            start_ms,
+            begun,
+        })
+    }
+
+    /// Whether it is told to end.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Has it executed, and its receipt made.
+    pub fn run(self) {
+        let session = &self.session;
+        let _span = tracing::info_span!(
+            "run",
+            assignment = %self.order.id,
+            task = %self.order.assignment.task,
+            coordinator = session.name(),
+            device = self.device,
+            trace_id = %self.order.trace.trace_id(),
+        )
+        .entered();
         let mut watch = Watch {
-            session: self,
-            assignment: order.id,
-            cancel: &cancel,
+            session,
+            assignment: self.order.id,
+            cancel: &self.cancel,
         };
-        let executor = &self.shared.executor;
+        let executor = &session.shared.executor;
         // A slot that is gone would be missed until the next start.
-        let result = catch_unwind(AssertUnwindSafe(|| executor.run(device, &task, &mut watch)))
-            .unwrap_or_else(|_| {
-                tracing::error!("the executor panicked");
-                Err(SupervisorError::Start("the executor panicked".to_owned()))
-            });
+        let run = || executor.run(self.device, &self.task, &mut watch);
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            tracing::error!("the executor panicked");
+            Err(SupervisorError::Start("the executor panicked".to_owned()))
+        });
         if let Err(SupervisorError::Store(StoreError::Corrupt { path, .. })) = &result {
             // The next one fetches it anew.
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if let Ok(hash) = format!("blake3:{name}").parse() {
-                self.shared.cache.discard(&hash);
+                session.shared.cache.discard(&hash);
             }
         }
         let ran = outcome::settled(result);
-        self.progress.end(&order.id);
-        self.shared
+        session.progress.end(&self.order.id);
+        session
+            .shared
             .metrics
-            .ran(ran.status, begun.elapsed().as_secs_f64());
+            .ran(ran.status, self.begun.elapsed().as_secs_f64());
         tracing::debug!(status = %ran.status, fuel = ran.fuel, us = ran.duration_us, "ran");
-        self.record(&order, ran, device, start_ms);
-        // Not before: what the receipt still needs is pinned for it by now.
-        drop(pins);
+        session.record(&self.order, ran, self.device, self.start_ms);
     }
+}
 
+impl Session {
     /// Makes the receipt of a run that never began.
     pub fn decline(self: &Arc<Self>, order: &Order, status: Status, why: String) {
         tracing::info!(assignment = %order.id, %status, why, "the run did not begin");

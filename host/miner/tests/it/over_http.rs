@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_miner::random::SharedRng;
 use adit_miner::transport::http::HttpApi;
 use adit_miner::transport::{ApiError, CoordinatorApi, Upload};
 use adit_miner::{Connect, Miner, Parts};
+use adit_net::SharedRng;
 use adit_net::http::extract::{Cbor, Path, body_limit, parse_cbor};
 use adit_net::http::files::{self, About};
 use adit_net::http::server::{Limits, Listen, Server};

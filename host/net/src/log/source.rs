@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::disk::read_bounded;
 use super::edge::bytes_max;
+use crate::blocking;
 use crate::http::client::{Client, ClientError};
 
 /// Why a file of a log could not be read.
@@ -85,7 +86,7 @@ impl FolderSource {
         let path = self.0.join(&file);
         let read = {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || read_bounded(&path, max))
+            blocking(move || read_bounded(&path, max))
         };
         match read.await {
             Ok(Ok(bytes)) => Ok(bytes),

@@ -19,6 +19,7 @@ use super::disk::read_bounded;
 use super::edge::{BUNDLE_BYTES_MAX, Edge, partial_tiles};
 use super::reader::{AT_ONCE, LogReader, ReadLogError, tile_error};
 use super::source::{SourceError, TileSource, fetch_tile};
+use crate::blocking;
 
 /// Entries that follow each other, checked: those of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +236,7 @@ async fn fetch<S: TileSource>(
     let local = match local.filter(|_| tile.is_full()) {
         None => None,
         Some(path) => {
-            let read = tokio::task::spawn_blocking(move || read_bounded(&path, BUNDLE_BYTES_MAX));
+            let read = blocking(move || read_bounded(&path, BUNDLE_BYTES_MAX));
             read.await.ok().and_then(Result::ok)
         }
     };

@@ -1,13 +1,14 @@
 //! `adit coordinator run`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_coordinator::options::Options;
 use adit_coordinator::running::{Coordinator, Running, StartError};
-use adit_net::clock::SystemClock;
 use adit_net::http::server::{Limits, Listen};
 use adit_net::tls::{ServerTls, TlsError, self_signed};
+use adit_net::{SharedRng, SystemClock};
 use adit_protocol::codes::Code;
 use adit_protocol::keys::Keypair;
 use anyhow::Context as _;
@@ -137,6 +138,8 @@ fn options(folder: &Path, config: &Config, args: &RunArgs) -> anyhow::Result<Opt
     let data = folder.join("data");
     private_folder(&data).with_context(|| format!("{} could not be made", data.display()))?;
     Ok(Options {
+        clock: Arc::new(SystemClock),
+        rng: SharedRng::system(),
         network,
         tokens: folder.join("tokens.toml"),
         node: key_file(&folder.join("keys/node"))?,

@@ -133,6 +133,7 @@ pub async fn poll(State(app): State<App>, request: FromNode) -> Result<Cbor<Poll
         working: poll.working.clone(),
     };
     tokio::select! {
+        biased;
         answer = app.handle.poll(node, poll) => Ok(Cbor(answer?)),
         // The server ends: a second poll is answered at once, and the first one with it.
         () = app.draining.cancelled() => Ok(Cbor(app.handle.poll(node, quick).await?)),

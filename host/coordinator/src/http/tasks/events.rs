@@ -89,6 +89,7 @@ fn events(
                     }
                 };
                 let next = tokio::select! {
+                    biased;
                     next = feed.next(from) => next,
                     // The connection ends; the client comes back with its last id.
                     () = draining.cancelled() => return None,

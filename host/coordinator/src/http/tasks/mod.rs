@@ -77,6 +77,7 @@ pub(super) async fn await_end(
         return Ok(app.handle.task(task).await?);
     };
     tokio::select! {
+        biased;
         view = app.handle.wait(task, wait) => Ok(view?),
         () = app.draining.cancelled() => Ok(app.handle.task(task).await?),
     }

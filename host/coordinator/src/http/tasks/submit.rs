@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use rand_core::{OsRng, RngCore as _};
+use rand_core::RngCore as _;
 
 use super::super::app::App;
 use super::super::submission::{Frame, Planned, TaskRequest, invalid};
@@ -60,7 +60,7 @@ pub async fn submit(
     check_json(&headers)?;
     take(&client)?;
     let mut salt = [0; 32];
-    OsRng.fill_bytes(&mut salt);
+    app.rng.clone().fill_bytes(&mut salt);
     let deadline_max = app.bounds.deadline_max.as_millis();
     let planned = TaskRequest::parse(&body)?.plan(&Frame {
         genesis: app.genesis,

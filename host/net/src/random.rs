@@ -10,7 +10,7 @@ pub trait Randomness: RngCore + CryptoRng + Send {}
 
 impl<T: RngCore + CryptoRng + Send> Randomness for T {}
 
-/// One generator for all parts of a miner.
+/// One generator for all parts of a node.
 #[derive(Clone)]
 pub struct SharedRng(Arc<Mutex<Box<dyn Randomness>>>);
 
@@ -51,7 +51,7 @@ pub fn below(rng: &mut dyn RngCore, total: u128) -> Option<u128> {
 /// No randomness at all, for signatures that are to be the same each time. Their nonce follows from
 /// the secret key and from all that is signed (as with Ed25519), and randomness that is mixed in
 /// protects against faults of the machine only.
-pub(crate) struct Nothing;
+pub struct Nothing;
 
 impl RngCore for Nothing {
     fn next_u32(&mut self) -> u32 {
