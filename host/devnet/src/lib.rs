@@ -9,6 +9,7 @@
 //! | [`folder`] | its folder, which one process has at a time |
 //! | [`miners`] | one miner of it |
 //! | `witness` | its witness |
+//! | [`simulation`] | whole networks in virtual time, in which everything goes wrong |
 //! | [`faults`] | miners that cheat, and connections that break |
 //!
 //! All of it goes through the same code and over the same HTTP as a real network: only the keys are
@@ -22,6 +23,7 @@ pub mod folder;
 pub mod keys;
 pub mod miners;
 pub mod network;
+pub mod simulation;
 mod witness;
 
 pub use devnet::{DevError, DevNet, Options};

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::ExecSpec;
+use adit_protocol::keys::PublicKey;
 use adit_protocol::network::assignment::{ActiveUntil, Assignment};
 use adit_protocol::network::exchange::Work;
 use adit_protocol::network::genesis::network_id;
-use adit_protocol::signed::{Signed, SignedError};
+use adit_protocol::rand_core::{CryptoRng, RngCore};
+use adit_protocol::signed::{Signed, SignedError, verify_all};
 use adit_protocol::task::TaskSpec;
 use adit_protocol::{DecodeError, Hash};
 
@@ -176,12 +178,40 @@ impl Authority {
         Ok(active)
     }
 
-    /// A work item.
-    ///
-    /// # Errors
-    /// [`Distrust`].
-    pub fn order(&self, work: &Work, now_ms: u64) -> Result<Order, Distrust> {
+    /// Work items, each with what is wrong with it. Signatures are checked together; `rng` must be
+    /// unpredictable to the coordinator.
+    pub fn orders(
+        &self,
+        work: &[Work],
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + RngCore),
+    ) -> Vec<Result<Order, Distrust>> {
         // What costs least comes first: a signature takes 50 us.
+        let claimed: Vec<_> = work.iter().map(|item| self.claimed(item, now_ms)).collect();
+        let to_check: Vec<&Signed<Assignment>> = work
+            .iter()
+            .zip(&claimed)
+            .filter_map(|(item, claimed)| claimed.as_ref().ok().map(|_| &item.assignment))
+            .collect();
+        let signed = match PublicKey::from_bytes(&self.coordinator) {
+            Ok(key) => verify_all(&to_check, &key, rng),
+            Err(_) => vec![false; to_check.len()],
+        };
+        let mut signed = signed.into_iter();
+        let mut order = |(item, claimed): (&Work, Result<Assignment, Distrust>)| {
+            let assignment = claimed?;
+            match signed.next() {
+                Some(true) => self.order(item, assignment),
+                _ => Err(Distrust::Signature(SignedError::Signature {
+                    document: Assignment::NAME,
+                })),
+            }
+        };
+        work.iter().zip(claimed).map(&mut order).collect()
+    }
+
+    /// The assignment of a work item, whose signature is not checked.
+    fn claimed(&self, work: &Work, now_ms: u64) -> Result<Assignment, Distrust> {
         let claimed = work.assignment.unverified()?;
         self.parties(&claimed.genesis, &claimed.coordinator, &claimed.miner)?;
         let found = Hash::of(&work.task);
@@ -199,7 +229,11 @@ impl Authority {
             let ago_ms = now_ms.saturating_sub(claimed.deadline_ms);
             return Err(Distrust::Expired { ago_ms });
         }
-        let assignment = work.assignment.verify(|_| self.coordinator)?;
+        Ok(claimed)
+    }
+
+    /// What a work item with this assignment, whose signature was checked, is about.
+    fn order(&self, work: &Work, assignment: Assignment) -> Result<Order, Distrust> {
         let task = TaskSpec::from_cbor(&work.task)?;
         if task.genesis != self.genesis {
             return Err(Distrust::OtherNetwork(task.genesis));

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_protocol::Code;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
@@ -141,6 +142,11 @@ impl Db {
             true => "OFF",
         };
         c.pragma_update(None, "synchronous", synchronous)?;
+        // A process that ends in a simulation does not tidy up, no more than one that is killed.
+        c.set_db_config(
+            DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+            crate::simulated::here(),
+        )?;
         c.pragma_update(None, "foreign_keys", "ON")?;
         c.pragma_update(None, "trusted_schema", "OFF")?;
         c.pragma_update(None, "cell_size_check", "ON")?;

@@ -1,8 +1,8 @@
 //! Simulation: nodes run on one thread, in virtual time, so that a seed reproduces a run.
 //!
 //! On a thread that simulates ([`enter`]), work that would go to other threads is done at once
-//! ([`blocking`]), and databases are not synced with the disk: there a crash ends a process, and
-//! never the machine. Parts that have a thread of their own ring a [`Bell`] when there is something
+//! ([`blocking`]), and databases and logs are not synced with the disk: there a crash ends a process,
+//! and never the machine. Parts that have a thread of their own ring a [`Bell`] when there is something
 //! to do, so that a simulator can do their steps by hand.
 
 use std::cell::Cell;

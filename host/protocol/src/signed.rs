@@ -80,6 +80,45 @@ impl<T: Signable> Signed<T> {
     }
 }
 
+/// So few signatures are checked one by one: a combined check gains nothing.
+const SINGLE: usize = 4;
+
+/// Whether one key signed each of the documents, which are checked together at about half the cost
+/// of each alone. `rng` weighs them against each other; it must be unpredictable to whoever made
+/// them.
+pub fn verify_all<T: Signable>(
+    documents: &[&Signed<T>],
+    key: &PublicKey,
+    rng: &mut (impl CryptoRng + RngCore),
+) -> Vec<bool> {
+    if documents.len() > SINGLE && together(documents, key, rng) {
+        return vec![true; documents.len()];
+    }
+    let fits = |signed: &&Signed<T>| key.verify(T::CONTEXT, &signed.body, &signed.signature);
+    documents
+        .iter()
+        .map(|signed| fits(signed).is_ok())
+        .collect()
+}
+
+fn together<T: Signable>(
+    documents: &[&Signed<T>],
+    key: &PublicKey,
+    rng: &mut (impl CryptoRng + RngCore),
+) -> bool {
+    let parsed = documents
+        .iter()
+        .map(|signed| schnorrkel::Signature::from_bytes(&signed.signature))
+        .collect::<Result<Vec<_>, _>>();
+    let Ok(signatures) = parsed else {
+        return false;
+    };
+    let context = schnorrkel::signing_context(T::CONTEXT);
+    let transcripts = documents.iter().map(|signed| context.bytes(&signed.body));
+    let keys = vec![key.inner(); documents.len()];
+    schnorrkel::verify_batch_rng(transcripts, &signatures, &keys, true, &mut *rng).is_ok()
+}
+
 /// Why a signed document is nobody's word.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SignedError {

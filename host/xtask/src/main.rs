@@ -18,6 +18,7 @@ mod project;
 mod runtimes;
 mod samples;
 mod setup;
+mod simulate;
 mod swiftshader;
 mod test;
 mod toolchains;
@@ -46,6 +47,9 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]
                      Fuzz every decoder, or one of them, for N seconds each (default 60). Fetches
                      and builds cargo-fuzz the first time.
+  simulate [-- ARGS] Simulate whole networks in virtual time, one for each seed, in which everything
+                     goes wrong; tell which invariant was broken by which seed. ARGS: --seeds N
+                     (default 1000), --first SEED, --planted BUG, --verbose (each event, on stderr).
   gpu-bundle [--cuda] [--out DIR]
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
@@ -73,6 +77,9 @@ enum Command {
         target: Option<String>,
         seconds: u64,
     },
+    Simulate {
+        args: Vec<String>,
+    },
     GpuBundle {
         cuda: bool,
         out: Option<PathBuf>,
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::command(&args),
         Command::Bench { args } => bench::command(&args),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
+        Command::Simulate { args } => simulate::command(&args),
         Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
         Command::Dist { out } => dist::command(out.as_deref()),
         Command::Help => {
@@ -145,6 +153,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             target: rest.pop(),
             seconds,
         }),
+        Some("simulate") => Ok(Command::Simulate { args: rest }),
         Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
         Some("dist") => Ok(Command::Dist { out }),
         Some("help") | None => Ok(Command::Help),
@@ -153,7 +162,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
 }
 
 fn takes_args(name: Option<&str>) -> bool {
-    matches!(name, Some("test" | "bench"))
+    matches!(name, Some("test" | "bench" | "simulate"))
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ pub(super) struct Answers {
 }
 
 pub(super) enum ViewAnswer {
-    /// For a task that is known to be or to have been live in this batch.
-    Known(Answer<TaskView>),
+    /// For a task that may have ended in an earlier batch.
+    Named(Answer<(Hash, Option<TaskView>)>),
     /// `None` for one that is not live.
     Maybe(Answer<Option<TaskView>>),
 }
@@ -52,10 +52,7 @@ impl Answers {
             let view = show(&task);
             match answer {
                 ViewAnswer::Maybe(answer) => self.ready(answer, Ok(view)),
-                ViewAnswer::Known(answer) => {
-                    let result = view.ok_or_else(|| super::handle::unknown_task(&task));
-                    self.ready(answer, result);
-                }
+                ViewAnswer::Named(answer) => self.ready(answer, Ok((task, view))),
             }
         }
     }

@@ -30,7 +30,8 @@ pub(crate) struct CosignedOrder {
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    Submit(Box<PreparedSubmission>, Answer<TaskView>),
+    /// The task is answered, with `None` where it is that of an earlier request and not live any more.
+    Submit(Box<PreparedSubmission>, Answer<(Hash, Option<TaskView>)>),
     Cancel {
         task: Hash,
         client: String,

@@ -52,8 +52,16 @@ const ECHO_MAX: Duration = Duration::from_secs(10);
 /// Echoes that are on their way at one time; more are not measured.
 const ECHOES_MAX: usize = 32_768;
 
+/// For how long a word to a miner is given again, in milliseconds.
+const WORD_MS: u64 = 1_000;
+/// Words that are kept at one time.
+const WORDS_MAX: usize = 32_768;
+
 /// An echo that is on its way to a miner, and since when.
 type Sent = ([u8; 32], Instant);
+
+/// The word to a miner until when it is active, in milliseconds since 1970, and signed.
+type Word = (u64, Signed<ActiveUntil>);
 
 /// What handle and engine share.
 pub(crate) struct Shared {
@@ -67,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) genesis: Hash,
     rng: SharedRng,
     echoes: Mutex<HashMap<[u8; 32], Sent>>,
+    words: Mutex<HashMap<[u8; 32], Word>>,
 }
 
 impl Shared {
@@ -80,6 +89,7 @@ impl Shared {
             genesis,
             rng,
             echoes: Mutex::default(),
+            words: Mutex::default(),
         }
     }
 }
@@ -106,8 +116,12 @@ impl Handle {
     pub async fn submit(&self, order: Submission) -> Result<TaskView, Refusal> {
         small_enough(&order.blobs)?;
         let prepared = PreparedSubmission::new(order);
-        self.ask(|answer| Command::Submit(Box::new(prepared), answer))
-            .await
+        let submit = |answer| Command::Submit(Box::new(prepared), answer);
+        match self.ask(submit).await? {
+            (_, Some(view)) => Ok(view),
+            // That of an earlier request with the same key, which has ended since.
+            (task, None) => self.finished(task).await,
+        }
     }
 
     /// A task.
@@ -563,6 +577,16 @@ impl Handle {
     }
 
     fn active(&self, miner: [u8; 32], at_ms: u64, until_ms: u64) -> Signed<ActiveUntil> {
+        // A word that is a little older says almost the same, and costs no signature, neither here
+        // nor with the miner.
+        let kept = lock(&self.shared.words).get(&miner).cloned();
+        if let Some((known_ms, word)) = kept
+            && until_ms
+                .checked_sub(known_ms)
+                .is_some_and(|ms| ms < WORD_MS)
+        {
+            return word;
+        }
         let active = ActiveUntil {
             genesis: self.shared.genesis,
             coordinator: self.shared.node.public().to_bytes(),
@@ -570,7 +594,13 @@ impl Handle {
             at_ms,
             until_ms,
         };
-        active.sign(&self.shared.node, &mut self.shared.rng.clone())
+        let word = active.sign(&self.shared.node, &mut self.shared.rng.clone());
+        let mut words = lock(&self.shared.words);
+        if words.len() >= WORDS_MAX {
+            words.clear();
+        }
+        words.insert(miner, (until_ms, word.clone()));
+        word
     }
 
     fn new_echo(&self, node: [u8; 32]) -> Option<[u8; 32]> {

@@ -49,6 +49,7 @@ stats! {
     waiting "Level: tasks of which a replica waits for a miner."
     live "Level: tasks that have not ended."
     open "Level: assignments that are open."
+    contexts "Level: tasks whose specs are kept in memory."
     miners "Level: miners that are active."
     candidates "Level: miners in the roster in force."
     polls "Level: polls that wait for work."

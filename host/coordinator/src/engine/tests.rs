@@ -469,6 +469,26 @@ async fn one_key_gives_one_task_also_after_a_restart() {
     assert_eq!(later.state, TaskState::Waiting);
 }
 
+/// The answer to the first request was lost, and meanwhile the task has ended.
+#[tokio::test]
+async fn a_key_of_a_task_that_has_ended_shows_the_task() {
+    let node = Node::new();
+    let mut order = node.order();
+    order.idempotency = Some(Idempotency {
+        key: "k".to_owned(),
+        request: Hash::of(b"request"),
+    });
+    let first = node.handle().submit(order.clone()).await.unwrap();
+    let client = order.client.clone();
+    node.handle().cancel(first.task, client).await.unwrap();
+    order.spec.salt = [7; 32];
+    let again = node.handle().submit(order).await.unwrap();
+    assert_eq!(
+        (again.task, again.state),
+        (first.task, TaskState::Cancelled)
+    );
+}
+
 #[tokio::test]
 async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
     let node = Node::new();
@@ -785,6 +805,7 @@ fn both_stores_tell_the_same() {
     let transaction = db.connection().transaction().unwrap();
     let mut store = SqlStore::new(&transaction, &mut log);
     copy(&world, &mut store);
+    store.write().unwrap();
     drop(transaction.commit());
     log.committed();
     let found = load::snapshot(db.connection()).unwrap();

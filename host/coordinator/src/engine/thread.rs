@@ -257,6 +257,7 @@ impl Thread {
             out,
         };
         let done = work(&mut self.core, &mut io);
+        let done = done.and_then(|value| store.write().map(|()| value));
         let committing = Instant::now();
         let probe = &mut self.probe;
         let done = done.and_then(|value| {
@@ -429,6 +430,7 @@ impl Thread {
         set(&stats.waiting, self.core.waiting());
         set(&stats.live, self.core.live());
         set(&stats.open, self.core.open());
+        set(&stats.contexts, lock(&self.shared.contexts).len());
         set(&stats.miners, self.core.active());
         set(&stats.candidates, self.core.candidates());
         set(&stats.polls, self.waiting.polls());
@@ -453,7 +455,7 @@ fn apply(
     match command {
         Command::Submit(prepared, answer) => match refused(core.submit(now_ms, *prepared, io))? {
             Ok(Submitted::Live(task) | Submitted::Ended(task)) => {
-                answers.view(task, ViewAnswer::Known(answer));
+                answers.view(task, ViewAnswer::Named(answer));
             }
             Err(refusal) => answers.ready(answer, Err(refusal)),
         },

@@ -1,5 +1,7 @@
 //! The operations on SQLite, inside one transaction.
 
+use std::collections::BTreeMap;
+
 use adit_net::log::Log;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
@@ -24,12 +26,57 @@ const PRUNE_ROWS: i64 = 64;
 pub struct SqlStore<'a> {
     transaction: &'a Transaction<'a>,
     log: &'a mut Log,
+    /// Receipts of this transaction, by leaf: most are judged in the same one, and written once.
+    receipts: BTreeMap<u64, ReceiptRow>,
+    /// What became of assignments in this transaction, by leaf: state, and leaf of the receipt.
+    leases: BTreeMap<u64, (Option<LeaseState>, Option<u64>)>,
 }
 
 impl<'a> SqlStore<'a> {
     /// The operations of one transaction. Whoever commits it tells the log so.
     pub fn new(transaction: &'a Transaction<'a>, log: &'a mut Log) -> SqlStore<'a> {
-        SqlStore { transaction, log }
+        SqlStore {
+            transaction,
+            log,
+            receipts: BTreeMap::new(),
+            leases: BTreeMap::new(),
+        }
+    }
+
+    /// Writes what was put off. To be called before the transaction is committed, and before
+    /// anything of it is read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn write(&mut self) -> Result<(), StoreError> {
+        for row in std::mem::take(&mut self.receipts).into_values() {
+            self.execute(
+                "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time,
+                                      received_ms, decision, detail, log)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                params![
+                    int(row.leaf),
+                    row.id.as_bytes(),
+                    int(row.task),
+                    int(row.assignment),
+                    row.receipt.to_bytes(),
+                    row.opening.to_cbor(),
+                    row.in_time,
+                    int(row.received_ms),
+                    row.decision.map(|d| d as i64),
+                    row.detail,
+                    row.log,
+                ],
+            )?;
+        }
+        for (leaf, (state, receipt)) in std::mem::take(&mut self.leases) {
+            self.execute(
+                "UPDATE assignment SET state = coalesce(?2, state), receipt = coalesce(?3, receipt)
+                 WHERE leaf = ?1",
+                params![int(leaf), state.map(rows::lease_number), receipt.map(int)],
+            )?;
+        }
+        Ok(())
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
@@ -135,14 +182,12 @@ impl Store for SqlStore<'_> {
     }
 
     fn end_assignment(&mut self, leaf: u64, state: LeaseState) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE assignment SET state = ?2 WHERE leaf = ?1",
-            params![int(leaf), rows::lease_number(state)],
-        )?;
+        self.leases.entry(leaf).or_default().0 = Some(state);
         Ok(())
     }
 
     fn find_assignment(&mut self, hash: &Hash) -> Result<Option<AssignmentRow>, StoreError> {
+        self.write()?;
         let sql = format!(
             "SELECT {} FROM assignment WHERE hash = ?1",
             rows::ASSIGNMENT
@@ -159,36 +204,21 @@ impl Store for SqlStore<'_> {
         &mut self,
         task: u64,
     ) -> Result<Vec<(AssignmentRow, Option<ReceiptRow>)>, StoreError> {
+        self.write()?;
         rows::history(self.transaction, task)
     }
 
     fn add_receipt(&mut self, row: &ReceiptRow) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time, received_ms,
-                                  decision, detail, log)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                int(row.leaf),
-                row.id.as_bytes(),
-                int(row.task),
-                int(row.assignment),
-                row.receipt.to_bytes(),
-                row.opening.to_cbor(),
-                row.in_time,
-                int(row.received_ms),
-                row.decision.map(|d| d as i64),
-                row.detail,
-                row.log,
-            ],
-        )?;
-        self.execute(
-            "UPDATE assignment SET receipt = ?2 WHERE leaf = ?1",
-            params![int(row.assignment), int(row.leaf)],
-        )?;
+        self.leases.entry(row.assignment).or_default().1 = Some(row.leaf);
+        self.receipts.insert(row.leaf, row.clone());
         Ok(())
     }
 
     fn judge(&mut self, leaf: u64, decision: Decision) -> Result<(), StoreError> {
+        if let Some(row) = self.receipts.get_mut(&leaf) {
+            row.decision = Some(decision);
+            return Ok(());
+        }
         self.execute(
             "UPDATE receipt SET decision = ?2 WHERE leaf = ?1",
             params![int(leaf), decision as i64],
@@ -197,6 +227,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn find_receipt(&mut self, id: &Hash) -> Result<Option<Appended>, StoreError> {
+        self.write()?;
         let found: Option<(i64, Vec<u8>)> = self
             .transaction
             .prepare_cached("SELECT leaf, bytes FROM receipt WHERE id = ?1")?
@@ -216,6 +247,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn receipt_at(&mut self, leaf: u64) -> Result<Option<Receipt>, StoreError> {
+        self.write()?;
         let bytes: Option<Vec<u8>> = self
             .transaction
             .prepare_cached("SELECT bytes FROM receipt WHERE leaf = ?1 AND task IS NOT NULL")?
@@ -373,6 +405,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError> {
+        self.write()?;
         let old: Vec<i64> = {
             let mut statement = self.transaction.prepare_cached(
                 "SELECT number FROM task WHERE state <> 0 AND ended_ms < ?1

@@ -9,7 +9,7 @@ use adit_net::blocking;
 use adit_protocol::network::exchange::{
     BATCH_MAX, HandIn, HandInAnswer, HandInResult, MESSAGE_BYTES_MAX,
 };
-use adit_protocol::receipt::{Receipt, verify_batch};
+use adit_protocol::receipt::{Receipt, verify_coordinators};
 use adit_protocol::{Code, Hash};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -425,7 +425,8 @@ impl Session {
             }
         }
         let mut rng = self.shared.rng.clone();
-        let mut check = move || verify_batch(&receipts, &mut rng).is_ok();
+        // This miner made the other signature.
+        let mut check = move || verify_coordinators(&receipts, &mut rng).is_ok();
         let fits = match results.len() <= FEW {
             true => check(),
             false => blocking(check).await.unwrap_or(false),

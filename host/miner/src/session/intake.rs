@@ -68,9 +68,15 @@ impl Session {
         if work.len() > BATCH_MAX {
             self.distrust(&Distrust::TooMany);
         }
+        // What comes again is the usual case after a lost answer, and costs no signature.
+        let known = |item: &Work| self.held.find(&item.assignment.body_hash()).is_some();
+        let mut work: Vec<Work> = work.into_iter().take(BATCH_MAX).collect();
+        work.retain(|item| !known(item));
+        let mut rng = self.shared.rng.clone();
+        let orders = self.authority.orders(&work, self.now_ms(), &mut rng);
         let mut taken = 0;
-        for item in work.into_iter().take(BATCH_MAX) {
-            match self.take_one(item) {
+        for (item, order) in work.iter().zip(orders) {
+            match order.and_then(|order| self.take_one(item, order)) {
                 Ok(new) => taken += usize::from(new),
                 Err(why) => self.distrust(&why),
             }
@@ -78,13 +84,8 @@ impl Session {
         taken
     }
 
-    fn take_one(self: &Arc<Self>, work: Work) -> Result<bool, Distrust> {
-        // Before its signature is checked: what comes again is the usual case after a lost answer.
-        let id = work.assignment.body_hash();
-        if self.held.find(&id).is_some() {
-            return Ok(false);
-        }
-        let order = self.authority.order(&work, self.now_ms())?;
+    fn take_one(self: &Arc<Self>, work: &Work, order: Order) -> Result<bool, Distrust> {
+        let id = order.id;
         let devices = self.shared.scheduler.devices();
         let requirements = &order.task.requirements;
         if !devices.iter().any(|device| meets(device, requirements)) {

@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_net::{Clock, SharedRng};
 use adit_protocol::keys::Keypair;
+use adit_protocol::network::assignment::ActiveUntil;
+use adit_protocol::signed::Signed;
 use adit_protocol::{Code, Hash};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -74,6 +76,8 @@ impl Shared {
 pub(crate) struct SessionState {
     idle: Option<(Code, u64, String)>,
     pub active_until_ms: Option<u64>,
+    /// The coordinator's word for that, whose signature was checked.
+    word: Option<Signed<ActiveUntil>>,
     pub round_trip_us: Option<u64>,
     pub refused_work: u64,
     pub last_refusal: Option<String>,
@@ -170,6 +174,19 @@ impl Session {
                 *other = Some((code, now_ms, detail));
             }
         }
+    }
+
+    /// Takes the coordinator's word until when this miner is active.
+    fn active(&self, word: &Signed<ActiveUntil>) -> Result<(), Distrust> {
+        // It comes again and again for a while.
+        if self.state().word.as_ref() == Some(word) {
+            return Ok(());
+        }
+        let active = self.authority.active(word, self.now_ms())?;
+        let mut state = self.state();
+        state.active_until_ms = Some(active.until_ms);
+        state.word = Some(word.clone());
+        Ok(())
     }
 
     fn busy(&self) {

@@ -120,11 +120,7 @@ impl Session {
         let welcome = self.api.hello(&hello).await.map_err(NoWelcome::Api)?;
         // At once: its time of arrival is what the coordinator measures.
         self.echo(welcome.echo);
-        let active = self
-            .authority
-            .active(&welcome.active, self.now_ms())
-            .map_err(NoWelcome::Distrust)?;
-        self.state().active_until_ms = Some(active.until_ms);
+        self.active(&welcome.active).map_err(NoWelcome::Distrust)?;
         let (coordinator, last_seq, last_receipt) =
             (self.coordinator, welcome.last_seq, welcome.last_receipt);
         let standing = self
@@ -424,8 +420,7 @@ impl Session {
         unwilling: Option<(Code, String)>,
         working: &[Hash],
     ) -> Result<News, Distrust> {
-        let active = self.authority.active(&answer.active, self.now_ms())?;
-        self.state().active_until_ms = Some(active.until_ms);
+        self.active(&answer.active)?;
         if let Some(echo) = &answer.echo {
             let echo: [u8; 32] = echo
                 .as_slice()

@@ -16,7 +16,7 @@
 
 mod verify;
 
-pub use verify::{CoordinatorCheck, Verified, verify_batch, verify_miners};
+pub use verify::{CoordinatorCheck, Verified, verify_batch, verify_coordinators, verify_miners};
 
 use serde::Serialize;
 use thiserror::Error;

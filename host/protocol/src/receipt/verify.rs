@@ -158,6 +158,31 @@ pub fn verify_miners(
     find_culprits(checks, rng, Vec::new())
 }
 
+/// Checks the coordinators' signatures of many receipts together, as a miner does with its own
+/// receipts when they come back. `rng` as for [`verify_batch`].
+///
+/// # Errors
+/// The indices of all receipts whose countersignature does not fit, ascending; a local one has
+/// none.
+pub fn verify_coordinators(
+    receipts: &[Receipt],
+    rng: &mut (impl CryptoRng + RngCore),
+) -> Result<(), Vec<usize>> {
+    let mut culprits = Vec::new();
+    let mut checks = Vec::with_capacity(receipts.len());
+    for (index, receipt) in receipts.iter().enumerate() {
+        match receipt.is_local() {
+            true => culprits.push(index),
+            false => checks.push(Check {
+                index,
+                receipt,
+                role: Role::Coordinator,
+            }),
+        }
+    }
+    find_culprits(checks, rng, culprits)
+}
+
 /// Adds to `culprits` the receipts for which a check fails.
 fn find_culprits(
     mut checks: Vec<Check<'_>>,

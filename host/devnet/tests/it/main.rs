@@ -1,0 +1,3 @@
+//! Integration tests of development networks.
+
+mod simulation;
