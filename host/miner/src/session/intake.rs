@@ -295,8 +295,8 @@ impl Session {
     ) -> Result<Result<(), CacheError>, Lacking> {
         let shared = &self.shared;
         // Closed never.
-        let _permit = shared.fetches.acquire().await.ok();
-        let fetch = shared.cache.fetch(&*self.api, hash, max);
+        let _permit = self.fetches.acquire().await.ok();
+        let fetch = shared.cache.fetch(&self.coordinator, &*self.api, hash, max);
         tokio::select! {
             fetched = fetch => Ok(fetched),
             () = tokio::time::sleep(Duration::from_millis(left_ms)) => Err(Lacking::Ended),
