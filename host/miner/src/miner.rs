@@ -11,7 +11,7 @@ use adit_protocol::Hash;
 use adit_protocol::network::membership::CoordinatorMember;
 use adit_protocol::status::Status as RunStatus;
 use adit_runtime::store::StoreError;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -27,8 +27,6 @@ use crate::status::{CoordinatorStatus, DeviceStatus, Mode, ReceiptCounts, Status
 use crate::text::hex;
 use crate::transport::{ApiError, CoordinatorApi};
 
-/// Downloads at one time.
-const FETCHES: usize = 8;
 /// How often temperatures are read.
 const TEMPERATURE_EVERY: Duration = Duration::from_secs(5);
 /// By how many degrees a device that was too hot must have cooled.
@@ -198,7 +196,6 @@ impl Miner {
             metrics: Metrics::default(),
             mode: watch::Sender::new(Mode::Working),
             devices_changed: watch::Sender::new(0),
-            fetches: Semaphore::new(FETCHES),
             runtime: tokio::runtime::Handle::current(),
             clock,
             rng,

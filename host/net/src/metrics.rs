@@ -8,8 +8,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::Method;
 use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -129,6 +129,11 @@ impl HttpMetrics {
         let begun = Instant::now();
         let response = next.run(request).await;
         drop(in_flight);
+        // A peer could fill the figures by asking each route for each method that it does not have.
+        let method = match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => "other",
+            _ => method,
+        };
         let answered = Answered {
             route: route.clone(),
             method,

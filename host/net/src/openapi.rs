@@ -5,7 +5,7 @@
 
 use axum::Router;
 use axum::routing::get;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::Response as ApiResponse;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
@@ -21,7 +21,9 @@ pub const SECURITY_TOKEN: &str = "token";
 /// The name of the security scheme of nodes, for `security(("node_signature" = []))`.
 pub const SECURITY_NODE_SIGNATURE: &str = "node_signature";
 
-/// Adds the problem that every operation may answer with, and the ways to authenticate.
+/// Adds the problem that every operation may answer with, and the ways to authenticate. Statuses of
+/// failures that an operation names itself are described as problems, too; the malformed request is
+/// added where there is something to send, and the unauthorized one where a right is asked for.
 pub fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_with(Components::default);
     components
@@ -38,14 +40,53 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
-            operation
-                .responses
-                .responses
-                .entry("default".to_owned())
-                .or_insert_with(|| RefOr::T(problem_response()));
+            complete_operation(operation);
         }
     }
     document
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let parameters = operation.parameters.as_ref();
+    let sends = operation.request_body.is_some() || parameters.is_some_and(|all| !all.is_empty());
+    let asks = operation.security.is_some();
+    let responses = &mut operation.responses.responses;
+    let usual = [
+        (sends, "400", "the request is malformed"),
+        (
+            asks,
+            "401",
+            "the token or the signature is missing, or not valid",
+        ),
+        (true, "default", "The request failed: a problem by RFC 9457"),
+    ];
+    for (applies, status, description) in usual {
+        if applies && !responses.contains_key(status) {
+            responses.insert(status.to_owned(), RefOr::T(ApiResponse::new(description)));
+        }
+    }
+    for (status, response) in responses {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        let code = status
+            .parse()
+            .ok()
+            .and_then(|code| StatusCode::from_u16(code).ok());
+        let fails = code.is_none_or(|code| code.is_client_error() || code.is_server_error());
+        if fails && response.content.is_empty() {
+            let reference = RefOr::Ref(Ref::from_schema_name(Problem::name()));
+            let content = Content::new(Some(reference)).into();
+            response
+                .content
+                .insert(CONTENT_TYPE_PROBLEM.to_owned(), content);
+        }
+        // The standard demands one.
+        if response.description.is_empty() {
+            let reason = code.and_then(|code| code.canonical_reason());
+            response.description = reason.unwrap_or(status).to_owned();
+        }
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -63,16 +104,6 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete, options, head, patch, trace]
         .into_iter()
         .flatten()
-}
-
-fn problem_response() -> ApiResponse {
-    let reference = RefOr::Ref(Ref::from_schema_name(Problem::name()));
-    let mut response = ApiResponse::new("The request failed: a problem by RFC 9457");
-    response.content.insert(
-        CONTENT_TYPE_PROBLEM.to_owned(),
-        Content::new(Some(reference)).into(),
-    );
-    response
 }
 
 /// The route `/v1/openapi.json`.

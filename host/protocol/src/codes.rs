@@ -300,6 +300,12 @@ codes! {
         "the address exists, but does not take that method"
         "The path is right and the method is not, as a POST to something that is only read. The \
          answer's `allow` header lists the methods that are taken. Nothing was done."
+    RangeNotSatisfiable "range-not-satisfiable" false
+        "the part that was asked for begins behind the end"
+        "A part of a blob was asked for by its range of bytes, and the blob has no byte there. The \
+         answer's `content-range` header says how many it has. A download that is to be continued \
+         has all of it already, or what was kept of it belongs to another blob: ask for less, or \
+         begin anew."
     TooLarge "too-large" false
         "the request is larger than the server accepts"
         "Every request has a bound on its headers and its body, so that no sender can fill the \

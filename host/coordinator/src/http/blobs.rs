@@ -6,8 +6,10 @@
 use adit_net::Problem;
 use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, body_problem, parse_json, read_body};
 use adit_net::http::files::{About, bytes, file};
+use adit_net::http::server::Allowance;
 use adit_protocol::network::exchange::INLINE_BYTES_MAX;
 use adit_protocol::{Code, Hash};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
 use axum::response::Response;
@@ -38,6 +40,7 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000
 #[serde(deny_unknown_fields)]
 pub struct HashList {
     /// The hashes, at most 1024.
+    #[schema(max_items = 1024)]
     pub hashes: Vec<HashText>,
 }
 
@@ -59,9 +62,13 @@ pub struct Stored {
 #[utoipa::path(get, path = "/v1/blobs/{hash}", tag = "blobs",
     params(("hash" = HashText, Path, description = "its hash"),
         ("range" = Option<String>, Header, description = "one range of bytes, as `bytes=0-99`")),
+    security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the bytes", content_type = "application/octet-stream"),
         (status = 206, description = "a part of them", content_type = "application/octet-stream"),
-        (status = 404, description = "it is not here")))]
+        (status = 304, description = "they are those whose hash is in `if-none-match`"),
+        (status = 403, description = "it is the spec of another client's task"),
+        (status = 404, description = "it is not here"),
+        (status = 416, description = "the range begins behind the end")))]
 pub async fn read(
     State(app): State<App>,
     Path(HashText(hash)): Path<HashText>,
@@ -93,10 +100,11 @@ pub async fn read(
 #[utoipa::path(put, path = "/v1/blobs/{hash}", tag = "blobs",
     params(("hash" = HashText, Path, description = "its hash")),
     request_body(content_type = "application/octet-stream"),
-    security(("token" = [])),
+    security(("token" = []), ("node_signature" = [])),
     responses((status = 201, description = "it was stored", body = Stored),
         (status = 200, description = "it was here already", body = Stored),
         (status = 400, description = "the bytes have another hash"),
+        (status = 403, description = "the node is not registered"),
         (status = 413, description = "it is too large"),
         (status = 429, description = "the client has uploaded as much as it may")))]
 pub async fn write(
@@ -214,7 +222,9 @@ fn bounded(list: HashList, max: usize) -> Result<Vec<Hash>, Problem> {
 
 /// Tells which blobs are not here, before they are uploaded. Those that are here are kept longer.
 #[utoipa::path(post, path = "/v1/blobs/missing", tag = "blobs", request_body = HashList,
-    security(("token" = [])), responses((status = 200, body = MissingList)))]
+    security(("token" = []), ("node_signature" = [])),
+    responses((status = 200, body = MissingList),
+        (status = 403, description = "the node is not registered")))]
 pub async fn missing(
     State(app): State<App>,
     request: Request,
@@ -244,13 +254,20 @@ async fn authorized_body(app: &App, request: Request) -> Result<bytes::Bytes, Pr
 /// one that is not here, in the order of the request. After 32 MiB the array ends early; what is
 /// left out is to be asked for again.
 #[utoipa::path(post, path = "/v1/blobs/batch", tag = "blobs", request_body = HashList,
-    responses((status = 200, description = "the blobs", content_type = "application/cbor")))]
+    security((), ("token" = []), ("node_signature" = [])),
+    responses((status = 200, description = "the blobs", content_type = "application/cbor"),
+        (status = 403, description = "the node is not registered"),
+        (status = 413, description = "the first of them has more than 32 MiB"),
+        (status = 503, description = "as many answers are on their way as are held at once")))]
 pub async fn batch(
     State(app): State<App>,
     reader: Reader,
+    allowance: Option<Extension<Allowance>>,
     Json(list): Json<HashList>,
 ) -> Result<Response, Problem> {
     let hashes = bounded(list, HASHES_MAX)?;
+    // Anyone may ask, the same hash counts as often as it is asked for, and who asks may read slowly.
+    let mut memory = allowance.map(|Extension(allowance)| allowance.begin());
     let mut found: Vec<(Hash, Option<Vec<u8>>)> = Vec::with_capacity(hashes.len());
     let mut total = 0usize;
     for hash in hashes {
@@ -265,12 +282,20 @@ pub async fn batch(
             Err(problem) if problem.code == Code::UnknownBlob => None,
             Err(problem) => return Err(problem),
         };
-        total = total.saturating_add(bytes.as_ref().map_or(0, Vec::len));
+        let len = bytes.as_ref().map_or(0, Vec::len);
+        if let Some(memory) = &mut memory {
+            memory.grow(len)?;
+        }
+        total = total.saturating_add(len);
         found.push((hash, bytes));
     }
     let mut encoder = minicbor::Encoder::new(Vec::with_capacity(total + found.len() * 48));
-    encode(&mut encoder, &found).map_err(Problem::internal)?;
-    let mut response = Response::new(Body::from(encoder.into_writer()));
+    encode(&mut encoder, found).map_err(Problem::internal)?;
+    let answer = encoder.into_writer();
+    let mut response = Response::new(match memory {
+        Some(memory) => Body::from(memory.hold(answer)),
+        None => Body::from(answer),
+    });
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_CBOR));
@@ -296,13 +321,13 @@ async fn batch_one(app: &App, hash: Hash, reader: &Reader, left: u64) -> Result<
 
 fn encode(
     encoder: &mut minicbor::Encoder<Vec<u8>>,
-    found: &[(Hash, Option<Vec<u8>>)],
+    found: Vec<(Hash, Option<Vec<u8>>)>,
 ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
     encoder.array(found.len() as u64)?;
     for (hash, bytes) in found {
         encoder.array(2)?.bytes(hash.as_bytes())?;
         match bytes {
-            Some(bytes) => encoder.bytes(bytes)?,
+            Some(bytes) => encoder.bytes(&bytes)?,
             None => encoder.null()?,
         };
     }
@@ -313,7 +338,10 @@ fn encode(
 #[utoipa::path(get, path = "/v1/documents/{hash}", tag = "blobs",
     params(("hash" = HashText, Path, description = "its hash")),
     responses((status = 200, description = "the document", content_type = "application/cbor"),
-        (status = 404, description = "there is no such document")))]
+        (status = 206, description = "a part of it", content_type = "application/cbor"),
+        (status = 304, description = "it is that whose hash is in `if-none-match`"),
+        (status = 404, description = "there is no such document"),
+        (status = 416, description = "the range begins behind the end")))]
 pub async fn document(
     State(app): State<App>,
     Path(HashText(hash)): Path<HashText>,

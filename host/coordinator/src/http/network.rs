@@ -92,7 +92,10 @@ pub async fn network(State(app): State<App>, headers: HeaderMap) -> Result<Respo
 #[utoipa::path(get, path = "/v1/memberships/{hash}", tag = "network",
     params(("hash" = HashText, Path, description = "the hash of the membership without its signature")),
     responses((status = 200, description = "the signed membership", content_type = "application/cbor"),
-        (status = 404, description = "no list of candidates names it")))]
+        (status = 206, description = "a part of it", content_type = "application/cbor"),
+        (status = 304, description = "it is that whose hash is in `if-none-match`"),
+        (status = 404, description = "no list of candidates names it"),
+        (status = 416, description = "the range begins behind the end")))]
 pub async fn membership(
     State(app): State<App>,
     UrlPath(HashText(hash)): UrlPath<HashText>,

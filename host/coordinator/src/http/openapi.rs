@@ -1,10 +1,15 @@
 //! The description of the interface, made from the code. It is committed as `openapi.json` beside
 //! this crate's manifest, so that a change of the interface is seen in review.
 
+use std::sync::OnceLock;
+
+use adit_net::Problem;
+use adit_net::http::files::{About, Cache, bytes};
 use adit_net::openapi::complete;
-use axum::response::{IntoResponse as _, Response};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use adit_protocol::Hash;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use utoipa::OpenApi;
 
 use super::{blobs, metrics, miner, network, receipts, tasks};
@@ -48,7 +53,8 @@ use super::{blobs, metrics, miner, network, receipts, tasks};
         metrics::live,
         metrics::ready,
         metrics::version,
-    )
+    ),
+    components(schemas(tasks::StateName))
 )]
 struct Api;
 
@@ -62,18 +68,24 @@ pub fn json() -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-/// The description of the interface.
-pub async fn serve() -> Response {
-    match json() {
-        Ok(text) => {
-            let mut response = text.into_response();
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
+/// The description of the interface. Made once: it takes longer than anything else that is answered
+/// to anyone.
+pub async fn serve(headers: HeaderMap) -> Result<Response, Problem> {
+    static MADE: OnceLock<(Bytes, String)> = OnceLock::new();
+    let (text, etag) = match MADE.get() {
+        Some(made) => made,
+        None => {
+            let text = Bytes::from(json().map_err(Problem::internal)?);
+            let etag = Hash::of(&text).to_string();
+            MADE.get_or_init(|| (text, etag))
         }
-        Err(error) => adit_net::Problem::internal(error).into_response(),
-    }
+    };
+    let about = About {
+        content_type: HeaderValue::from_static("application/json"),
+        etag: Some(etag.clone()),
+        cache: Cache::Revalidate,
+    };
+    Ok(bytes(&headers, text.clone(), &about))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::view::ReceiptView;
 /// the log. The hashes behind its commitments are given to those who may see the task.
 #[utoipa::path(get, path = "/v1/receipts/{receipt}", tag = "receipts",
     params(("receipt" = HashText, Path, description = "its id")),
-    security((), ("token" = [])),
+    security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, content((ReceiptView = "application/json"), (Object = "application/octet-stream"))),
         (status = 404, description = "no such receipt is in this log")))]
 pub async fn show(
@@ -56,9 +56,10 @@ pub async fn show(
 /// What the guest of the run wrote to stderr, or the end of it: a claim of the miner.
 #[utoipa::path(get, path = "/v1/receipts/{receipt}/log", tag = "receipts",
     params(("receipt" = HashText, Path, description = "its id")),
-    security((), ("token" = [])),
+    security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the text", content_type = "text/plain"),
-        (status = 404, description = "there is none")))]
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such receipt, or the run has left none")))]
 pub async fn log(
     State(app): State<App>,
     Path(HashText(id)): Path<HashText>,

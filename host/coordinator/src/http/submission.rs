@@ -35,14 +35,17 @@ pub struct TaskRequest {
     /// The input; an empty one if it is left out.
     #[serde(default)]
     pub input: Input,
-    /// Arguments of the program, without its name.
+    /// Arguments of the program, without its name: at most 64 KiB each and 512 KiB together, with
+    /// no NUL.
     #[serde(default)]
+    #[schema(max_items = 1024)]
     pub args: Vec<String>,
     /// What the task's clock shows at its start, in nanoseconds since 1970; else the time of
     /// submission.
     #[serde(default)]
     pub clock_start_ns: Option<Number>,
-    /// Models that the task may load: name -> hash of the model's manifest.
+    /// Models that the task may load: name -> hash of the model's manifest; at most 256, with names
+    /// of 1 to 256 bytes.
     #[serde(default)]
     pub models: BTreeMap<String, HashText>,
     /// Seed of the task's random numbers; zero if it is left out.
@@ -51,8 +54,10 @@ pub struct TaskRequest {
     /// Limits of the run, each of which has a default.
     #[serde(default)]
     pub limits: LimitsWanted,
-    /// Time for one attempt, in milliseconds; a minute if it is left out.
+    /// Time for one attempt, in milliseconds; a minute if it is left out. `deadline_ms_max` of
+    /// `/v1/info` is the longest.
     #[serde(default)]
+    #[schema(minimum = 1)]
     pub deadline_ms: Option<u64>,
     /// What a miner must have.
     #[serde(default)]
@@ -72,8 +77,10 @@ pub struct TaskRequest {
     /// A mark by which the client knows the task again, blinded by the client.
     #[serde(default)]
     pub client_tag: Option<Bytes32>,
-    /// The client's region. If it is the coordinator's, miners near to it are preferred.
+    /// The client's region, at most 64 bytes. If it is the coordinator's, miners near to it are
+    /// preferred.
     #[serde(default)]
+    #[schema(max_length = 64)]
     pub region: Option<String>,
     /// A component that is given each result before it is accepted, and may refuse it.
     #[serde(default)]
@@ -97,6 +104,7 @@ pub enum Input {
 /// An input in the submission itself: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1, max_properties = 1)]
 pub struct Inline {
     /// The input as text.
     #[serde(default)]
@@ -164,6 +172,7 @@ pub struct RequirementsWanted {
     /// Bytes of the device's memory that the task needs.
     pub device_memory_bytes: u64,
     /// Hashes of the environments to choose from; empty for any.
+    #[schema(max_items = 256)]
     pub environments: Vec<HashText>,
 }
 
@@ -172,8 +181,12 @@ pub struct RequirementsWanted {
 #[serde(deny_unknown_fields, default)]
 pub struct VerificationWanted {
     /// Miners that run the task; if it is left out two, or one where only one miner is active.
+    /// `replicas_max` of `/v1/info` is the most.
+    #[schema(minimum = 1, maximum = 255)]
     pub replicas: Option<u8>,
-    /// Equal results that make one accepted; more than half of the replicas if it is left out.
+    /// Equal results that make one accepted, at most as many as there are replicas; more than half
+    /// of these if it is left out.
+    #[schema(minimum = 1, maximum = 255)]
     pub quorum: Option<u8>,
     /// Whether miners with a good record are replicated less.
     pub adaptive: bool,

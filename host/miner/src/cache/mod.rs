@@ -23,6 +23,8 @@ use partial::Partial;
 const BLOCK: u64 = 4096;
 /// Age from which a download that nobody goes on with is deleted.
 const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Which part of the cache's bound may be used by downloads that broke off, beside the cache itself.
+const PARTIAL_PART: u64 = 8;
 /// How often at most a file's time is set when it is used, so that the order survives a restart.
 const TOUCH_EVERY: Duration = Duration::from_secs(600);
 
@@ -74,7 +76,8 @@ pub struct BlobCache {
     partial: PathBuf,
     limit: u64,
     inner: Mutex<Inner>,
-    fetching: Mutex<HashMap<Hash, Arc<tokio::sync::Mutex<()>>>>,
+    /// Downloads that are going on, by the names of their files.
+    fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// How full the cache is.
@@ -189,32 +192,44 @@ impl BlobCache {
         self.delete(&[*hash]);
     }
 
-    /// Fetches a blob of at most `max` bytes unless it is there. Two who want the same blob share
-    /// one download, and a download that broke off is gone on with.
+    /// Fetches a blob of at most `max` bytes unless it is there. Two who want the same blob of the
+    /// node `from` share one download, and a download that broke off is gone on with. One that
+    /// another node serves has nothing to do with it: it may be slow, or never end, or be other
+    /// bytes.
     ///
     /// # Errors
     /// [`CacheError`].
     pub async fn fetch(
         &self,
+        from: &[u8; 32],
         api: &dyn CoordinatorApi,
         hash: &Hash,
         max: u64,
     ) -> Result<(), CacheError> {
+        let name = format!(
+            "{}-{}",
+            hash.to_hex(),
+            crate::text::hex(from.get(..8).unwrap_or_default())
+        );
         let one = {
             let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
             // Those that nobody waits for any more.
             if fetching.len() > 1024 {
                 fetching.retain(|_, lock| Arc::strong_count(lock) > 1);
             }
-            fetching.entry(*hash).or_default().clone()
+            fetching.entry(name.clone()).or_default().clone()
         };
         let _one = one.lock().await;
         if self.contains(hash) {
             return Ok(());
         }
-        let path = self.partial.join(hash.to_hex());
+        let path = self.partial.join(name);
         let mut partial = Partial::open(&path, max).map_err(ApiError::from)?;
-        api.fetch_blob(hash, max, &mut partial).await?;
+        if let Err(error) = api.fetch_blob(hash, max, &mut partial).await {
+            drop(partial);
+            self.shrink_partial();
+            return Err(error.into());
+        }
         let (len, found) = partial.finish().map_err(ApiError::from)?;
         if found != *hash {
             let _ = fs::remove_file(&path);
@@ -228,6 +243,16 @@ impl BlobCache {
         fs::rename(&path, &target).map_err(StoreError::write(&target, len))?;
         self.lock().insert(*hash, len, false, SystemTime::now());
         Ok(())
+    }
+
+    /// Bounds what is kept of downloads that broke off: a node could begin many and end none.
+    fn shrink_partial(&self) {
+        let busy: Vec<String> = {
+            let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            let busy = fetching.iter().filter(|(_, lock)| lock.try_lock().is_err());
+            busy.map(|(name, _)| name.clone()).collect()
+        };
+        partial::shrink(&self.partial, self.limit / PARTIAL_PART, &busy);
     }
 
     /// Deletes what is not in use until there is room for so many bytes more.

@@ -81,6 +81,33 @@ impl BlobSink for Partial {
     }
 }
 
+/// Deletes downloads that are not going on until those that are left have at most so many bytes; the
+/// oldest go first.
+pub(super) fn shrink(folder: &Path, bytes_max: u64, busy: &[String]) {
+    let mut idle: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| !busy.iter().any(|name| entry.file_name() == name.as_str()))
+        .filter_map(|entry| {
+            let about = entry.metadata().ok()?;
+            Some((about.modified().ok()?, about.len(), entry.path()))
+        })
+        .collect();
+    idle.sort();
+    let mut bytes = idle
+        .iter()
+        .fold(0u64, |sum, (_, len, _)| sum.saturating_add(*len));
+    for (_, len, path) in idle {
+        if bytes <= bytes_max {
+            return;
+        }
+        if fs::remove_file(path).is_ok() {
+            bytes = bytes.saturating_sub(len);
+        }
+    }
+}
+
 /// Deletes downloads that nobody has gone on with for a long time.
 pub(super) fn sweep(folder: &Path, age: Duration) {
     let now = SystemTime::now();

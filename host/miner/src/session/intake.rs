@@ -298,8 +298,8 @@ impl Session {
     ) -> Result<Result<(), CacheError>, Lacking> {
         let shared = &self.shared;
         // Closed never.
-        let _permit = shared.fetches.acquire().await.ok();
-        let fetch = shared.cache.fetch(&*self.api, hash, max);
+        let _permit = self.fetches.acquire().await.ok();
+        let fetch = shared.cache.fetch(&self.coordinator, &*self.api, hash, max);
         tokio::select! {
             biased;
             fetched = fetch => Ok(fetched),

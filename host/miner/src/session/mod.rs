@@ -41,6 +41,9 @@ use crate::transport::{ApiError, CoordinatorApi};
 
 pub(crate) use run::{InSlot, Job, slot};
 
+/// Downloads at one time from one coordinator.
+const FETCHES: usize = 8;
+
 /// What all sessions of a miner share.
 pub(crate) struct Shared {
     pub options: Options,
@@ -59,8 +62,6 @@ pub(crate) struct Shared {
     pub mode: watch::Sender<Mode>,
     /// Counts up when a device was paused, resumed, or got too hot or cool again.
     pub devices_changed: watch::Sender<u64>,
-    /// Downloads at one time.
-    pub fetches: Semaphore,
     /// For what is begun by a thread of its own.
     pub runtime: tokio::runtime::Handle,
 }
@@ -94,6 +95,9 @@ pub(crate) struct Session {
     authority: Authority,
     progress: ProgressBuffer,
     ready: mpsc::UnboundedSender<Ready>,
+    /// Downloads at one time. A coordinator that serves them slowly, or never, is in nobody else's
+    /// way.
+    fetches: Semaphore,
     /// Blobs that receipts need until they are settled.
     pins: Mutex<HashMap<Hash, Pins>>,
     /// How journal and coordinator go together, by the last greeting, and how many there were.
@@ -135,6 +139,7 @@ impl Session {
             authority,
             progress: ProgressBuffer::default(),
             ready,
+            fetches: Semaphore::new(FETCHES),
             pins: Mutex::default(),
             greeted: watch::Sender::new((0, None)),
             greet_again: Notify::new(),

@@ -231,19 +231,25 @@ async fn refusals_keep_their_codes() {
     let cache = open_cache(net.dir.path(), 1 << 30);
     let member = api(&miner_key());
     let unknown = cache
-        .fetch(&member, &Hash::of(b"?"), 100)
+        .fetch(&fake.node(), &member, &Hash::of(b"?"), 100)
         .await
         .unwrap_err();
     assert!(unknown.to_string().contains("unknown-blob"), "{unknown}");
     let hash = Hash::of(b"long enough");
     fake.state().blobs.insert(hash, b"long enough".to_vec());
-    let large = cache.fetch(&member, &hash, 3).await.unwrap_err();
+    let large = cache
+        .fetch(&fake.node(), &member, &hash, 3)
+        .await
+        .unwrap_err();
     assert!(
         large.to_string().contains("more than the 3 bytes"),
         "{large}"
     );
     fake.state().blobs.insert(hash, b"other bytes".to_vec());
-    let other = cache.fetch(&member, &hash, 100).await.unwrap_err();
+    let other = cache
+        .fetch(&fake.node(), &member, &hash, 100)
+        .await
+        .unwrap_err();
     assert!(other.to_string().contains("are others"), "{other}");
     let url = server.url();
     server.shutdown(Duration::from_secs(1)).await;

@@ -166,6 +166,8 @@ pub struct State {
     pub blobs: HashMap<Hash, Vec<u8>>,
     /// The most bytes of a blob that are sent before the transfer breaks off.
     pub break_off: Option<usize>,
+    /// Blobs are begun and never come.
+    pub never_ends: bool,
     pub fetched: u64,
     pub acceptances: Vec<Acceptance>,
     pub progress: Vec<Progress>,
@@ -529,7 +531,7 @@ impl CoordinatorApi for Fake {
     ) -> ApiFuture<'a, ()> {
         async move {
             self.up()?;
-            let (bytes, part) = {
+            let (bytes, part, never_ends) = {
                 let mut state = self.state();
                 state.fetched += 1;
                 let Some(bytes) = state.blobs.get(hash).cloned() else {
@@ -539,8 +541,11 @@ impl CoordinatorApi for Fake {
                         retry_after: None,
                     });
                 };
-                (bytes, state.break_off)
+                (bytes, state.break_off, state.never_ends)
             };
+            if never_ends {
+                std::future::pending::<()>().await;
+            }
             if bytes.len() as u64 > max {
                 return Err(ApiError::BlobTooLarge { hash: *hash, max });
             }

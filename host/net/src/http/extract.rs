@@ -9,14 +9,14 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as AxumJson, Router};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::server::BodyError;
+use super::server::{Allowance, BodyError};
 use crate::problem::Problem;
 
 /// The media type of CBOR documents.
@@ -75,15 +75,59 @@ fn too_large(length: Option<u64>, bytes_max: u64) -> Problem {
 /// Reads a request's body, up to the [`BodyLimit`] of its route.
 ///
 /// # Errors
-/// `too-large`, `timeout` or `invalid-request`, ready to be answered.
+/// `too-large`, `timeout`, `overloaded` or `invalid-request`, ready to be answered.
 pub async fn read_body(request: Request) -> Result<Bytes, Problem> {
     let bytes_max = limit_of(&request);
     announced_length(request.headers(), bytes_max as u64)?;
-    let body = Limited::new(request.into_body(), bytes_max);
-    match body.collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(None, bytes_max as u64)),
-        Err(error) => Err(body_problem(error.as_ref())),
+    let allowance = request.extensions().get::<Allowance>().cloned();
+    let mut memory = allowance.map(|allowance| allowance.begin());
+    let mut body = Limited::new(request.into_body(), bytes_max);
+    let mut parts = Parted::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_large(None, bytes_max as u64),
+            false => body_problem(error.as_ref()),
+        })?;
+        // Trailers say nothing here.
+        let Ok(part) = frame.into_data() else {
+            continue;
+        };
+        if let Some(memory) = &mut memory {
+            memory.grow(part.len())?;
+        }
+        parts.push(part);
+    }
+    let bytes = parts.whole();
+    Ok(match memory {
+        Some(memory) => memory.hold(bytes),
+        None => bytes,
+    })
+}
+
+/// A body in parts, most of which have one.
+#[derive(Default)]
+struct Parted {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Parted {
+    fn push(&mut self, part: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = part;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&part);
+    }
+
+    fn whole(self) -> Bytes {
+        match self.all.is_empty() {
+            true => self.first,
+            false => self.all.freeze(),
+        }
     }
 }
 

@@ -198,16 +198,13 @@ fn failed(error: io::Error) -> Problem {
 
 fn beyond(length: u64) -> Response {
     let problem = Problem::new(
-        Code::InvalidRequest,
+        Code::RangeNotSatisfiable,
         format!("the range begins behind the end, there are {length} bytes; hint: ask for less"),
     );
-    let mut response = problem.into_response();
-    // The one status that the standard fixes for this case.
-    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-    if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
-        response.headers_mut().insert(CONTENT_RANGE, value);
+    match HeaderValue::try_from(format!("bytes */{length}")) {
+        Ok(value) => problem.header(CONTENT_RANGE, value).into_response(),
+        Err(_) => problem.into_response(),
     }
-    response
 }
 
 fn answer(

@@ -55,6 +55,7 @@ pub fn of(code: Code) -> StatusCode {
 
         Code::LeaseExpired => StatusCode::GONE,
         Code::TooLarge | Code::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
 
         // What was sent is well formed, and what it asks for cannot be.
         Code::InvalidComponent
@@ -89,6 +90,7 @@ pub fn code_of(status: u16) -> Code {
         405 => Code::MethodNotAllowed,
         408 | 504 => Code::Timeout,
         413 | 414 | 431 => Code::TooLarge,
+        416 => Code::RangeNotSatisfiable,
         429 => Code::QuotaExceeded,
         502 => Code::Unreachable,
         503 => Code::Overloaded,

@@ -38,11 +38,15 @@ async fn requests_are_counted_by_route() {
     for path in ["/made/up/1", "/made/up/2"] {
         assert!(client.call(method.clone(), path).send().await.is_err());
     }
+    for method in [Method::PUT, Method::PATCH, Method::DELETE] {
+        assert!(client.call(method, "/items/1").send().await.is_err());
+    }
     let answer = client.get("/metrics").send().await.unwrap();
     let text = String::from_utf8(answer.bytes.to_vec()).unwrap();
     for line in [
         "adit_http_requests_total{route=\"/items/{id}\",method=\"GET\",status=\"2xx\"} 3",
         "adit_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"} 2",
+        "adit_http_requests_total{route=\"/items/{id}\",method=\"other\",status=\"4xx\"} 3",
         "adit_http_request_seconds_count{route=\"/items/{id}\",method=\"GET\"} 3",
         // The one that asks.
         "adit_http_requests_in_flight 1",

@@ -10,7 +10,7 @@ use adit_net::http::extract::{Raw, body_limit};
 use adit_net::http::files::{About, file};
 use adit_net::http::server::Limits;
 use adit_net::problem::Problem;
-use adit_protocol::Hash;
+use adit_protocol::{Code, Hash};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -119,7 +119,11 @@ async fn a_range_is_a_range() {
             .contains("immutable")
     );
     let error = range("bytes=1000000-").await.unwrap_err();
-    assert_eq!(error.problem().unwrap().status, 416);
+    let problem = error.problem().unwrap();
+    assert_eq!(
+        (problem.status, problem.code),
+        (416, Some(Code::RangeNotSatisfiable))
+    );
     let call = client(&world.server).get("/file");
     let known = call.header(
         http::header::IF_NONE_MATCH,

@@ -108,7 +108,8 @@ fn check_hardware(hello: &Hello, node: &[u8; 32]) -> Result<(), Problem> {
 /// Sends back what came with a welcome or a poll's answer: the time until then is the round trip.
 #[utoipa::path(post, path = "/v1/miner/echo", tag = "miners",
     request_body(content_type = "application/cbor"), security(("node_signature" = [])),
-    responses((status = 204, description = "it was measured")))]
+    responses((status = 204, description = "it was measured"),
+        (status = 403, description = "the miner may not work")))]
 pub async fn echo(State(app): State<App>, request: FromNode) -> Result<StatusCode, Problem> {
     let echo: Echo = parse_cbor(&request.bytes)?;
     app.handle.echo(request.node, &echo);
@@ -118,7 +119,9 @@ pub async fn echo(State(app): State<App>, request: FromNode) -> Result<StatusCod
 /// Asks for work, and waits for it.
 #[utoipa::path(post, path = "/v1/miner/poll", tag = "miners",
     request_body(content_type = "application/cbor"), security(("node_signature" = [])),
-    responses((status = 200, description = "assignments, or why there are none", content_type = "application/cbor")))]
+    responses((status = 200, description = "assignments, or why there are none", content_type = "application/cbor"),
+        (status = 403, description = "the miner may not work"),
+        (status = 409, description = "the miner has not said hello")))]
 pub async fn poll(State(app): State<App>, request: FromNode) -> Result<Cbor<PollAnswer>, Problem> {
     let mut poll: Poll = parse_cbor(&request.bytes)?;
     let node = request.node;
@@ -143,7 +146,10 @@ pub async fn poll(State(app): State<App>, request: FromNode) -> Result<Cbor<Poll
 /// Tells how far tasks are, with what their guests emitted.
 #[utoipa::path(post, path = "/v1/miner/progress", tag = "miners",
     request_body(content_type = "application/cbor"), security(("node_signature" = [])),
-    responses((status = 204, description = "it was passed on")))]
+    responses((status = 204, description = "it was passed on"),
+        (status = 403, description = "the miner may not work"),
+        (status = 404, description = "the assignment is unknown"),
+        (status = 409, description = "the miner has not said hello")))]
 pub async fn progress(State(app): State<App>, request: FromNode) -> Result<StatusCode, Problem> {
     let report: ProgressReport = parse_cbor(&request.bytes)?;
     app.handle.progress(request.node, report).await?;

@@ -34,7 +34,8 @@ const ENVIRONMENTS_MAX: usize = 4096;
 /// Hands in receipts. There is one result for each, in their order.
 #[utoipa::path(post, path = "/v1/miner/receipts", tag = "miners",
     request_body(content_type = "application/cbor"), security(("node_signature" = [])),
-    responses((status = 200, description = "what became of each", content_type = "application/cbor")))]
+    responses((status = 200, description = "what became of each", content_type = "application/cbor"),
+        (status = 403, description = "the miner may not work")))]
 pub async fn hand_in(
     State(app): State<App>,
     request: FromNode,

@@ -1,5 +1,6 @@
 //! What happens to a task, as it happens: server-sent events.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,10 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use http::HeaderMap;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::super::app::App;
 use super::super::feed::{EventView, Feed, Next};
@@ -29,9 +34,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[utoipa::path(get, path = "/v1/tasks/{task}/events", tag = "tasks",
     params(("task" = HashText, Path, description = "its id"),
         ("last-event-id" = Option<String>, Header, description = "the last id that arrived")),
-    security((), ("token" = [])),
-    responses((status = 200, description = "events with JSON data", body = EventView,
-        content_type = "text/event-stream")))]
+    security((), ("token" = []), ("node_signature" = [])),
+    responses((status = 200, description = "events with JSON data", body = Sent,
+            content_type = "text/event-stream"),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task"),
+        (status = 503, description = "too many tasks are watched")))]
 pub async fn stream(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -113,6 +121,45 @@ fn events(
             }
         }
     })
+}
+
+/// An event as it is sent, for the description of the interface.
+struct Sent;
+
+impl PartialSchema for Sent {
+    fn schema() -> RefOr<Schema> {
+        let text = |description| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .description(Some(description))
+        };
+        let view = serde_json::json!({ "$ref": "#/components/schemas/EventView" });
+        let data = text("What happened, as JSON.")
+            .content_media_type("application/json")
+            // The builder has no field for it, and writes extensions as they are.
+            .extensions(Some(Extensions::from_iter([("contentSchema", view)])));
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("An event of a stream."))
+            .property(
+                "id",
+                text("What to send as `last-event-id` to go on behind it."),
+            )
+            .property("data", data)
+            .required("data")
+            .into()
+    }
+}
+
+impl ToSchema for Sent {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("SentEvent")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((EventView::name().into_owned(), EventView::schema()));
+        EventView::schemas(schemas);
+    }
 }
 
 /// Without an id: it is none of the feed's own events.

@@ -44,6 +44,7 @@ pub const WAIT_S_MAX: u64 = 60;
 pub struct WaitQuery {
     /// Seconds to wait for the end of the task, at most 60; the answer comes as soon as it has
     /// ended.
+    #[param(maximum = 60)]
     pub wait: Option<u64>,
 }
 
@@ -158,8 +159,10 @@ fn seen(mut view: TaskView, sight: Sight) -> TaskView {
 /// A task.
 #[utoipa::path(get, path = "/v1/tasks/{task}", tag = "tasks",
     params(("task" = HashText, Path, description = "its id"), WaitQuery),
-    security((), ("token" = [])),
-    responses((status = 200, body = TaskView), (status = 404, description = "there is no such task")))]
+    security((), ("token" = []), ("node_signature" = [])),
+    responses((status = 200, body = TaskView),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task")))]
 pub async fn show(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -179,8 +182,10 @@ pub struct ListQuery {
     /// Only those in this state: waiting, running, validating, completed, failed, cancelled.
     pub state: Option<StateName>,
     /// Most items of the page, at most 1000.
+    #[param(minimum = 1, maximum = 1000)]
     pub page_size: Option<u32>,
     /// The `next_page_token` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$")]
     pub page_token: Option<String>,
 }
 
@@ -244,7 +249,10 @@ pub async fn list(
 #[utoipa::path(post, path = "/v1/tasks/{task}/cancel", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
     security(("token" = [])),
-    responses((status = 200, body = TaskView), (status = 409, description = "it has ended already")))]
+    responses((status = 200, body = TaskView),
+        (status = 403, description = "the task is another client's"),
+        (status = 404, description = "there is no such task"),
+        (status = 409, description = "it has ended already")))]
 pub async fn cancel(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -256,7 +264,9 @@ pub async fn cancel(
 /// Why a task is where it is, and everything that is needed to make its draws again.
 #[utoipa::path(get, path = "/v1/tasks/{task}/explain", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
-    security((), ("token" = [])), responses((status = 200, body = ExplainView)))]
+    security((), ("token" = []), ("node_signature" = [])), responses((status = 200, body = ExplainView),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task")))]
 pub async fn explain(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -273,8 +283,10 @@ pub async fn explain(
 /// The task spec, whose hash is the task's id. It holds the salt of the receipts' commitments.
 #[utoipa::path(get, path = "/v1/tasks/{task}/spec", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
-    security((), ("token" = [])),
-    responses((status = 200, description = "the document", content_type = "application/cbor")))]
+    security((), ("token" = []), ("node_signature" = [])),
+    responses((status = 200, description = "the document", content_type = "application/cbor"),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task")))]
 pub async fn spec(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -287,8 +299,10 @@ pub async fn spec(
 /// The exec spec: what determines the result.
 #[utoipa::path(get, path = "/v1/tasks/{task}/exec", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
-    security((), ("token" = [])),
-    responses((status = 200, description = "the document", content_type = "application/cbor")))]
+    security((), ("token" = []), ("node_signature" = [])),
+    responses((status = 200, description = "the document", content_type = "application/cbor"),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task")))]
 pub async fn exec(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,

@@ -21,12 +21,17 @@ use crate::view::{ResultView, TaskState, TaskView};
 /// an error of its own has a result too, and so a receipt.
 #[utoipa::path(get, path = "/v1/tasks/{task}/result", tag = "tasks",
     params(("task" = HashText, Path, description = "its id"), WaitQuery),
-    security((), ("token" = [])),
+    security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the output", content_type = "application/octet-stream",
             headers(("adit-receipt" = String, description = "id of the receipt"),
                 ("adit-leaf" = String, description = "its place in the log"),
                 ("adit-status" = String, description = "how the run ended"))),
+        (status = 206, description = "a part of it", content_type = "application/octet-stream"),
+        (status = 304, description = "it is that whose hash is in `if-none-match`"),
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task"),
         (status = 409, description = "there is no result yet, or the task was cancelled"),
+        (status = 416, description = "the range begins behind the end"),
         (status = 422, description = "the task has failed")))]
 pub async fn output(
     State(app): State<App>,
@@ -92,9 +97,10 @@ fn result_of(view: &TaskView) -> Result<&ResultView, Problem> {
 /// run that left any. A claim of the miner.
 #[utoipa::path(get, path = "/v1/tasks/{task}/log", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
-    security((), ("token" = [])),
+    security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the text", content_type = "text/plain"),
-        (status = 404, description = "no run has left any")))]
+        (status = 403, description = "the task is another client's, and not public"),
+        (status = 404, description = "there is no such task, or no run has left any")))]
 pub async fn log(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,

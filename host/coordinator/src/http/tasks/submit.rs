@@ -27,16 +27,17 @@ use crate::view::TaskView;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Blobs that are named in a message.
 const NAMED_MAX: usize = 16;
-/// How a WebAssembly file begins, and what follows if it is a component.
 /// Components whose beginnings are remembered.
 const COMPONENTS_MAX: usize = 4096;
+/// How a WebAssembly file begins, and what follows if it is a component.
 const WASM: [u8; 4] = *b"\0asm";
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 
 /// Submits a task. With an idempotency key the same request can be sent again without another task
 /// coming of it.
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = TaskRequest,
-    params(WaitQuery, ("idempotency-key" = Option<String>, Header,
+    params(WaitQuery, ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 128,
+        pattern = "^[!-~]([ -~]*[!-~])?$",
         description = "a text of the client's choice, 1 to 128 visible characters")),
     security(("token" = [])),
     responses((status = 201, description = "it was taken, and has ended if that was waited for", body = TaskView),
@@ -45,6 +46,7 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
         (status = 400, description = "a field is not valid"),
         (status = 404, description = "blobs are missing"),
         (status = 409, description = "the idempotency key was used for another request"),
+        (status = 422, description = "the component or the validator is none, or no miner can run the task"),
         (status = 429, description = "the client has used up what it may"),
         (status = 503, description = "the coordinator is busy, or about to stop")))]
 pub async fn submit(

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower::ServiceExt as _;
 
 use super::bodies::{RequestBody, ResponseBody, WaitsSince};
-use super::{Limits, Peer, Shared, lock};
+use super::{Allowance, Limits, Peer, Shared, lock};
 use crate::problem::Problem;
 
 /// Serves a connection to its end.
@@ -107,7 +107,9 @@ async fn answer(
             .into_response()
             .map(|body| ResponseBody::new(body, in_flight));
     }
-    let request = request_for_axum(request, peer, &shared.limits);
+    let mut request = request_for_axum(request, peer, &shared.limits);
+    let allowance = Allowance::of(&shared.memory, peer.address.ip());
+    request.extensions_mut().insert(allowance);
     let routed = AssertUnwindSafe(shared.router.clone().oneshot(request)).catch_unwind();
     let response = match routed.await {
         Ok(Ok(response)) => response,

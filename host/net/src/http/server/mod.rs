@@ -9,10 +9,12 @@
 //! | a body that trickles | [`Limits::body_wait_ms`], [`Limits::body_bytes_per_s_min`] |
 //! | an answer that is not read | [`Limits::answer_stall_ms`] |
 //! | many requests at once | [`Limits::streams_max`], [`Limits::requests_max`] |
+//! | many long bodies, or long answers that are not read | [`Limits::memory_per_address_max`], [`Limits::memory_max`] |
 //! | a request that makes a handler panic | answered with 500; the connection stays |
 //!
 //! Bodies are bounded where they are read, by [`super::extract`].
 
+mod allowance;
 mod bodies;
 mod connection;
 mod settings;
@@ -34,6 +36,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use allowance::Account;
+pub use allowance::{Allowance, Memory};
 pub use bodies::BodyError;
 pub use settings::{Limits, Listen, ListenError};
 
@@ -109,6 +113,7 @@ impl Bound {
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             requests: Arc::new(Semaphore::new(limits.requests_max)),
             addresses: Mutex::new(HashMap::new()),
+            memory: Account::new(&limits),
             router: with_layers(with_fallbacks(router), metrics),
             tls,
             draining: server.draining.clone(),
@@ -194,6 +199,7 @@ struct Shared {
     requests: Arc<Semaphore>,
     /// Open connections by address. At most `connections_max` entries.
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    memory: Arc<Account>,
     draining: CancellationToken,
     stopped: CancellationToken,
 }

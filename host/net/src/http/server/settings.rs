@@ -35,6 +35,11 @@ pub struct Limits {
     pub body_bytes_per_s_min: u64,
     /// How long a peer may leave an answer unread.
     pub answer_stall_ms: u64,
+    /// Bytes of bodies and answers that are held whole in memory for one IP address. The first
+    /// 64 KiB of each do not count.
+    pub memory_per_address_max: usize,
+    /// The same for all addresses together.
+    pub memory_max: usize,
 }
 
 impl Default for Limits {
@@ -51,6 +56,8 @@ impl Default for Limits {
             body_wait_ms: 15_000,
             body_bytes_per_s_min: 1024,
             answer_stall_ms: 60_000,
+            memory_per_address_max: 256 << 20,
+            memory_max: 1 << 30,
         }
     }
 }
