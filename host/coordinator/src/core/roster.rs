@@ -124,7 +124,7 @@ impl Core {
             .map(|(at, candidate)| (candidate.node, at))
             .collect();
         let mut queue = std::mem::take(&mut self.queue);
-        queue.roster(|requirements| self.free(requirements));
+        queue.roster(|requirements| self.standing.free(requirements));
         self.queue = queue;
     }
 
