@@ -171,7 +171,7 @@ impl Core {
         if miner.offer.as_ref() != Some(&offer) {
             self.roster_stale = true;
         }
-        miner.offer = Some(offer);
+        self.active += usize::from(miner.offer.replace(offer).is_none());
         if std::mem::take(&mut miner.paused) {
             self.roster_stale = true;
         }
@@ -397,6 +397,7 @@ impl Core {
             return Ok(());
         }
         if miner.offer.take().is_some() {
+            self.active -= 1;
             self.roster_stale = true;
         }
         let gone = miner.open.is_empty();

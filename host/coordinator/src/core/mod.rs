@@ -211,6 +211,8 @@ pub struct Core {
     roster_made_ms: u64,
     roster_stale: bool,
     quality_stale: bool,
+    /// Miners with an offer.
+    active: usize,
     /// The membership that is kept as a public document.
     written_membership: Option<Hash>,
     draining: bool,
@@ -254,6 +256,7 @@ impl Core {
             roster_made_ms: 0,
             roster_stale: false,
             quality_stale: false,
+            active: 0,
             written_membership: None,
             draining: false,
             counters: Counters::default(),
@@ -300,7 +303,7 @@ impl Core {
 
     /// Miners that are active.
     pub fn active(&self) -> usize {
-        self.miners.values().filter(|m| m.offer.is_some()).count()
+        self.active
     }
 
     /// Candidates of the roster in force.
