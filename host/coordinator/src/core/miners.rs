@@ -219,6 +219,7 @@ impl Core {
         if miner.paused != paused {
             miner.paused = paused;
             self.roster_stale = true;
+            self.left += usize::from(paused);
         }
         miner.polling = true;
         miner.polls = miner.polls.wrapping_add(1);
@@ -399,6 +400,7 @@ impl Core {
         if miner.offer.take().is_some() {
             self.active -= 1;
             self.roster_stale = true;
+            self.left += 1;
         }
         let gone = miner.open.is_empty();
         self.take_back(now_ms, node, "fell silent", io)?;
