@@ -171,7 +171,7 @@ impl Core {
         if miner.offer.as_ref() != Some(&offer) {
             self.roster_stale = true;
         }
-        miner.offer = Some(offer);
+        self.active += usize::from(miner.offer.replace(offer).is_none());
         if std::mem::take(&mut miner.paused) {
             self.roster_stale = true;
         }
@@ -219,6 +219,7 @@ impl Core {
         if miner.paused != paused {
             miner.paused = paused;
             self.roster_stale = true;
+            self.left += usize::from(paused);
         }
         miner.polling = true;
         miner.polls = miner.polls.wrapping_add(1);
@@ -397,7 +398,9 @@ impl Core {
             return Ok(());
         }
         if miner.offer.take().is_some() {
+            self.active -= 1;
             self.roster_stale = true;
+            self.left += 1;
         }
         let gone = miner.open.is_empty();
         self.take_back(now_ms, node, "fell silent", io)?;

@@ -87,9 +87,10 @@ pub struct Options {
     pub grace_ms: u64,
     /// How long a miner counts as active after a request.
     pub active_ms: u64,
-    /// Least time between two rosters.
+    /// Least time between two rosters, for each thousand candidates begun: rosters are kept for
+    /// ever, and one takes about 150 bytes for each candidate.
     pub roster_ms: u64,
-    /// Least time after which a roster is made only because quality changed.
+    /// Least time after which a roster is made only because quality changed, likewise.
     pub quality_ms: u64,
     /// After how long the validator is asked again.
     pub validate_ms: u64,
@@ -215,6 +216,10 @@ pub struct Core {
     roster_made_ms: u64,
     roster_stale: bool,
     quality_stale: bool,
+    /// Miners that became silent or paused since the newest roster.
+    left: usize,
+    /// Miners with an offer.
+    active: usize,
     /// The membership that is kept as a public document.
     written_membership: Option<Hash>,
     draining: bool,
@@ -258,6 +263,8 @@ impl Core {
             roster_made_ms: 0,
             roster_stale: false,
             quality_stale: false,
+            left: 0,
+            active: 0,
             written_membership: None,
             draining: false,
             counters: Counters::default(),
@@ -304,7 +311,7 @@ impl Core {
 
     /// Miners that are active.
     pub fn active(&self) -> usize {
-        self.miners.values().filter(|m| m.offer.is_some()).count()
+        self.active
     }
 
     /// Candidates of the roster in force.

@@ -2,12 +2,11 @@
 
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::Assignment;
-use adit_protocol::network::draw::{DrawNumber, meets};
+use adit_protocol::network::draw::DrawNumber;
 use adit_protocol::network::entry::Entry;
 use adit_protocol::network::roster::Candidate;
 use adit_protocol::network::standing::{Drawn, Facts};
 use adit_protocol::signed::Signable as _;
-use adit_protocol::task::Requirements;
 
 use super::queue::Waiting;
 use super::task::{ReplicaState, TaskLease};
@@ -33,16 +32,16 @@ impl Core {
                 return Err(StoreError::Broken("a task waits without a replica".into()));
             };
             let requirements = &task.spec.requirements;
-            let drawn = self
-                .standing
-                .draw(&task.id, requirements, attempt, replica, task.local);
+            let drawn =
+                self.standing
+                    .draw_indexed(&task.id, requirements, attempt, replica, task.local);
             match drawn {
                 Drawn::Miner {
                     number,
                     candidate,
                     eligible,
                 } => self.assign(
-                    now_ms, &waiting, replica, attempt, number, &candidate, &eligible, io,
+                    now_ms, &waiting, replica, attempt, number, &candidate, eligible, io,
                 )?,
                 // Candidates have free slots, and all of them had this task before.
                 Drawn::Nobody(_) => {
@@ -67,7 +66,7 @@ impl Core {
         attempt: u32,
         number: DrawNumber,
         candidate: &Candidate,
-        eligible: &[u32],
+        eligible: Vec<u8>,
         io: &mut Io<'_>,
     ) -> Result<(), StoreError> {
         let id = waiting.task;
@@ -92,7 +91,6 @@ impl Core {
                 .saturating_add(self.options.grace_ms),
             escrow,
         };
-        let candidates = force.roster.candidates.len();
         let requirements = self.options.audit.then(|| task.spec.requirements.clone());
         let (task_number, verification) = (task.number, task.spec.verification);
         let signed = assignment.sign(&self.node, &mut &mut *self.rng);
@@ -111,7 +109,7 @@ impl Core {
             task: task_number,
             signed,
             assignment,
-            eligible: bitmap(eligible, candidates),
+            eligible,
             state: LeaseState::Open,
             acceptance: None,
             receipt: None,
@@ -169,20 +167,10 @@ impl Core {
         let free = match self.queue.has_class(&task.class) {
             // Counted already.
             true => 0,
-            false => self.free(&task.spec.requirements),
+            false => self.standing.free(&task.spec.requirements),
         };
         self.queue
             .insert(&task.waiting(), &task.spec.requirements, || free);
-    }
-
-    /// Candidates of the roster in force that meet requirements and have a free slot.
-    pub(super) fn free(&self, requirements: &Requirements) -> u32 {
-        let force = self.standing.in_force();
-        let candidates = force.map_or(&[][..], |f| &f.roster.candidates);
-        let free = candidates
-            .iter()
-            .filter(|c| meets(c, requirements) && self.has_room(&c.node));
-        u32::try_from(free.count()).unwrap_or(u32::MAX)
     }
 
     /// Takes a task out of those that wait.
@@ -191,16 +179,4 @@ impl Core {
             self.queue.remove(&task.waiting());
         }
     }
-}
-
-/// Bit `i % 8` of byte `i / 8` is set for each position.
-fn bitmap(positions: &[u32], candidates: usize) -> Vec<u8> {
-    let mut bytes = vec![0u8; candidates.div_ceil(8)];
-    for position in positions {
-        let at = usize::try_from(*position / 8).unwrap_or(usize::MAX);
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte |= 1 << (position % 8);
-        }
-    }
-    bytes
 }

@@ -87,7 +87,7 @@ impl Core {
         for candidate in roster.into_iter().flat_map(|row| row.roster.candidates) {
             let miner = self.miners.entry(candidate.node).or_default();
             miner.presumed_locality = Some(candidate.locality);
-            miner.offer = Some(Offer {
+            let offer = Some(Offer {
                 software: None,
                 engine: None,
                 slots: candidate.slots,
@@ -95,6 +95,7 @@ impl Core {
                 gpu_memory_bytes: candidate.gpu_memory_bytes,
                 environments: candidate.environments,
             });
+            self.active += usize::from(std::mem::replace(&mut miner.offer, offer).is_none());
             miner.active_until_ms = until_ms;
             self.activity_due.insert((until_ms, candidate.node));
         }

@@ -9,10 +9,22 @@ use adit_protocol::network::standing::Facts;
 use super::{Core, Io};
 use crate::store::{DocumentKind, RosterRow, StoreError};
 
+/// Miners that left are many if they are more than one in so many candidates.
+const LEFT_PART: usize = 16;
+
 impl Core {
     /// When a roster is due, if one is.
     pub(super) fn roster_due(&self) -> Option<u64> {
         let after = |ms: u64| self.roster_made_ms.saturating_add(ms);
+        let candidates = self.candidates();
+        let thousands = u64::try_from(candidates.div_ceil(1000)).unwrap_or(u64::MAX);
+        let spaced = |ms: u64| after(ms.saturating_mul(thousands.max(1)));
+        // Tasks that are given to who is gone are given again, which costs entries and attempts:
+        // with many such miners, the next roster does not wait longer than a small one.
+        let changed = match self.left.saturating_mul(LEFT_PART) > candidates {
+            true => after(self.options.roster_ms),
+            false => spaced(self.options.roster_ms),
+        };
         let genesis = &self.members.genesis;
         let force = self.standing.in_force();
         let epoch_end = force.filter(|f| !f.roster.candidates.is_empty()).map(|f| {
@@ -23,8 +35,8 @@ impl Core {
             end.max(after(self.options.roster_ms))
         });
         [
-            self.roster_stale.then(|| after(self.options.roster_ms)),
-            self.quality_stale.then(|| after(self.options.quality_ms)),
+            self.roster_stale.then_some(changed),
+            self.quality_stale.then(|| spaced(self.options.quality_ms)),
             epoch_end,
         ]
         .into_iter()
@@ -39,6 +51,7 @@ impl Core {
         }
         self.roster_stale = false;
         self.quality_stale = false;
+        self.left = 0;
         let candidates = self.current_candidates(now_ms);
         let force = self.standing.in_force();
         let last_epoch = force.map_or(0, |f| f.roster.epoch);
@@ -124,7 +137,7 @@ impl Core {
             .map(|(at, candidate)| (candidate.node, at))
             .collect();
         let mut queue = std::mem::take(&mut self.queue);
-        queue.roster(|requirements| self.free(requirements));
+        queue.roster(|requirements| self.standing.free(requirements));
         self.queue = queue;
     }
 

@@ -123,18 +123,8 @@ impl Core {
 
     /// The candidates, counted by the first reason that rules each out.
     fn counts(&self, task: &Task) -> Nobody {
-        let mut counts = Nobody::default();
-        for candidate in self.roster() {
-            counts.candidates += 1;
-            match self.eligibility(candidate, task) {
-                Eligibility::Unmet => counts.unmet += 1,
-                Eligibility::Held => counts.held += 1,
-                Eligibility::Busy => counts.busy += 1,
-                Eligibility::Weightless => counts.weightless += 1,
-                Eligibility::Weight(_) => {}
-            }
-        }
-        counts
+        self.standing
+            .counts(&task.id, &task.spec.requirements, task.local)
     }
 
     fn roster(&self) -> &[Candidate] {

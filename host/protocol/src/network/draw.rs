@@ -45,14 +45,19 @@ impl DrawNumber {
     /// in the order given. `None` if the weights sum to 0.
     pub fn pick(&self, weights: impl IntoIterator<Item = u64> + Clone) -> Option<usize> {
         let total: u128 = weights.clone().into_iter().map(u128::from).sum();
-        let [low, _] = self.halves();
-        let mut left = low.checked_rem(total)?;
+        let mut left = self.below(total)?;
         weights.into_iter().position(|weight| {
             let weight = u128::from(weight);
             let hit = left < weight;
             left = left.saturating_sub(weight);
             hit
         })
+    }
+
+    /// The first 16 bytes (LE) modulo a sum of weights; `None` if that is 0.
+    pub(super) fn below(&self, total: u128) -> Option<u128> {
+        let [low, _] = self.halves();
+        low.checked_rem(total)
     }
 
     /// The number itself, as it is shown.

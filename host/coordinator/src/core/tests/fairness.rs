@@ -1,6 +1,7 @@
 //! Whose task is next, and what others cost.
 
-use adit_protocol::network::standing::Drawn;
+use adit_protocol::hash::Hash;
+use adit_protocol::network::standing::{Drawn, Eligibility};
 use adit_protocol::status::Status;
 use adit_protocol::task::DeviceClass;
 
@@ -125,7 +126,13 @@ fn the_queue_counts_free_slots_as_the_log_does() {
             world.advance(1000);
         }
         for (class, requirements) in world.core.queue.requirements() {
-            let expected = world.core.free(&requirements);
+            let standing = world.core.standing();
+            let all = &standing.in_force().unwrap().roster.candidates;
+            let free = all.iter().filter(|candidate| {
+                let found = standing.eligibility(candidate, &Hash::ZERO, &requirements, false);
+                matches!(found, Eligibility::Weight(_))
+            });
+            let expected = free.count() as u32;
             assert_eq!(
                 world.core.queue.free(&class),
                 Some(expected),

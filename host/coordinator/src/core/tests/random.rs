@@ -290,6 +290,8 @@ impl Run {
             }
         }
         let world = &self.world;
+        let offering = world.core.miners.values().filter(|m| m.offer.is_some());
+        assert_eq!(world.core.active(), offering.count());
         assert_eq!((world.core.live(), world.core.open()), (0, 0));
         assert_eq!(world.core.waiting(), 0);
         for task in &self.tasks {

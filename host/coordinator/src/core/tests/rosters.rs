@@ -219,3 +219,32 @@ fn the_round_trip_counts_as_the_shortest_of_the_last_eight() {
     assert_eq!(locality(&world), 3);
     world.audit();
 }
+
+#[test]
+fn in_a_large_network_rosters_are_rarer_unless_many_leave() {
+    const MINERS: usize = 2500;
+    let mut world = World::new(MINERS, audited());
+    world.greet_all(1);
+    let before = rosters(&world);
+    world.hello(0, offer(2)).unwrap();
+    assert_eq!(world.core.next_due(), Some(world.now_ms + 3000));
+    world.advance(2999);
+    assert_eq!(rosters(&world), before);
+    world.advance(1);
+    assert_eq!(rosters(&world), before + 1);
+    // One in sixteen and one more leave.
+    for miner in 0..=MINERS / 16 {
+        assert_eq!(rosters(&world), before + 1);
+        assert_eq!(
+            world.core.next_due() <= Some(world.now_ms + 1000),
+            miner > MINERS / 16
+        );
+        world.poll(miner, 0).unwrap();
+    }
+    assert_eq!(world.core.next_due(), Some(world.now_ms + 1000));
+    world.advance(1000);
+    assert_eq!(rosters(&world), before + 2);
+    assert_eq!(world.core.candidates(), MINERS - MINERS / 16 - 1);
+    assert_eq!(world.core.active(), MINERS);
+    world.audit();
+}

@@ -130,7 +130,7 @@ impl Standing {
         task.held.push(a.miner);
         task.replicas
             .insert(a.replica, (a.attempt.saturating_add(1), true));
-        *self.load.entry(a.miner).or_default() += 1;
+        self.set_load(&a.miner, self.load(&a.miner).saturating_add(1));
         let lease = Lease {
             assignment: a,
             leaf,
@@ -181,11 +181,18 @@ impl Standing {
         Ok(())
     }
 
-    fn drawn(&self, a: &Assignment, facts: &Facts) -> Result<(), Fault> {
+    fn drawn(&mut self, a: &Assignment, facts: &Facts) -> Result<(), Fault> {
         let Some(requirements) = &facts.requirements else {
             return Ok(());
         };
-        match self.draw(&a.task, requirements, a.attempt, a.replica, a.local) {
+        let (task, local) = (&a.task, a.local);
+        let drawn = match self.ended {
+            // An auditor has a whole log to go through. A coordinator that makes its draws again
+            // makes them in the other way.
+            Some(_) => self.draw_indexed(task, requirements, a.attempt, a.replica, local),
+            None => self.draw(task, requirements, a.attempt, a.replica, local),
+        };
+        match drawn {
             Drawn::Miner { candidate, .. } if candidate.node == a.miner => Ok(()),
             Drawn::Miner { candidate, .. } => Err(Fault::OtherMiner {
                 expected: hex(&candidate.node),
@@ -209,7 +216,7 @@ impl Standing {
     ) -> Result<(), Fault> {
         let Some(roster) = &facts.roster else {
             // Without the candidates nothing after it can be checked.
-            self.in_force = None;
+            self.use_roster(None);
             return Ok(());
         };
         let mut check = |result: Result<(), Fault>| faults.extend(result.err());
@@ -219,11 +226,11 @@ impl Standing {
             source,
         })?;
         let output = entry.output(&self.genesis_hash, &roster.beacon, leaf, &key);
-        self.in_force = output.ok().map(|output| InForce {
+        self.use_roster(output.ok().map(|output| InForce {
             leaf,
             output,
             roster: Arc::clone(roster),
-        });
+        }));
         match self.in_force {
             Some(_) => Ok(()),
             None => Err(Fault::Vrf),
@@ -423,12 +430,7 @@ impl Standing {
     fn end_lease(&mut self, assignment: &Hash) -> Option<Lease> {
         let lease = self.leases.remove(assignment)?;
         let a = &lease.assignment;
-        if let Some(load) = self.load.get_mut(&a.miner) {
-            *load = load.saturating_sub(1);
-            if *load == 0 {
-                self.load.remove(&a.miner);
-            }
-        }
+        self.set_load(&a.miner, self.load(&a.miner).saturating_sub(1));
         if let Some(task) = self.tasks.get_mut(&a.task) {
             task.replicas
                 .entry(a.replica)

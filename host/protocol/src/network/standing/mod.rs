@@ -8,8 +8,10 @@
 //! |---|---|
 //! | this file | the state and the draw |
 //! | `apply` | how each entry changes it, and which entries break a rule |
+//! | `index` | the same draw without walking all candidates |
 
 mod apply;
+mod index;
 #[cfg(test)]
 mod tests;
 
@@ -80,8 +82,9 @@ pub enum Drawn {
         number: DrawNumber,
         /// The candidate.
         candidate: Box<Candidate>,
-        /// Positions in the roster of all that it could have fallen on, ascending.
-        eligible: Vec<u32>,
+        /// Bit i % 8 of byte i / 8 is set for each position in the roster that it could have fallen
+        /// on.
+        eligible: Vec<u8>,
     },
     /// There is no roster in the log yet.
     NoRoster,
@@ -136,6 +139,7 @@ pub struct Standing {
     /// Assignments that ended, and tasks that were forgotten: kept by auditors, who have no
     /// database to ask.
     ended: Option<HashSet<Hash>>,
+    indexes: index::Indexes,
 }
 
 impl Standing {
@@ -154,6 +158,7 @@ impl Standing {
             unjudged: HashMap::new(),
             newest: HashMap::new(),
             ended: audit.then(HashSet::new),
+            indexes: index::Indexes::default(),
         }
     }
 
@@ -197,7 +202,8 @@ impl Standing {
         self.tasks.get(id)
     }
 
-    /// Makes the draw for one replica of one attempt of a task, from the roster in force.
+    /// Makes the draw for one replica of one attempt of a task, from the roster in force: the
+    /// definition, which walks all candidates. [`Standing::draw_indexed`] gives the same.
     pub fn draw(
         &self,
         task: &Hash,
@@ -209,35 +215,50 @@ impl Standing {
         let Some(force) = &self.in_force else {
             return Drawn::NoRoster;
         };
+        let (nobody, drawable) = self.walk(task, requirements, local);
+        let number = DrawNumber::new(&force.output, task, attempt, replica);
+        let picked = number
+            .pick(drawable.iter().map(|(_, weight)| *weight))
+            .and_then(|at| drawable.get(at))
+            .and_then(|(position, _)| force.roster.candidates.get(*position as usize));
+        match picked {
+            Some(candidate) => {
+                let mut eligible = vec![0; force.roster.candidates.len().div_ceil(8)];
+                for (position, _) in &drawable {
+                    index::set_bit(&mut eligible, *position, true);
+                }
+                Drawn::Miner {
+                    number,
+                    candidate: Box::new(candidate.clone()),
+                    eligible,
+                }
+            }
+            None => Drawn::Nobody(nobody),
+        }
+    }
+
+    /// All candidates of the roster in force: those that are ruled out counted, the others by
+    /// position with their weight.
+    fn walk(
+        &self,
+        task: &Hash,
+        requirements: &Requirements,
+        local: bool,
+    ) -> (Nobody, Vec<(u32, u64)>) {
+        let candidates = self.in_force.as_ref().map(|f| &f.roster.candidates);
         let mut nobody = Nobody::default();
-        let mut eligible = Vec::new();
-        let mut weights = Vec::new();
-        for (position, candidate) in (0u32..).zip(&force.roster.candidates) {
+        let mut drawable = Vec::new();
+        for (position, candidate) in (0u32..).zip(candidates.into_iter().flatten()) {
             nobody.candidates += 1;
             match self.eligibility(candidate, task, requirements, local) {
                 Eligibility::Unmet => nobody.unmet += 1,
                 Eligibility::Held => nobody.held += 1,
                 Eligibility::Busy => nobody.busy += 1,
                 Eligibility::Weightless => nobody.weightless += 1,
-                Eligibility::Weight(weight) => {
-                    eligible.push(position);
-                    weights.push(weight);
-                }
+                Eligibility::Weight(weight) => drawable.push((position, weight)),
             }
         }
-        let number = DrawNumber::new(&force.output, task, attempt, replica);
-        let picked = number
-            .pick(weights.iter().copied())
-            .and_then(|at| eligible.get(at))
-            .and_then(|position| force.roster.candidates.get(*position as usize));
-        match picked {
-            Some(candidate) => Drawn::Miner {
-                number,
-                candidate: Box::new(candidate.clone()),
-                eligible,
-            },
-            None => Drawn::Nobody(nobody),
-        }
+        (nobody, drawable)
     }
 
     /// Whether a candidate of the roster in force can be drawn for a task.
@@ -285,7 +306,7 @@ impl Standing {
         records: impl IntoIterator<Item = ([u8; 32], Record)>,
         newest: impl IntoIterator<Item = ([u8; 32], (u64, Hash))>,
     ) {
-        self.in_force = in_force;
+        self.use_roster(in_force);
         self.records = records.into_iter().collect();
         self.newest = newest.into_iter().collect();
     }
@@ -300,9 +321,23 @@ impl Standing {
             *next = (assignment.attempt.saturating_add(1), open);
         }
         if open {
-            *self.load.entry(assignment.miner).or_default() += 1;
+            self.set_load(&assignment.miner, self.load(&assignment.miner) + 1);
             self.leases.insert(id, Lease { assignment, leaf });
         }
+    }
+
+    fn use_roster(&mut self, in_force: Option<InForce>) {
+        self.in_force = in_force;
+        self.indexes.clear();
+    }
+
+    /// Open leases of a miner from now on.
+    fn set_load(&mut self, miner: &[u8; 32], load: u32) {
+        match load {
+            0 => self.load.remove(miner),
+            _ => self.load.insert(*miner, load),
+        };
+        self.indexes.load(self.in_force.as_ref(), miner, load);
     }
 
     /// Puts back a receipt that is in the log and not judged.
