@@ -8,7 +8,7 @@ use adit_protocol::hash::Hash;
 use tokio::sync::broadcast;
 
 use super::Refusal;
-use super::command::Answer;
+use super::command::{Answer, Taken};
 use crate::core::PollReply;
 use crate::order::PollOrder;
 use crate::view::{TaskEvent, TaskView};
@@ -28,8 +28,8 @@ pub(super) struct Answers {
 }
 
 pub(super) enum ViewAnswer {
-    /// For a task that is known to be or to have been live in this batch.
-    Known(Answer<TaskView>),
+    /// For the task of a submission.
+    Taken(Answer<Taken>),
     /// `None` for one that is not live.
     Maybe(Answer<Option<TaskView>>),
 }
@@ -52,9 +52,9 @@ impl Answers {
             let view = show(&task);
             match answer {
                 ViewAnswer::Maybe(answer) => self.ready(answer, Ok(view)),
-                ViewAnswer::Known(answer) => {
-                    let result = view.ok_or_else(|| super::handle::unknown_task(&task));
-                    self.ready(answer, result);
+                ViewAnswer::Taken(answer) => {
+                    let taken = view.map(|view| Taken::Here(Box::new(view)));
+                    self.ready(answer, Ok(taken.unwrap_or(Taken::Ended(task))));
                 }
             }
         }

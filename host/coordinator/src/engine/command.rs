@@ -28,9 +28,19 @@ pub(crate) struct CosignedOrder {
     pub lines: Vec<NoteSignature>,
 }
 
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The task as it is after the batch.
+    Here(Box<TaskView>),
+    /// The task of an earlier request with the same key, which ended in a batch before: the caller
+    /// asks the database.
+    Ended(Hash),
+}
+
 #[derive(Debug)]
 pub(crate) enum Command {
-    Submit(Box<PreparedSubmission>, Answer<TaskView>),
+    Submit(Box<PreparedSubmission>, Answer<Taken>),
     Cancel {
         task: Hash,
         client: String,

@@ -25,7 +25,7 @@ use minicbor::bytes::ByteVec;
 use tokio::sync::{broadcast, oneshot};
 
 use super::Refusal;
-use super::command::{Answer, Command, CosignedOrder};
+use super::command::{Answer, Command, CosignedOrder, Taken};
 use super::stats::{Stats, StatsView};
 use crate::core::{Delivery, HandedIn};
 use crate::core::{Offer, TaskContext};
@@ -100,8 +100,11 @@ impl Handle {
     pub async fn submit(&self, order: Submission) -> Result<TaskView, Refusal> {
         small_enough(&order.blobs)?;
         let prepared = PreparedSubmission::new(order);
-        self.ask(|answer| Command::Submit(Box::new(prepared), answer))
-            .await
+        let taken = self.ask(|answer| Command::Submit(Box::new(prepared), answer));
+        match taken.await? {
+            Taken::Here(view) => Ok(*view),
+            Taken::Ended(task) => self.finished(task).await,
+        }
     }
 
     /// A task.

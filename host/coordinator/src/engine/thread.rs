@@ -417,7 +417,7 @@ fn apply(
     match command {
         Command::Submit(prepared, answer) => match refused(core.submit(now_ms, *prepared, io))? {
             Ok(Submitted::Live(task) | Submitted::Ended(task)) => {
-                answers.view(task, ViewAnswer::Known(answer));
+                answers.view(task, ViewAnswer::Taken(answer));
             }
             Err(refusal) => answers.ready(answer, Err(refusal)),
         },
