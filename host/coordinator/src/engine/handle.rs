@@ -663,10 +663,13 @@ impl Handle {
 }
 
 fn stopped(why: &str) -> Refusal {
+    // Its own advice goes before ours.
+    let (why, advice) = why.split_once("; hint: ").unwrap_or((why, ""));
+    let kept = "nothing that was acknowledged is lost; its operator has to start it again";
     Refusal::new(
         Code::Internal,
         format!("the coordinator's state cannot be changed any more: {why}"),
-        "nothing that was acknowledged is lost; its operator has to start it again",
+        format!("{advice} {kept}").trim_start(),
     )
 }
 

@@ -114,6 +114,16 @@ async fn the_same_key_is_the_same_task() {
     assert_eq!(id(&first), id(&again));
     let other = net.task(json!({ "input": { "text": "other" } })).await;
     assert_eq!(code(send(&other).await), Code::IdempotencyConflict);
+    // Also once it has ended: the client that lost the first answer is told the end.
+    let mut miner = net.miner(0).await;
+    let work = miner.work().await;
+    let item = miner.honest(&work);
+    miner.deliver(item).await;
+    net.ended(&id(&first)).await;
+    let late = send(&task).await.unwrap();
+    assert_eq!((late.status, id(&late)), (StatusCode::OK, id(&first)));
+    assert_eq!(late.json::<Value>().unwrap()["state"], "completed");
+    assert_eq!(code(send(&other).await), Code::IdempotencyConflict);
     // Another client's key is another key.
     let call = net
         .other()
