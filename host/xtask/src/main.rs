@@ -13,12 +13,14 @@ mod dist;
 mod error;
 mod fetch;
 mod fuzz;
+mod hardship;
 mod models;
 mod project;
 mod runtimes;
 mod samples;
 mod setup;
 mod simulate;
+mod strace;
 mod swiftshader;
 mod test;
 mod toolchains;
@@ -50,6 +52,13 @@ usage: cargo xtask COMMAND
   simulate [-- ARGS] Simulate whole networks in virtual time, one for each seed, in which everything
                      goes wrong; tell which invariant was broken by which seed. ARGS: --seeds N
                      (default 1000), --first SEED, --planted BUG, --verbose (each event, on stderr).
+  crash [--rounds N] [--seed S]
+                     Set up, then kill the processes of a network at random moments under load, N
+                     times (default 50), and compare what was acknowledged with the log. The test
+                     of the same name is the short form.
+  syscalls           Set up, then let every write, fsync, rename and the like of one append fail
+                     once with EIO, and kill the process in place of each; full and read-only disks,
+                     flipped bits. The tests of the same name are the short form. Needs strace.
   gpu-bundle [--cuda] [--out DIR]
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
@@ -80,6 +89,11 @@ enum Command {
     Simulate {
         args: Vec<String>,
     },
+    Crash {
+        rounds: u64,
+        seed: Option<u64>,
+    },
+    Syscalls,
     GpuBundle {
         cuda: bool,
         out: Option<PathBuf>,
@@ -98,6 +112,8 @@ fn main() -> ExitCode {
         Command::Bench { args } => bench::command(&args),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
         Command::Simulate { args } => simulate::command(&args),
+        Command::Crash { rounds, seed } => hardship::crash(rounds, seed),
+        Command::Syscalls => hardship::syscalls(),
         Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
         Command::Dist { out } => dist::command(out.as_deref()),
         Command::Help => {
@@ -121,6 +137,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut name: Option<String> = None;
     let mut demo = false;
     let mut seconds = 60;
+    let mut rounds = 50;
+    let mut seed = None;
     let mut cuda = false;
     let mut out = None;
     let mut rest = Vec::new();
@@ -131,6 +149,12 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             Long("demo") if name.as_deref() == Some("setup") => demo = true,
             Long("seconds") if name.as_deref() == Some("fuzz") => {
                 seconds = parser.value()?.parse()?;
+            }
+            Long("rounds") if name.as_deref() == Some("crash") => {
+                rounds = parser.value()?.parse()?;
+            }
+            Long("seed") if name.as_deref() == Some("crash") => {
+                seed = Some(parser.value()?.parse()?);
             }
             Long("cuda") if name.as_deref() == Some("gpu-bundle") => cuda = true,
             Long("out") if matches!(name.as_deref(), Some("gpu-bundle" | "dist")) => {
@@ -154,6 +178,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             seconds,
         }),
         Some("simulate") => Ok(Command::Simulate { args: rest }),
+        Some("crash") => Ok(Command::Crash { rounds, seed }),
+        Some("syscalls") => Ok(Command::Syscalls),
         Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
         Some("dist") => Ok(Command::Dist { out }),
         Some("help") | None => Ok(Command::Help),
@@ -210,6 +236,19 @@ mod tests {
         assert!(parsed(&["fuzz", "uri", "tensor"]).is_err());
         assert!(parsed(&["fuzz", "--seconds", "soon"]).is_err());
         assert!(parsed(&["test", "--seconds", "5"]).is_err());
+    }
+
+    #[test]
+    fn a_crash_takes_rounds_and_a_seed() {
+        let crash = |rounds, seed| Command::Crash { rounds, seed };
+        assert_eq!(parsed(&["crash"]).unwrap(), crash(50, None));
+        assert_eq!(
+            parsed(&["crash", "--rounds", "9", "--seed", "7"]).unwrap(),
+            crash(9, Some(7))
+        );
+        assert!(parsed(&["crash", "--rounds", "many"]).is_err());
+        assert!(parsed(&["syscalls", "--seed", "7"]).is_err());
+        assert_eq!(parsed(&["syscalls"]).unwrap(), Command::Syscalls);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::fetch;
 use crate::models::{self, MODELS, Model};
 use crate::project::{self, Package, Project, step};
 use crate::runtimes;
+use crate::strace;
 use crate::swiftshader;
 use crate::toolchains;
 use crate::verifiers;
@@ -54,6 +55,7 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
         step("verifiers", || verifiers::install(project))?;
         step("inference libraries", || runtimes::install(project))?;
         step("software GPU", || swiftshader::install(project))?;
+        step("tracing", || strace::install(project))?;
     }
     Ok(skipped)
 }

@@ -2,7 +2,9 @@
 //! and what it leaves on disk.
 
 mod audit;
+mod cluster;
 mod concurrency;
+mod crash;
 mod damage;
 mod dev;
 mod devices;
@@ -23,4 +25,5 @@ mod project;
 mod receipts;
 mod run;
 mod support;
+mod syscalls;
 mod tamper;

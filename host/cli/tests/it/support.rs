@@ -222,7 +222,7 @@ pub fn bundle() -> bool {
 }
 
 /// The program that is tested.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     match std::env::var_os("ADIT_BUNDLE") {
         Some(bundle) => PathBuf::from(bundle).join("bin/adit"),
         None => PathBuf::from(env!("CARGO_BIN_EXE_adit")),

@@ -1,0 +1,239 @@
+//! Each system call by which a coordinator changes what is on disk, in one append, fails once with
+//! EIO, and once the process is killed in place of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::strace::{Call, Tracer, is_here};
+use super::{Appends, explained};
+use crate::cluster::{Cluster, Role, asked};
+
+/// A system call, and the file on which alone it is made to fail; without one, it is a call that
+/// nothing else of the process makes than its storage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    call: &'static str,
+    file: Option<&'static str>,
+}
+
+/// All of them. Others than these are found, see [`unknown`].
+const KINDS: &[Kind] = &[
+    on("pwrite64", "coordinator.db-wal"),
+    on("pwrite64", "coordinator.db-shm"),
+    on("openat", "log/tmp/new"),
+    on("write", "log/tmp/new"),
+    on("write", "requests"),
+    any("fdatasync"),
+    any("fsync"),
+    any("ftruncate"),
+    any("mkdir"),
+    any("rename"),
+    any("rmdir"),
+    any("unlink"),
+    any("unlinkat"),
+];
+
+/// What changes files.
+const CALLS: &str = "openat,pwrite64,pwritev,write,fdatasync,fsync,ftruncate,fallocate,mkdir,mkdirat,\
+                     rename,renameat,renameat2,rmdir,unlink,unlinkat,link,linkat,sync_file_range";
+
+const fn on(call: &'static str, file: &'static str) -> Kind {
+    let file = Some(file);
+    Kind { call, file }
+}
+
+const fn any(call: &'static str) -> Kind {
+    Kind { call, file: None }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The call fails, and nothing is done.
+    Error,
+    /// The process is killed before the call.
+    Kill,
+}
+
+impl Kind {
+    fn path(&self, cluster: &Cluster) -> Option<PathBuf> {
+        self.file.map(|file| cluster.data().join(file))
+    }
+
+    /// The numbers of the calls of this kind in a trace that are on the coordinator's files: the n-th
+    /// of a thread, as strace counts them.
+    fn numbers(&self, cluster: &Cluster, calls: &[Call]) -> BTreeSet<usize> {
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
+        for call in calls.iter().filter(|call| call.name == self.call) {
+            let path = self.path(cluster);
+            if path.is_some_and(|path| !call.is_on(path.to_str().unwrap())) {
+                continue;
+            }
+            let count = counts.entry(call.thread).or_default();
+            *count += 1;
+            if call.is_below(&cluster.data()) {
+                numbers.insert(*count);
+            }
+        }
+        numbers
+    }
+}
+
+/// Calls that change the coordinator's files and are of no kind that is known: they would be left out.
+fn unknown(cluster: &Cluster, calls: &[Call]) -> BTreeSet<String> {
+    let known = |call: &Call| {
+        KINDS.iter().any(|kind| {
+            let path = kind.path(cluster);
+            let there = path.is_none_or(|path| call.is_on(path.to_str().unwrap()));
+            kind.call == call.name && there
+        })
+    };
+    let changes = |call: &Call| call.name != "openat" || call.args.contains("O_CREAT");
+    let lock = |call: &Call| call.args.contains("lock\"");
+    (calls.iter())
+        .filter(|call| call.is_below(&cluster.data()) && changes(call) && !known(call))
+        // Files that are there, and opened as they are.
+        .filter(|call| !(call.name == "openat" && (lock(call) || call.args.contains(".db"))))
+        .filter(|call| !(call.name == "openat" && call.args.contains("requests")))
+        .map(|call| format!("{}({})", call.name, call.args))
+        .collect()
+}
+
+#[test]
+fn each_call_of_an_append_may_fail_or_be_the_last() {
+    if !is_here() {
+        return;
+    }
+    let all = asked("ADIT_SYSCALLS_ALL").is_some();
+    let mut appends = Appends::new();
+    let output = appends.cluster.folder().join("trace");
+
+    let recorded = Tracer::new(&output, CALLS);
+    let coordinator = appends
+        .cluster
+        .start_below(recorded.command(), Role::Coordinator);
+    let key = appends.key();
+    let ended = appends.append(coordinator, &key);
+    assert!(ended.in_order && ended.code == Some(0), "{ended:?}");
+    let calls = recorded.calls();
+    let unknown = unknown(&appends.cluster, &calls);
+    assert!(
+        unknown.is_empty(),
+        "calls that are not made to fail: {unknown:#?}"
+    );
+    let mut occurrences = Vec::new();
+    for kind in KINDS {
+        let numbers = kind.numbers(&appends.cluster, &calls);
+        eprintln!(
+            "{} {}: {} times",
+            kind.call,
+            kind.file.unwrap_or("*"),
+            numbers.len()
+        );
+        occurrences.push((kind, numbers.into_iter().collect::<Vec<_>>()));
+    }
+    for call in ["pwrite64", "write", "fsync", "fdatasync", "rename"] {
+        let made = occurrences
+            .iter()
+            .any(|(kind, n)| kind.call == call && !n.is_empty());
+        assert!(made, "no {call} in the trace");
+    }
+
+    let mut plan = Vec::new();
+    for (at, (kind, numbers)) in occurrences.iter().enumerate() {
+        let chosen: Vec<usize> = match all {
+            true => numbers.clone(),
+            // Another place of each kind, and one that is surely reached.
+            false => numbers
+                .get(numbers.len() * (1 + at % 3) / 4)
+                .copied()
+                .into_iter()
+                .collect(),
+        };
+        for number in chosen {
+            match (all, at % 2) {
+                (true, _) => {
+                    plan.extend([(*kind, number, Fault::Error), (*kind, number, Fault::Kill)])
+                }
+                (false, 0) => plan.push((*kind, number, Fault::Error)),
+                (false, _) => plan.push((*kind, number, Fault::Kill)),
+            }
+        }
+    }
+    let total = plan.len();
+    let mut reached = 0;
+    let mut kinds = BTreeSet::new();
+    for (done, (kind, number, fault)) in plan.into_iter().enumerate() {
+        let hit = one(&mut appends, kind, number, fault);
+        reached += usize::from(hit);
+        if hit {
+            kinds.insert(kind.call);
+        }
+        if all && done % 20 == 19 {
+            eprintln!("{} of {total}", done + 1);
+        }
+    }
+    let compared = appends.finish();
+    eprintln!("{reached} of {total} faults were reached, of {kinds:?}: {compared}");
+    // How often some calls are made depends on the times of things.
+    assert!(
+        reached * 10 >= total * 8,
+        "{reached} of {total} were reached"
+    );
+    for call in ["pwrite64", "write", "fsync", "fdatasync", "rename"] {
+        assert!(kinds.contains(call), "no {call} was reached");
+    }
+}
+
+/// One append with a fault, and what follows. Whether the fault was reached.
+fn one(appends: &mut Appends, kind: &Kind, number: usize, fault: Fault) -> bool {
+    let output = appends.cluster.folder().join("trace");
+    let mut tracer = Tracer::new(&output, kind.call);
+    if let Some(path) = kind.path(&appends.cluster) {
+        tracer = tracer.only(&[path]);
+    }
+    let how = match fault {
+        Fault::Error => "error=EIO",
+        Fault::Kill => "signal=KILL",
+    };
+    let tracer = tracer.inject(&format!("{}:{how}:when={number}", kind.call));
+    let coordinator = appends
+        .cluster
+        .start_below(tracer.command(), Role::Coordinator);
+    let key = appends.key();
+    let ended = appends.append(coordinator, &key);
+    let reached = match fault {
+        Fault::Error => tracer.text().contains("(INJECTED)"),
+        Fault::Kill => ended.code.is_none() && !ended.in_order,
+    };
+    let name = format!(
+        "{} {} {number} {fault:?}",
+        kind.call,
+        kind.file.unwrap_or("*")
+    );
+    let outcome = match (reached, ended.code) {
+        (false, _) => "not reached".to_owned(),
+        (true, Some(0)) => "it went on".to_owned(),
+        (true, code) => {
+            if fault == Fault::Error {
+                explained(&ended.stderr, &[]);
+            }
+            let known = appends.ledger.tasks().contains_key(&key);
+            let when = if known { "after" } else { "before" };
+            format!("it ended ({code:?}) {when} the acknowledgement")
+        }
+    };
+    eprintln!("{name}: {outcome}");
+    assert!(
+        !ended.stderr.contains("panicked"),
+        "{name}: {}",
+        ended.stderr
+    );
+    if fault == Fault::Kill && reached {
+        assert!(ended.code.is_none(), "{name}: {ended:?}");
+    }
+    // As it lies on disk now, it is in order; and the work goes on from there.
+    appends.cluster.fsck();
+    appends.go_on(&key);
+    reached
+}
