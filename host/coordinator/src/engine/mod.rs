@@ -145,7 +145,7 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(options: EngineOptions) -> Result<(Engine, Receiver<Validation>), StartError> {
-        let mut db = Db::open(&options.database, &[schema::FIRST, Log::MIGRATION])?;
+        let mut db = Db::open(&options.database, &schema::all())?;
         let members = options.membership.current();
         let own = options.node.public().to_bytes();
         let transaction = db.connection().transaction().map_err(StoreError::from)?;

@@ -769,11 +769,7 @@ fn both_stores_tell_the_same() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut db = adit_net::db::Db::open(
-        &folder.path().join("c.db"),
-        &[schema::FIRST, Log::MIGRATION],
-    )
-    .unwrap();
+    let mut db = adit_net::db::Db::open(&folder.path().join("c.db"), &schema::all()).unwrap();
     let options = LogOptions {
         folder: folder.path().join("log"),
         origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),

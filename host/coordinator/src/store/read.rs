@@ -25,6 +25,19 @@ use crate::view::{
     TaskState, TaskSummary, TaskView,
 };
 
+/// A page of a client's tasks, with one more condition.
+macro_rules! list_sql {
+    ($condition:literal) => {
+        concat!(
+            "SELECT t.number, t.id, t.state, t.code, t.submitted_ms, t.ended_ms, r.bytes
+             FROM task t LEFT JOIN receipt r ON r.leaf = t.result
+             WHERE t.client = ?1 AND t.number < ?2 ",
+            $condition,
+            " ORDER BY t.number DESC LIMIT ?3"
+        )
+    };
+}
+
 /// Reads that go on at one time.
 const READERS: usize = 4;
 
@@ -161,15 +174,17 @@ impl Reader {
         after: Option<u64>,
         size: u32,
     ) -> Result<Page<TaskSummary>, StoreError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT t.number, t.id, t.state, t.code, t.submitted_ms, t.ended_ms, r.bytes
-             FROM task t LEFT JOIN receipt r ON r.leaf = t.result
-             WHERE t.client = ?1 AND t.number < ?2 AND (?3 IS NULL OR t.state = ?3)
-             ORDER BY t.number DESC LIMIT ?4",
-        )?;
+        // Two statements, since one with a condition on the parameter uses no index for the state.
+        let sql = match state {
+            None => list_sql!(""),
+            Some(_) => list_sql!("AND t.state = ?4"),
+        };
+        let mut statement = self.db.prepare_cached(sql)?;
         let before = after.map_or(i64::MAX, int);
-        let state = state.map(rows::task_number);
-        let mut found = statement.query(params![client, before, state, size])?;
+        let mut found = match state.map(rows::task_number) {
+            None => statement.query(params![client, before, size])?,
+            Some(state) => statement.query(params![client, before, size, state])?,
+        };
         let mut items = Vec::new();
         let mut last = 0;
         while let Some(row) = found.next()? {
@@ -473,5 +488,30 @@ pub(crate) fn result_view(row: &ReceiptRow, agreed: u32) -> ResultView {
         nn_units: body.nn_units,
         duration_us: body.duration_us,
         detail: row.detail.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn pages_are_found_without_reading_what_is_not_in_them() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(schema::FIRST).unwrap();
+        db.execute_batch(schema::BY_STATE).unwrap();
+        let plan = |sql: &str| -> Vec<String> {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let count = statement.parameter_count();
+            let lines =
+                statement.query_map(rusqlite::params_from_iter(vec![0; count]), |row| row.get(3));
+            lines.unwrap().map(|line| line.unwrap()).collect()
+        };
+        let receipts = "SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN";
+        let all = "SEARCH t USING INDEX task_client (client=? AND number<?)";
+        assert_eq!(plan(list_sql!("")), [all, receipts]);
+        let some = "SEARCH t USING INDEX task_state (client=? AND state=? AND number<?)";
+        assert_eq!(plan(list_sql!("AND t.state = ?4")), [some, receipts]);
     }
 }

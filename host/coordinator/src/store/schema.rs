@@ -1,6 +1,13 @@
 //! The tables. Rows that are written once per task are keyed by what ascends (task number, leaf
 //! index), so that they are appended; only the indexes by hash are written at random places.
 
+use adit_net::log::Log;
+
+/// All layouts in their order.
+pub fn all() -> [&'static str; 3] {
+    [FIRST, Log::MIGRATION, BY_STATE]
+}
+
 /// Layout 1. Published layouts never change.
 pub const FIRST: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -101,3 +108,7 @@ CREATE TABLE miner (
     newest BLOB NOT NULL
 ) WITHOUT ROWID;
 ";
+
+/// Layout 3; the log's tables are layout 2. A client's tasks of one state are found without reading
+/// all that it has.
+pub const BY_STATE: &str = "CREATE INDEX task_state ON task (client, state, number);";
