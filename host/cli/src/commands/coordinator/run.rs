@@ -23,6 +23,9 @@ use crate::state::{State, key_file, private_folder};
 use crate::text::hex;
 use crate::ui::Ui;
 
+/// Open files that are asked for, as the units for systemd do.
+const FILES: u64 = 65_536;
+
 /// `adit coordinator run ...`.
 pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
     let folder = folder(state)?;
@@ -30,12 +33,30 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
     let options = options(&folder, &config, args)?;
     check_keys(&options)?;
     crate::logging::start(ui);
+    allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("coordinator")
         .build()
         .context("the threads of the coordinator could not be started")?;
     runtime.block_on(serve(ui, options, args.drain))
+}
+
+/// Asks for as many open files as the miners of a large network need; shells start programs with
+/// 1,024. What the system refuses is missed only when there are so many connections.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|now| now < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit on open files stays");
+        }
+    }
 }
 
 async fn serve(ui: &Ui, options: Options, patience: Duration) -> anyhow::Result<Exit> {

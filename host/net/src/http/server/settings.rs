@@ -12,7 +12,7 @@ use crate::tls::ServerTls;
 /// Bounds on what peers can use up. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections at once. Each miner of a network holds one, and there are up to 16,384.
     pub connections_max: usize,
     /// Connections at once from one IP address.
     pub connections_per_address_max: usize,
@@ -40,9 +40,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 4096,
+            connections_max: 20_480,
             connections_per_address_max: 1024,
-            requests_max: 16_384,
+            requests_max: 32_768,
             streams_max: 128,
             first_request_ms: 10_000,
             idle_ms: 75_000,
