@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_net::db::Db;
+use adit_net::log::{Check, Log, LogOptions};
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
+use adit_protocol::log::origin::Origin;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::network::genesis::Genesis;
@@ -25,8 +28,9 @@ use crate::core::{HandedIn, PollReply};
 use crate::membership::Members;
 use crate::order::{CheckedItem, HandInOrder, Submission};
 use crate::order::{PollOrder, PreparedSubmission};
-use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
+use crate::store::sql::SqlStore;
+use crate::store::{StoreError, schema};
 use crate::view::TaskView;
 
 /// When tests begin, in milliseconds since 1970.
@@ -222,9 +226,36 @@ pub(crate) struct TestMiner {
     pub logged: BTreeMap<Hash, u64>,
 }
 
+/// Database and log in a folder, as a coordinator has them; only that nothing is waited for.
+pub(crate) struct Disk {
+    pub db: Db,
+    pub log: Log,
+    pub folder: tempfile::TempDir,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Disk {
+        let folder = tempfile::tempdir().unwrap();
+        let mut db = Db::open(&folder.path().join("coordinator.db"), &schema::all()).unwrap();
+        let options = LogOptions {
+            folder: folder.path().join("log"),
+            origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),
+            key: log_key(),
+            witnesses: Vec::new(),
+            check: Check::All,
+        };
+        let log = Log::open(&mut db, options).unwrap();
+        let off = db.connection().pragma_update(None, "synchronous", "OFF");
+        off.unwrap();
+        Disk { db, log, folder }
+    }
+}
+
 pub(crate) struct World {
     pub core: Core,
     pub store: MemoryStore,
+    /// What is used in its place, if it is there.
+    pub disk: Option<Disk>,
     pub out: Vec<Output>,
     pub now_ms: u64,
     pub options: Options,
@@ -260,6 +291,7 @@ impl World {
         World {
             core,
             store: MemoryStore::default(),
+            disk: None,
             out: Vec::new(),
             now_ms: START_MS,
             options,
@@ -302,13 +334,24 @@ impl World {
         &mut self,
         call: impl FnOnce(&mut Core, u64, &mut Io<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut io = Io {
-            store: &mut self.store,
-            out: &mut self.out,
+        let (core, now_ms) = (&mut self.core, self.now_ms);
+        let batch = |io: &mut Io<'_>| {
+            let result = call(core, now_ms, io);
+            while core.tick(now_ms, io).unwrap() {}
+            core.flush(io).unwrap();
+            result
         };
-        let result = call(&mut self.core, self.now_ms, &mut io);
-        while self.core.tick(self.now_ms, &mut io).unwrap() {}
-        self.core.flush(&mut io).unwrap();
+        let out = &mut self.out;
+        let Some(disk) = &mut self.disk else {
+            let store = &mut self.store;
+            return batch(&mut Io { store, out });
+        };
+        let transaction = disk.db.connection().transaction().unwrap();
+        let mut store = SqlStore::new(&transaction, &mut disk.log);
+        let store = &mut store;
+        let result = batch(&mut Io { store, out });
+        transaction.commit().unwrap();
+        disk.log.committed();
         result
     }
 

@@ -7,7 +7,7 @@ use adit_protocol::network::assignment::Acceptance;
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, params};
 
 use super::rows::{self, int, uint};
 use super::{
@@ -33,7 +33,13 @@ impl<'a> SqlStore<'a> {
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
-        Ok(self.transaction.prepare_cached(sql)?.execute(values)?)
+        Ok(self.statement(sql)?.execute(values)?)
+    }
+
+    fn statement(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
+        #[cfg(test)]
+        used::note(sql);
+        Ok(self.transaction.prepare_cached(sql)?)
     }
 }
 
@@ -97,9 +103,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn find_task(&mut self, id: &Hash) -> Result<Option<KnownTask>, StoreError> {
-        let mut statement = self
-            .transaction
-            .prepare_cached("SELECT client, state FROM task WHERE id = ?1")?;
+        let mut statement = self.statement("SELECT client, state FROM task WHERE id = ?1")?;
         Ok(statement
             .query_row([id.as_bytes()], |row| {
                 Ok(KnownTask {
@@ -147,7 +151,7 @@ impl Store for SqlStore<'_> {
             "SELECT {} FROM assignment WHERE hash = ?1",
             rows::ASSIGNMENT
         );
-        let mut statement = self.transaction.prepare_cached(&sql)?;
+        let mut statement = self.statement(&sql)?;
         let mut found = statement.query([hash.as_bytes()])?;
         found
             .next()?
@@ -198,8 +202,7 @@ impl Store for SqlStore<'_> {
 
     fn find_receipt(&mut self, id: &Hash) -> Result<Option<Appended>, StoreError> {
         let found: Option<(i64, Vec<u8>)> = self
-            .transaction
-            .prepare_cached("SELECT leaf, bytes FROM receipt WHERE id = ?1")?
+            .statement("SELECT leaf, bytes FROM receipt WHERE id = ?1")?
             .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         found
@@ -217,8 +220,7 @@ impl Store for SqlStore<'_> {
 
     fn receipt_at(&mut self, leaf: u64) -> Result<Option<Receipt>, StoreError> {
         let bytes: Option<Vec<u8>> = self
-            .transaction
-            .prepare_cached("SELECT bytes FROM receipt WHERE leaf = ?1 AND task IS NOT NULL")?
+            .statement("SELECT bytes FROM receipt WHERE leaf = ?1 AND task IS NOT NULL")?
             .query_row([int(leaf)], |row| row.get(0))
             .optional()?;
         bytes
@@ -253,8 +255,7 @@ impl Store for SqlStore<'_> {
         key: &str,
     ) -> Result<Option<(Hash, Hash)>, StoreError> {
         let found: Option<(Vec<u8>, Vec<u8>)> = self
-            .transaction
-            .prepare_cached("SELECT request, task FROM request WHERE client = ?1 AND key = ?2")?
+            .statement("SELECT request, task FROM request WHERE client = ?1 AND key = ?2")?
             .query_row([client, key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         found
@@ -374,7 +375,7 @@ impl Store for SqlStore<'_> {
 
     fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError> {
         let old: Vec<i64> = {
-            let mut statement = self.transaction.prepare_cached(
+            let mut statement = self.statement(
                 "SELECT number FROM task WHERE state <> 0 AND ended_ms < ?1
                  ORDER BY ended_ms LIMIT ?2",
             )?;
@@ -404,5 +405,40 @@ impl Store for SqlStore<'_> {
         )?;
         let most = old.len().max(blobs).max(requests);
         Ok(i64::try_from(most).unwrap_or(i64::MAX) >= PRUNE_ROWS)
+    }
+}
+
+/// Which statements a test has used.
+#[cfg(test)]
+pub(crate) mod used {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use rusqlite::{Connection, StatementStatus};
+
+    thread_local! {
+        static USED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(sql: &str) {
+        USED.with_borrow_mut(|used| {
+            if !used.contains(sql) {
+                used.insert(sql.to_owned());
+            }
+        });
+    }
+
+    /// The statements that this thread has used.
+    pub(crate) fn all() -> Vec<String> {
+        USED.with_borrow(|used| used.iter().cloned().collect())
+    }
+
+    /// Steps of SQLite's machine that these statements took on a connection, all that are cached.
+    pub(crate) fn steps(db: &Connection) -> i64 {
+        let steps = |sql: &String| {
+            let statement = db.prepare_cached(sql).unwrap();
+            i64::from(statement.get_status(StatementStatus::VmStep))
+        };
+        all().iter().map(steps).sum()
     }
 }

@@ -2,6 +2,7 @@
 
 mod draws;
 mod fairness;
+mod growth;
 mod leases;
 mod life;
 mod quorum;
