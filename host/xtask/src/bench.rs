@@ -4,8 +4,12 @@
 //! needs for that is installed here and nowhere else, since no test needs it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use crate::error::Result;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::growth;
 use crate::project::{self, Project, step};
 use crate::setup;
 use crate::verifiers;
@@ -32,6 +36,8 @@ pub fn command(args: &[String]) -> Result<()> {
         .flat_map(|package| &package.targets)
         .filter(|target| target.kind.iter().any(|kind| kind == "bench"))
         .map(|target| &target.name)
+        // It has a command of its own, since it takes an hour.
+        .filter(|name| *name != growth::NAME)
         .collect();
     for name in names {
         // By name: `--benches` would also start the unit tests of libraries, which do not know the
@@ -42,4 +48,51 @@ pub fn command(args: &[String]) -> Result<()> {
         step(name, || project::run(bench.args(args)))?;
     }
     Ok(())
+}
+
+/// One line of what cargo says while it builds.
+#[derive(Deserialize)]
+struct Built {
+    target: Option<project::Target>,
+    executable: Option<PathBuf>,
+}
+
+/// Builds a benchmark. Its program.
+pub fn build(project: &Project, name: &str) -> Result<PathBuf> {
+    let mut build = project.cargo();
+    build.args(["bench", "--workspace", "--bench", name, "--no-run"]);
+    build.arg("--message-format=json-render-diagnostics");
+    let said = project::output(&mut build)?;
+    executable(&String::from_utf8_lossy(&said), name).ok_or_else(|| Error::Answer {
+        command: project::shown(&build),
+        why: format!("it names no program {name}"),
+    })
+}
+
+/// The benchmark of this name among what was built.
+fn executable(said: &str, name: &str) -> Option<PathBuf> {
+    said.lines().find_map(|line| {
+        let built: Built = serde_json::from_str(line).ok()?;
+        let target = built.target?;
+        let bench = target.kind.iter().any(|kind| kind == "bench");
+        built.executable.filter(|_| bench && target.name == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_benchmark_is_found_in_what_cargo_says() {
+        let said = r#"
+{"reason":"compiler-artifact","target":{"name":"tasks","kind":["test"]},"executable":"/a"}
+{"reason":"compiler-artifact","target":{"name":"engine","kind":["bench"]},"executable":"/b"}
+{"reason":"build-script-executed","package_id":"x"}
+{"reason":"compiler-artifact","target":{"name":"tasks","kind":["bench"]},"executable":"/c"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(said, "tasks"), Some(PathBuf::from("/c")));
+        assert_eq!(executable(said, "other"), None);
+    }
 }

@@ -59,6 +59,14 @@ pub enum Error {
         why: String,
         hint: &'static str,
     },
+    #[error("{name} cannot be had here, and there is nothing to compare with without it: {why}")]
+    NoPeer {
+        name: &'static str,
+        why: String,
+        hint: &'static str,
+    },
+    #[error("{system} could not be measured: {why}")]
+    Measured { system: &'static str, why: String },
     #[error("the demo did not go as it should: {0}")]
     Demo(String),
     #[error("{file} has {size} bytes, more than the {size_max} that can travel")]
@@ -84,7 +92,8 @@ impl Error {
             Error::Usage(_) | Error::UnknownCommand(_) => Some("see `cargo xtask help`"),
             Error::Start { hint, .. }
             | Error::NoInterpreter { hint, .. }
-            | Error::NoRuntime { hint, .. } => Some(hint),
+            | Error::NoRuntime { hint, .. }
+            | Error::NoPeer { hint, .. } => Some(hint),
             Error::Failed { hint, .. } => *hint,
             Error::NoRustup(_) => Some(
                 "install rustup, or add the target's standard library with the package manager \

@@ -14,7 +14,9 @@ mod error;
 mod fetch;
 mod fuzz;
 mod hardship;
+mod growth;
 mod models;
+mod net;
 mod project;
 mod runtimes;
 mod samples;
@@ -46,6 +48,15 @@ usage: cargo xtask COMMAND
                      replay bit for bit, and a forged receipt be refused.
   test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.
   bench [-- ARGS]    Set up, then run every benchmark. ARGS go to the benchmarks.
+  bench net [--rounds N] [--seconds N] [--flight N]
+                     The same trivial task through a network of ours, Celery with Redis, and Ray, in
+                     turns: N rounds (default 3) of N seconds for each measurement (default 8), with
+                     N tasks in flight (default 128). Prints a table. Fetches the others from PyPI
+                     and Debian the first time.
+  growth [--tasks N] [--miners N] [--blobs N]
+                     How a coordinator's costs grow up to N ended tasks that are kept (default
+                     1000000), N miners (default 10000) and N blobs (default 10000); 0 leaves a part
+                     out. Takes half an hour and some GB of the disk of temporary files.
   fuzz [TARGET] [--seconds N]
                      Fuzz every decoder, or one of them, for N seconds each (default 60). Fetches
                      and builds cargo-fuzz the first time.
@@ -82,6 +93,8 @@ enum Command {
     Bench {
         args: Vec<String>,
     },
+    BenchNet(net::Asked),
+    Growth(growth::Asked),
     Fuzz {
         target: Option<String>,
         seconds: u64,
@@ -110,6 +123,8 @@ fn main() -> ExitCode {
         Command::Demo => demo::command(),
         Command::Test { args } => test::command(&args),
         Command::Bench { args } => bench::command(&args),
+        Command::BenchNet(asked) => net::command(&asked),
+        Command::Growth(asked) => growth::command(&asked),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
         Command::Simulate { args } => simulate::command(&args),
         Command::Crash { rounds, seed } => hardship::crash(rounds, seed),
@@ -139,6 +154,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut seconds = 60;
     let mut rounds = 50;
     let mut seed = None;
+    let mut net = None;
+    let mut growth = growth::Asked::default();
     let mut cuda = false;
     let mut out = None;
     let mut rest = Vec::new();
@@ -160,11 +177,29 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             Long("out") if matches!(name.as_deref(), Some("gpu-bundle" | "dist")) => {
                 out = Some(PathBuf::from(parser.value()?));
             }
+            Long(option @ ("tasks" | "miners" | "blobs")) if name.as_deref() == Some("growth") => {
+                let option = option.to_owned();
+                growth.set(&option, parser.value()?.parse()?);
+            }
+            Value(value)
+                if name.as_deref() == Some("bench") && rest.is_empty() && value == "net" =>
+            {
+                net = Some(net::Asked::default());
+            }
+            Long(option @ ("rounds" | "seconds" | "flight")) if net.is_some() => {
+                let option = option.to_owned();
+                let number = parser.value()?.parse()?;
+                if let Some(asked) = &mut net {
+                    asked.set(&option, number);
+                }
+            }
             Value(value) if name.is_none() => name = Some(value.string()?),
             Value(value) if name.as_deref() == Some("fuzz") && rest.is_empty() => {
                 rest.push(value.string()?);
             }
-            Value(value) if takes_args(name.as_deref()) => rest.push(value.string()?),
+            Value(value) if takes_args(name.as_deref()) && net.is_none() => {
+                rest.push(value.string()?)
+            }
             other => return Err(other.unexpected().into()),
         }
     }
@@ -172,7 +207,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
         Some("setup") => Ok(Command::Setup { demo }),
         Some("demo") => Ok(Command::Demo),
         Some("test") => Ok(Command::Test { args: rest }),
-        Some("bench") => Ok(Command::Bench { args: rest }),
+        Some("bench") => Ok(match net {
+            Some(asked) => Command::BenchNet(asked),
+            None => Command::Bench { args: rest },
+        }),
+        Some("growth") => Ok(Command::Growth(growth)),
         Some("fuzz") => Ok(Command::Fuzz {
             target: rest.pop(),
             seconds,
@@ -249,6 +288,47 @@ mod tests {
         assert!(parsed(&["crash", "--rounds", "many"]).is_err());
         assert!(parsed(&["syscalls", "--seed", "7"]).is_err());
         assert_eq!(parsed(&["syscalls"]).unwrap(), Command::Syscalls);
+    }
+
+    #[test]
+    fn growth_takes_its_numbers() {
+        let growth = |tasks, miners, blobs| {
+            Command::Growth(growth::Asked {
+                tasks,
+                miners,
+                blobs,
+            })
+        };
+        assert_eq!(
+            parsed(&["growth"]).unwrap(),
+            growth(1_000_000, 10_000, 10_000)
+        );
+        let args = ["growth", "--miners", "0", "--tasks", "5"];
+        assert_eq!(parsed(&args).unwrap(), growth(5, 0, 10_000));
+        assert!(parsed(&["growth", "5"]).is_err());
+        assert!(parsed(&["bench", "--tasks", "5"]).is_err());
+    }
+
+    #[test]
+    fn a_comparison_takes_its_numbers() {
+        let net = |rounds, seconds, flight| {
+            Command::BenchNet(net::Asked {
+                rounds,
+                seconds,
+                flight,
+            })
+        };
+        assert_eq!(parsed(&["bench", "net"]).unwrap(), net(3, 8, 128));
+        let args = ["bench", "net", "--rounds", "5", "--flight", "64"];
+        assert_eq!(parsed(&args).unwrap(), net(5, 8, 64));
+        assert!(parsed(&["bench", "--rounds", "5"]).is_err());
+        assert!(parsed(&["bench", "net", "other"]).is_err());
+        assert!(parsed(&["bench", "net", "--rounds", "many"]).is_err());
+        let args = vec!["other".to_owned()];
+        assert_eq!(
+            parsed(&["bench", "--", "other"]).unwrap(),
+            Command::Bench { args }
+        );
     }
 
     #[test]

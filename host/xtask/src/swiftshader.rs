@@ -6,12 +6,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::debian;
 use crate::error::{Error, Result};
 use crate::fetch::Scratch;
-use crate::project::{self, Project};
+use crate::project::Project;
 use crate::runtimes::{STAMP, or_leave_out, put_in_place};
 
 const NAME: &str = "swiftshader";
@@ -67,26 +66,8 @@ fn fetch(project: &Project, folder: &Path) -> Result<String> {
         return Err(cannot("this is not Debian"));
     }
     let scratch = Scratch::new(&project.target)?;
-    download(&scratch.0).map_err(|error| cannot(&error.to_string()))?;
     let made = scratch.0.join(NAME);
-    fs::create_dir_all(&made).map_err(Error::io("create", &made))?;
-    let mut versions = String::new();
-    for (package, files) in PACKAGES {
-        let archive = archive(&scratch.0, package)?
-            .ok_or_else(|| cannot(&format!("apt-get left no package {package}")))?;
-        let contents = scratch.0.join(package);
-        project::run(dpkg_deb("-x").arg(&archive).arg(&contents))?;
-        for file in *files {
-            let found = find(&contents, file)?
-                .ok_or_else(|| cannot(&format!("{package} of today has no {file}")))?;
-            let place = made.join(file);
-            // The loader's name is a link to the file, which is what is copied.
-            fs::copy(&found, &place).map_err(Error::io("write", &place))?;
-        }
-        let version = project::output(dpkg_deb("-f").arg(&archive).arg("Version"))?;
-        let version = String::from_utf8_lossy(&version);
-        versions.push_str(&format!("{package} {}\n", version.trim()));
-    }
+    let versions = debian::take(PACKAGES, &scratch.0, &made, &cannot)?;
     let icd = made.join(ICD);
     let text = fs::read_to_string(&icd).map_err(Error::io("read", &icd))?;
     let text =
@@ -96,59 +77,6 @@ fn fetch(project: &Project, folder: &Path) -> Result<String> {
     fs::write(&stamp, &versions).map_err(Error::io("write", &stamp))?;
     put_in_place(&made, folder)?;
     Ok(versions)
-}
-
-/// Downloads the packages into a folder, with a fresh index if need be and if that is allowed.
-fn download(folder: &Path) -> Result<()> {
-    let packages: Vec<&str> = PACKAGES.iter().map(|(package, _)| *package).collect();
-    let download = || {
-        // As root, apt would have another user write here, who may not.
-        let options = ["-o", "APT::Sandbox::User=root", "download"];
-        let mut apt = debian::apt(&[&options[..], &packages].concat());
-        project::run(apt.current_dir(folder))
-    };
-    match download() {
-        Err(_) if debian::is_root() => {
-            project::run(&mut debian::apt(&["update"]))?;
-            download()
-        }
-        other => other,
-    }
-}
-
-fn dpkg_deb(action: &str) -> Command {
-    let mut command = Command::new("dpkg-deb");
-    command.arg(action).stdin(Stdio::null());
-    command
-}
-
-/// The archive of a package, whatever its version.
-fn archive(folder: &Path, package: &str) -> Result<Option<PathBuf>> {
-    let begin = format!("{package}_");
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let mut paths = entries.flatten().map(|entry| entry.path());
-    Ok(paths.find(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(&begin) && name.ends_with(".deb")
-    }))
-}
-
-/// The file of this name, in whichever folder a package has it today.
-fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let entry = entry.map_err(Error::io("read", folder))?;
-        let kind = entry
-            .file_type()
-            .map_err(Error::io("read", &entry.path()))?;
-        if kind.is_dir() {
-            if let Some(found) = find(&entry.path(), name)? {
-                return Ok(Some(found));
-            }
-        } else if entry.file_name() == name {
-            return Ok(Some(entry.path()));
-        }
-    }
-    Ok(None)
 }
 
 /// The description of the driver, with the driver in the description's own folder.
@@ -175,22 +103,5 @@ mod tests {
         for other in ["#", "[]", r#"{"ICD": 1}"#] {
             assert_eq!(beside_itself(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn files_are_found_at_any_depth_and_archives_of_any_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let deep = folder.path().join("usr/lib/any-triple");
-        fs::create_dir_all(&deep).unwrap();
-        fs::write(deep.join(LOADER), "").unwrap();
-        let find = |name| find(folder.path(), name).unwrap();
-        assert_eq!(find(LOADER), Some(deep.join(LOADER)));
-        assert_eq!(find(ICD), None);
-
-        let name = "libvulkan1_1.3.239.0-1_amd64.deb";
-        fs::write(folder.path().join(name), "").unwrap();
-        let archive = |package| archive(folder.path(), package).unwrap();
-        assert_eq!(archive("libvulkan1"), Some(folder.path().join(name)));
-        assert_eq!(archive("libvulkan"), None);
     }
 }

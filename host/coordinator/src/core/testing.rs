@@ -230,7 +230,7 @@ pub(crate) struct TestMiner {
 pub(crate) struct Disk {
     pub db: Db,
     pub log: Log,
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Disk {
@@ -247,7 +247,11 @@ impl Disk {
         let log = Log::open(&mut db, options).unwrap();
         let off = db.connection().pragma_update(None, "synchronous", "OFF");
         off.unwrap();
-        Disk { db, log, folder }
+        Disk {
+            db,
+            log,
+            _folder: folder,
+        }
     }
 }
 

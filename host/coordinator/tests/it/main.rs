@@ -6,5 +6,6 @@ mod clients;
 mod events;
 mod hostile;
 mod life;
+mod memory;
 mod receipts;
 mod support;

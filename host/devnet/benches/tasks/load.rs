@@ -223,8 +223,8 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Fetches the outputs of some tasks and compares them.
-    pub async fn check_outputs(&self) {
+    /// Fetches the outputs of some tasks and compares them. How many.
+    pub async fn check_outputs(&self) -> usize {
         let (_, input, one) = self.next();
         let mut connection = Connection::open(&self.address).await;
         let view: Value = serde_json::from_slice(connection.send(&one).await).expect("JSON");
@@ -243,7 +243,7 @@ impl<'a> Load<'a> {
             let bytes = answer.send().await.expect("the output").bytes;
             assert_eq!(bytes, input.to_uppercase().as_bytes());
         }
-        println!("{} outputs were compared", self.samples.borrow().len());
+        samples.len()
     }
 }
 

@@ -11,8 +11,10 @@
 //! `synchronous=FULL`). Outputs of some are fetched and compared.
 //!
 //! Options: `--seconds N` for each measurement, `--flight N,N,...` for the numbers in flight to try,
-//! `--folder DIR` for another disk than that of temporary files.
+//! `--folder DIR` for another disk than that of temporary files; `--json` for what
+//! `cargo xtask bench net` reads.
 
+mod json;
 mod load;
 mod processes;
 mod roles;
@@ -30,6 +32,7 @@ struct Asked {
     seconds: u64,
     flight: Vec<usize>,
     folder: Option<PathBuf>,
+    json: bool,
 }
 
 fn main() {
@@ -47,7 +50,11 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(bench(&asked(&args)));
+    let asked = asked(&args);
+    match asked.json {
+        true => runtime.block_on(json::bench(&asked)),
+        false => runtime.block_on(bench(&asked)),
+    }
 }
 
 fn asked(args: &[String]) -> Asked {
@@ -55,6 +62,7 @@ fn asked(args: &[String]) -> Asked {
         seconds: 8,
         flight: vec![32, 128, 512],
         folder: None,
+        json: false,
     };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -66,6 +74,7 @@ fn asked(args: &[String]) -> Asked {
                 asked.flight = list.split(',').map(number).collect();
             }
             "--folder" => asked.folder = args.next().map(PathBuf::from),
+            "--json" => asked.json = true,
             // What cargo and criterion's users pass.
             _ => {}
         }
@@ -107,6 +116,6 @@ async fn bench(asked: &Asked) {
         low.quantile_ms(0.5),
         half.quantile_ms(0.5),
     );
-    load.check_outputs().await;
+    println!("{} outputs were compared", load.check_outputs().await);
     pair.end().await;
 }
