@@ -13,6 +13,7 @@ mod dist;
 mod error;
 mod fetch;
 mod fuzz;
+mod hostile;
 mod models;
 mod project;
 mod runtimes;
@@ -46,6 +47,10 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]
                      Fuzz every decoder, or one of them, for N seconds each (default 60). Fetches
                      and builds cargo-fuzz the first time.
+  hostile [--examples N] [--times N] [--seed N]
+                     Set up, then let hostile peers at the program's processes: N cases of
+                     schemathesis for each operation of the coordinator (default 200, from seed 1),
+                     and N times the requests of CI (default 10).
   gpu-bundle [--cuda] [--out DIR]
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
@@ -73,6 +78,7 @@ enum Command {
         target: Option<String>,
         seconds: u64,
     },
+    Hostile(hostile::Amount),
     GpuBundle {
         cuda: bool,
         out: Option<PathBuf>,
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::command(&args),
         Command::Bench { args } => bench::command(&args),
         Command::Fuzz { target, seconds } => fuzz::command(target.as_deref(), seconds),
+        Command::Hostile(amount) => hostile::command(amount),
         Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
         Command::Dist { out } => dist::command(out.as_deref()),
         Command::Help => {
@@ -113,6 +120,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut name: Option<String> = None;
     let mut demo = false;
     let mut seconds = 60;
+    let mut amount = hostile::Amount::default();
     let mut cuda = false;
     let mut out = None;
     let mut rest = Vec::new();
@@ -123,6 +131,15 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             Long("demo") if name.as_deref() == Some("setup") => demo = true,
             Long("seconds") if name.as_deref() == Some("fuzz") => {
                 seconds = parser.value()?.parse()?;
+            }
+            Long("examples") if name.as_deref() == Some("hostile") => {
+                amount.examples = parser.value()?.parse()?;
+            }
+            Long("times") if name.as_deref() == Some("hostile") => {
+                amount.times = parser.value()?.parse()?;
+            }
+            Long("seed") if name.as_deref() == Some("hostile") => {
+                amount.seed = parser.value()?.parse()?;
             }
             Long("cuda") if name.as_deref() == Some("gpu-bundle") => cuda = true,
             Long("out") if matches!(name.as_deref(), Some("gpu-bundle" | "dist")) => {
@@ -145,6 +162,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             target: rest.pop(),
             seconds,
         }),
+        Some("hostile") => Ok(Command::Hostile(amount)),
         Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
         Some("dist") => Ok(Command::Dist { out }),
         Some("help") | None => Ok(Command::Help),
@@ -201,6 +219,28 @@ mod tests {
         assert!(parsed(&["fuzz", "uri", "tensor"]).is_err());
         assert!(parsed(&["fuzz", "--seconds", "soon"]).is_err());
         assert!(parsed(&["test", "--seconds", "5"]).is_err());
+    }
+
+    #[test]
+    fn hostile_takes_amounts() {
+        let usual = hostile::Amount::default();
+        assert_eq!(parsed(&["hostile"]).unwrap(), Command::Hostile(usual));
+        let more = hostile::Amount {
+            examples: 1000,
+            times: 3,
+            seed: 7,
+        };
+        let args = [
+            "hostile",
+            "--examples",
+            "1000",
+            "--times",
+            "3",
+            "--seed",
+            "7",
+        ];
+        assert_eq!(parsed(&args).unwrap(), Command::Hostile(more));
+        assert!(parsed(&["fuzz", "--times", "3"]).is_err());
     }
 
     #[test]
