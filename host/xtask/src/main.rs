@@ -15,6 +15,7 @@ mod fetch;
 mod fuzz;
 mod hardship;
 mod growth;
+mod hostile;
 mod models;
 mod net;
 mod project;
@@ -70,6 +71,10 @@ usage: cargo xtask COMMAND
   syscalls           Set up, then let every write, fsync, rename and the like of one append fail
                      once with EIO, and kill the process in place of each; full and read-only disks,
                      flipped bits. The tests of the same name are the short form. Needs strace.
+  hostile [--examples N] [--times N] [--seed N]
+                     Set up, then let hostile peers at the program's processes: N cases of
+                     schemathesis for each operation of the coordinator (default 200, from seed 1),
+                     and N times the requests of CI (default 10).
   gpu-bundle [--cuda] [--out DIR]
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
@@ -107,6 +112,7 @@ enum Command {
         seed: Option<u64>,
     },
     Syscalls,
+    Hostile(hostile::Amount),
     GpuBundle {
         cuda: bool,
         out: Option<PathBuf>,
@@ -129,6 +135,7 @@ fn main() -> ExitCode {
         Command::Simulate { args } => simulate::command(&args),
         Command::Crash { rounds, seed } => hardship::crash(rounds, seed),
         Command::Syscalls => hardship::syscalls(),
+        Command::Hostile(amount) => hostile::command(amount),
         Command::GpuBundle { cuda, out } => bundle::command(cuda, out.as_deref()),
         Command::Dist { out } => dist::command(out.as_deref()),
         Command::Help => {
@@ -156,6 +163,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
     let mut seed = None;
     let mut net = None;
     let mut growth = growth::Asked::default();
+    let mut amount = hostile::Amount::default();
     let mut cuda = false;
     let mut out = None;
     let mut rest = Vec::new();
@@ -172,6 +180,15 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             }
             Long("seed") if name.as_deref() == Some("crash") => {
                 seed = Some(parser.value()?.parse()?);
+            }
+            Long("examples") if name.as_deref() == Some("hostile") => {
+                amount.examples = parser.value()?.parse()?;
+            }
+            Long("times") if name.as_deref() == Some("hostile") => {
+                amount.times = parser.value()?.parse()?;
+            }
+            Long("seed") if name.as_deref() == Some("hostile") => {
+                amount.seed = parser.value()?.parse()?;
             }
             Long("cuda") if name.as_deref() == Some("gpu-bundle") => cuda = true,
             Long("out") if matches!(name.as_deref(), Some("gpu-bundle" | "dist")) => {
@@ -219,6 +236,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
         Some("simulate") => Ok(Command::Simulate { args: rest }),
         Some("crash") => Ok(Command::Crash { rounds, seed }),
         Some("syscalls") => Ok(Command::Syscalls),
+        Some("hostile") => Ok(Command::Hostile(amount)),
         Some("gpu-bundle") => Ok(Command::GpuBundle { cuda, out }),
         Some("dist") => Ok(Command::Dist { out }),
         Some("help") | None => Ok(Command::Help),
@@ -329,6 +347,28 @@ mod tests {
             parsed(&["bench", "--", "other"]).unwrap(),
             Command::Bench { args }
         );
+    }
+
+    #[test]
+    fn hostile_takes_amounts() {
+        let usual = hostile::Amount::default();
+        assert_eq!(parsed(&["hostile"]).unwrap(), Command::Hostile(usual));
+        let more = hostile::Amount {
+            examples: 1000,
+            times: 3,
+            seed: 7,
+        };
+        let args = [
+            "hostile",
+            "--examples",
+            "1000",
+            "--times",
+            "3",
+            "--seed",
+            "7",
+        ];
+        assert_eq!(parsed(&args).unwrap(), Command::Hostile(more));
+        assert!(parsed(&["fuzz", "--times", "3"]).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The packages that the programs beside the conformance vectors use: they check the formats by
-//! implementations that are not ours, so they need what others wrote.
+//! The packages that check our formats and interfaces by implementations that are not ours: what the
+//! programs beside the conformance vectors use, and what tries the coordinator's interface.
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +11,12 @@ use crate::project::{self, Project};
 
 /// For `conformance/vectors/verify.py`.
 const PYTHON: &[&str] = &["blake3==1.0.11", "py-sr25519-bindings==0.2.4"];
+/// For the test of the coordinator's interface against its description.
+const SCHEMATHESIS: &[&str] = &[
+    "schemathesis==4.32.5",
+    "hypothesis==6.170.17",
+    "jsonschema-rs==0.60.3",
+];
 /// For `conformance/vectors/polkadot.mjs`.
 const NODE: &[&str] = &["@polkadot/keyring@14.0.3", "@polkadot/util-crypto@14.0.3"];
 
@@ -22,6 +28,7 @@ const NODE_HINT: &str =
 pub fn install(project: &Project) -> Result<()> {
     let tools = project.target.join("tools");
     python(&tools.join("vectors-python"), PYTHON)?;
+    python(&tools.join("schemathesis"), SCHEMATHESIS)?;
 
     let node = tools.join("vectors-node");
     // No script of a package is run, and no lock file is written.

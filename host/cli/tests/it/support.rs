@@ -145,7 +145,12 @@ impl Home {
 const COMMAND: Duration = Duration::from_secs(120);
 
 /// Starts a command and waits for its end.
-pub fn ended(mut command: Command) -> Said {
+pub fn ended(command: Command) -> Said {
+    ended_within(command, COMMAND)
+}
+
+/// The same with another bound than the usual one.
+pub fn ended_within(mut command: Command, most: Duration) -> Said {
     let shown = format!("{command:?}");
     let mut child = command
         .stdout(Stdio::piped())
@@ -167,7 +172,7 @@ pub fn ended(mut command: Command) -> Said {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
             }
-            if begun.elapsed() > COMMAND {
+            if begun.elapsed() > most {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 panic!("process {pid} did not end: {shown}");

@@ -302,3 +302,45 @@ async fn requests_above_the_bound_are_told_to_come_back() {
     assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
     first.until("slow").await;
 }
+
+#[tokio::test]
+async fn bodies_that_stop_are_held_up_to_a_bound_and_no_longer_than_they_last() {
+    let limits = Limits {
+        memory_per_address_max: 200_000,
+        ..Limits::default()
+    };
+    let server = serve(limits, router()).await;
+    let begin = "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n";
+    let mut first = Raw::connect(&server).await;
+    first.send(begin).await;
+    first.send([b'x'; 180_000]).await;
+    // Once the first is there, the second is more than the address may have.
+    let refused = async {
+        loop {
+            let mut second = Raw::connect(&server).await;
+            second
+                .send(begin.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"))
+                .await;
+            let _ = second.try_send([b'x'; 200_000]).await;
+            let answer = second.rest().await;
+            if answer.contains("overloaded") {
+                return answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(60), refused).await;
+    let answer = answer.expect("the bound is kept");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    // What is short is taken all the same.
+    let mut short = Raw::connect(&server).await;
+    let begin_short = "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n";
+    short.send(begin_short).await;
+    short.send([b'x'; 60_000]).await;
+    short.until("60000").await;
+    first.send([b'x'; 20_000]).await;
+    first.until("200000").await;
+    let mut third = Raw::connect(&server).await;
+    third.send(begin).await;
+    third.send([b'x'; 200_000]).await;
+    third.until("200000").await;
+}
