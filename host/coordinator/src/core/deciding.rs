@@ -440,6 +440,9 @@ impl Core {
         if let Some(miner) = self.miners.get_mut(&node) {
             miner.fresh.remove(assignment);
             miner.open.remove(assignment);
+            if state == LeaseState::Reported {
+                miner.reported.insert(*assignment);
+            }
             if state == LeaseState::Cancelled {
                 io.out.push(Output::Wake(node));
             }

@@ -116,6 +116,9 @@ pub(super) struct Miner {
     pub open: BTreeSet<Hash>,
     /// Those of them that were not given out yet.
     pub fresh: BTreeSet<Hash>,
+    /// Assignments whose receipts came since its last poll, or were named in it: their
+    /// acknowledgements tell the miner, and no poll is answered for them.
+    pub reported: HashSet<Hash>,
     /// How many draws there had been when it was answered last.
     drawn: u64,
     /// The end of the chain of its receipts that were refused for good since the newest in the log.
@@ -223,6 +226,10 @@ impl Core {
         }
         miner.polling = true;
         miner.polls = miner.polls.wrapping_add(1);
+        if !miner.reported.is_empty() {
+            let working: HashSet<&Hash> = poll.working.iter().collect();
+            miner.reported.retain(|hash| working.contains(hash));
+        }
         self.activity_due.remove(&(miner.active_until_ms, node));
         for (assignment, acceptance) in &poll.accepted {
             let task = self
@@ -271,7 +278,7 @@ impl Core {
         let ended: Vec<Hash> = poll
             .working
             .iter()
-            .filter(|hash| !miner.open.contains(hash))
+            .filter(|hash| !miner.open.contains(hash) && !miner.reported.contains(hash))
             .take(4096)
             .copied()
             .collect();

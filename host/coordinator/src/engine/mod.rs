@@ -250,7 +250,6 @@ impl ByHand {
             planted: options.core.planted,
             integrate_ms: 0,
             last_ms: 0,
-            taken: 0,
             received,
             validations,
             shared: Arc::clone(&shared),

@@ -44,8 +44,6 @@ pub(super) struct Thread {
     pub probe: Box<dyn Probe>,
     pub planted: Option<Planted>,
     pub last_ms: u64,
-    /// Commands of the last batch.
-    pub taken: usize,
     pub received: Receiver<Command>,
     pub validations: Sender<Validation>,
     pub shared: Arc<Shared>,
@@ -142,25 +140,7 @@ impl Thread {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
-        self.gather(batch);
         self.take_waiting(batch)
-    }
-
-    /// Waits a little for more, while there is much to do: a larger batch costs less for each of its
-    /// commands, and so do the larger answers that follow from it.
-    fn gather(&self, batch: &mut Vec<Command>) {
-        let (busy, gather) = tuning();
-        if self.taken < busy {
-            return;
-        }
-        let until = Instant::now() + gather;
-        while batch.len() < BATCH {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.received.recv_timeout(left) {
-                Ok(command) => batch.push(command),
-                Err(_) => return,
-            }
-        }
     }
 
     /// Takes all commands that wait. Whether anyone can still send some.
@@ -201,7 +181,6 @@ impl Thread {
     /// Applies commands and what is due, makes it durable, and answers. Whether to stop.
     fn batch(&mut self, batch: &mut Vec<Command>) -> Result<bool, StoreError> {
         let now_ms = self.time();
-        self.taken = batch.len();
         let commands = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let chores = now_ms.saturating_sub(self.chores_ms) >= CHORES_MS;
         let mut prune = None;
@@ -604,20 +583,4 @@ fn refused<T>(result: Result<T, CoreError>) -> Result<Result<T, Refusal>, StoreE
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn tuning() -> (usize, Duration) {
-    static T: std::sync::OnceLock<(usize, Duration)> = std::sync::OnceLock::new();
-    *T.get_or_init(|| {
-        let n = |name: &str, d: u64| {
-            std::env::var(name)
-                .ok()
-                .and_then(|t| t.parse().ok())
-                .unwrap_or(d)
-        };
-        (
-            n("ADIT_BUSY", 8) as usize,
-            Duration::from_micros(n("ADIT_GATHER", 0)),
-        )
-    })
 }

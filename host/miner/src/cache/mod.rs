@@ -219,14 +219,14 @@ impl BlobCache {
             }
             fetching.entry(name.clone()).or_default().clone()
         };
-        let _one = one.lock().await;
+        let held = one.lock().await;
         if self.contains(hash) {
             return Ok(());
         }
         let path = self.partial.join(name);
         let mut partial = Partial::open(&path, max).map_err(ApiError::from)?;
         if let Err(error) = api.fetch_blob(hash, max, &mut partial).await {
-            drop(partial);
+            drop((partial, held));
             self.shrink_partial();
             return Err(error.into());
         }

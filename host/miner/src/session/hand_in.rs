@@ -34,21 +34,6 @@ const DETAIL_BYTES_MAX: usize = 1024;
 /// The journal and the coordinator are compared anew after so many requests in vain.
 const GREET_AFTER: u32 = 3;
 
-/// Receipts in a request from which on more are waited for before the next one.
-const BUSY: usize = 4;
-/// How long.
-fn gather() -> Duration {
-    static T: std::sync::OnceLock<Duration> = std::sync::OnceLock::new();
-    *T.get_or_init(|| {
-        Duration::from_micros(
-            std::env::var("ADIT_HANDIN")
-                .ok()
-                .and_then(|t| t.parse().ok())
-                .unwrap_or(0),
-        )
-    })
-}
-
 /// A receipt on its way.
 struct Item {
     ready: Ready,
@@ -93,7 +78,6 @@ async fn work(session: Arc<Session>, ready: &mut UnboundedReceiver<Ready>) {
     let mut greeted = session.greeted.subscribe();
     let mut backoff = Backoff::default();
     let mut greeting = 0;
-    let mut sent = 0;
     let mut queue = Queue {
         session: session.clone(),
         items: BTreeMap::new(),
@@ -132,17 +116,6 @@ async fn work(session: Arc<Session>, ready: &mut UnboundedReceiver<Ready>) {
             }
             continue;
         }
-        let batch = match sent < BUSY {
-            true => batch,
-            false => {
-                tokio::time::sleep(gather()).await;
-                while let Ok(item) = ready.try_recv() {
-                    queue.add(item);
-                }
-                queue.batch()
-            }
-        };
-        sent = batch.len();
         match queue.send(batch).await {
             Came::Settled => backoff.reset(),
             Came::Waits => {}

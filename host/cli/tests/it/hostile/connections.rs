@@ -59,7 +59,11 @@ pub async fn slow(world: &World, many: usize) -> Seen {
         stream.write_all(begin.as_bytes()).await.unwrap();
         let (mut reader, mut writer) = stream.into_split();
         let trickle = tokio::spawn(async move {
-            let bytes: &[u8] = if number % 2 == 0 { b"x: y\r\n" } else { b" " };
+            let bytes: &[u8] = if number.is_multiple_of(2) {
+                b"x: y\r\n"
+            } else {
+                b" "
+            };
             while writer.write_all(bytes).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -92,7 +96,11 @@ pub async fn truncated(world: &World, many: usize) -> Seen {
     let mut seen = Seen::new();
     for number in 0..many {
         // On either side of what goes into the database.
-        let len = if number % 2 == 0 { 5000 } else { 500_000 };
+        let len = if number.is_multiple_of(2) {
+            5000
+        } else {
+            500_000
+        };
         let bytes = vec![u8::try_from(number % 251).unwrap(); len];
         let hash = Hash::of(&bytes);
         let mut stream = connect(world).await;

@@ -103,7 +103,7 @@ impl Liar {
         *self.known().asked.entry(what.to_owned()).or_default() += 1;
     }
 
-    /// A task with these blobs in place of those that it names, signed by `signer`, in a network.
+    /// A task of these blobs in a network, whose assignment `signer` has signed.
     pub fn work(
         &self,
         number: u64,
@@ -111,6 +111,7 @@ impl Liar {
         input: Hash,
         network: Hash,
         signer: &Keypair,
+        lease_ms: u64,
     ) -> Work {
         let exec = ExecSpec {
             engine: engine_document().hash(),
@@ -143,7 +144,7 @@ impl Liar {
             epoch: 0,
             local: false,
             issued_ms,
-            deadline_ms: issued_ms + 8_000,
+            deadline_ms: issued_ms + lease_ms,
             escrow: 1,
         };
         Work {
