@@ -108,6 +108,8 @@ pub fn run(folder: &Path) {
     // The keys do not depend on who takes part.
     let network = of(0);
     let options = Options {
+        clock: std::sync::Arc::new(adit_net::SystemClock),
+        rng: adit_net::SharedRng::system(),
         state: folder.join("state"),
         network: folder.join("network"),
         tokens: folder.join("tokens.toml"),
