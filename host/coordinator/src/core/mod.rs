@@ -396,7 +396,7 @@ impl Core {
         if std::mem::take(&mut self.escrow_changed) {
             io.store.save_escrow(self.escrow)?;
         }
-        Ok(())
+        io.store.write()
     }
 
     /// Appends an entry that touches leases or records of these miners. An entry that breaks a rule

@@ -801,7 +801,7 @@ fn both_stores_tell_the_same() {
     let transaction = db.connection().transaction().unwrap();
     let mut store = SqlStore::new(&transaction, &mut log);
     copy(&world, &mut store);
-    store.write().unwrap();
+    crate::store::Store::write(&mut store).unwrap();
     drop(transaction.commit());
     log.committed();
     let found = load::snapshot(db.connection()).unwrap();

@@ -257,7 +257,6 @@ impl Thread {
             out,
         };
         let done = work(&mut self.core, &mut io);
-        let done = done.and_then(|value| store.write().map(|()| value));
         let committing = Instant::now();
         let probe = &mut self.probe;
         let done = done.and_then(|value| {

@@ -306,6 +306,10 @@ impl Store for MemoryStore {
     }
 
     /// Keeps everything.
+    fn write(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn prune(&mut self, _before: &Horizon) -> Result<bool, StoreError> {
         Ok(false)
     }

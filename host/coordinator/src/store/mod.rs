@@ -408,6 +408,13 @@ pub trait Store {
     /// [`StoreError`].
     fn save_escrow(&mut self, escrow: u128) -> Result<(), StoreError>;
 
+    /// Writes what was put off, since it may change once more in the batch. To be called before its
+    /// end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn write(&mut self) -> Result<(), StoreError>;
+
     /// Removes some of what ended or was used last before the given times; whether there is more.
     ///
     /// # Errors

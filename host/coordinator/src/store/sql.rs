@@ -43,42 +43,6 @@ impl<'a> SqlStore<'a> {
         }
     }
 
-    /// Writes what was put off. To be called before the transaction is committed, and before
-    /// anything of it is read.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn write(&mut self) -> Result<(), StoreError> {
-        for row in std::mem::take(&mut self.receipts).into_values() {
-            self.execute(
-                "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time,
-                                      received_ms, decision, detail, log)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                params![
-                    int(row.leaf),
-                    row.id.as_bytes(),
-                    int(row.task),
-                    int(row.assignment),
-                    row.receipt.to_bytes(),
-                    row.opening.to_cbor(),
-                    row.in_time,
-                    int(row.received_ms),
-                    row.decision.map(|d| d as i64),
-                    row.detail,
-                    row.log,
-                ],
-            )?;
-        }
-        for (leaf, (state, receipt)) in std::mem::take(&mut self.leases) {
-            self.execute(
-                "UPDATE assignment SET state = coalesce(?2, state), receipt = coalesce(?3, receipt)
-                 WHERE leaf = ?1",
-                params![int(leaf), state.map(rows::lease_number), receipt.map(int)],
-            )?;
-        }
-        Ok(())
-    }
-
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.statement(sql)?.execute(values)?)
     }
@@ -402,6 +366,37 @@ impl Store for SqlStore<'_> {
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             params![escrow.to_be_bytes()],
         )?;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        for row in std::mem::take(&mut self.receipts).into_values() {
+            self.execute(
+                "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time,
+                                      received_ms, decision, detail, log)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                params![
+                    int(row.leaf),
+                    row.id.as_bytes(),
+                    int(row.task),
+                    int(row.assignment),
+                    row.receipt.to_bytes(),
+                    row.opening.to_cbor(),
+                    row.in_time,
+                    int(row.received_ms),
+                    row.decision.map(|d| d as i64),
+                    row.detail,
+                    row.log,
+                ],
+            )?;
+        }
+        for (leaf, (state, receipt)) in std::mem::take(&mut self.leases) {
+            self.execute(
+                "UPDATE assignment SET state = coalesce(?2, state), receipt = coalesce(?3, receipt)
+                 WHERE leaf = ?1",
+                params![int(leaf), state.map(rows::lease_number), receipt.map(int)],
+            )?;
+        }
         Ok(())
     }
 
