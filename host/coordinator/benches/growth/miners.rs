@@ -80,11 +80,13 @@ fn stage(runtime: &tokio::runtime::Runtime, folder: &Path, miners: u32) {
         let (busy, begun) = (own::engine_us(), Instant::now());
         load(&handle, &network).await;
         let (took, busy) = (begun.elapsed(), own::engine_us() - busy);
+        // Those who get nothing ask meanwhile, however long the tasks take.
+        let asking = idle_us as f64 * took.as_secs_f64() / IDLE.as_secs_f64();
         let disk = own::database(folder).saturating_sub(disk);
         row(&[
             &miners.to_string(),
             &format!("{:.0}", TASKS as f64 / took.as_secs_f64()),
-            &format!("{:.0}", busy as f64 / TASKS as f64),
+            &format!("{:.0}", (busy as f64 - asking) / TASKS as f64),
             &format!("{:.0}", disk as f64 / TASKS as f64),
             &format!("{:.1}", idle_us as f64 / polls.max(1) as f64),
             &format!("{:.1} %", idle_us as f64 / IDLE.as_micros() as f64 * 100.0),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use adit_coordinator::Refusal;
 use adit_coordinator::engine::{EngineOptions, Handle};
 use adit_coordinator::membership::{FixedMembership, Members};
 use adit_coordinator::order::{CheckedItem, HandInOrder, Submission};
 use adit_net::{Clock as _, SystemClock};
+use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::hash::Hash;
@@ -202,6 +204,19 @@ pub struct Told {
     pub polls: AtomicU64,
 }
 
+/// Asks again as long as too many others ask.
+async fn patient<T, F: Future<Output = Result<T, Refusal>>>(mut ask: impl FnMut() -> F) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(refusal) if refusal.code == Code::Overloaded => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+}
+
 /// A miner that signs a receipt for whatever it is given, and whose receipts are countersigned as
 /// the coordinator's HTTP side does.
 pub async fn mine(
@@ -213,8 +228,7 @@ pub async fn mine(
 ) {
     let key = miner(number);
     let node = key.public().to_bytes();
-    let welcome = handle.hello(node, network.hello()).await;
-    let welcome = welcome.expect("the miner is registered");
+    let welcome = patient(|| handle.hello(node, network.hello())).await;
     let (mut seq, mut prev) = (welcome.last_seq, welcome.last_receipt);
     while !told.stop.load(Ordering::Relaxed) {
         let poll = Poll {
@@ -223,7 +237,7 @@ pub async fn mine(
             accepted: Vec::new(),
             working: Vec::new(),
         };
-        let answer = handle.poll(node, poll).await.expect("the engine runs");
+        let answer = patient(|| handle.poll(node, poll.clone())).await;
         told.polls.fetch_add(1, Ordering::Relaxed);
         let mut items = Vec::new();
         for work in &answer.work {
@@ -234,7 +248,7 @@ pub async fn mine(
             items.push(HandInOrder::Checked(Box::new(item)));
         }
         if !items.is_empty() {
-            let results = handle.hand_in(node, items).await.expect("the engine runs");
+            let results = patient(|| handle.hand_in(node, items.clone())).await;
             assert!(results.iter().all(|r| r.leaf.is_some()), "{results:?}");
         }
     }
@@ -286,10 +300,7 @@ fn run(network: &Network, key: &Keypair, a: &Assignment, seq: u64, prev: Hash) -
 /// Submits a task and waits for its end.
 pub async fn one(handle: &Handle, network: &Network) -> Duration {
     let begun = Instant::now();
-    let view = handle
-        .submit(network.order())
-        .await
-        .expect("there is room for it");
+    let view = patient(|| handle.submit(network.order())).await;
     let view = handle.wait(view.task, Duration::from_secs(30)).await;
     assert!(view.expect("it is known").result.is_some());
     begun.elapsed()

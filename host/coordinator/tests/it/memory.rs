@@ -46,7 +46,13 @@ fn tasks_that_wait_take_little_memory_and_give_it_back() {
     runtime.block_on(async {
         let net = Net::start().await;
         put(&net.client(), &component()).await.unwrap();
-        // Buffers, threads, caches of all kinds.
+        // Buffers, threads, caches of all kinds; that of the database, of 32 MiB, by blobs that are
+        // larger together.
+        for number in 0..48u64 {
+            let blob = |part: u64| (16 * number + part).to_le_bytes().repeat(8 << 10);
+            let blobs = (0..16).map(blob).collect();
+            net.running().handle().put_small(blobs).await.unwrap();
+        }
         let warm = submit(&net, 300).await;
         cancel(&net, warm).await;
         let before = resident_kib();
