@@ -10,25 +10,40 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::archive;
+use crate::debian;
 use crate::error::{Error, Result};
+use crate::fetch::Scratch;
 use crate::models::MODELS;
 use crate::project::{self, Project, Target, step};
 use crate::runtimes::{CUDA, Runtime, STAMP, WEBGPU};
 use crate::setup::{self, GUEST_TARGET};
 use crate::swiftshader;
 
-/// What the folder is called, here and where the archive is unpacked.
+/// What the folder is called, here and where the archives are unpacked.
 const NAME: &str = "adit-gpu";
+/// What the measurements need besides, in an archive of their own: more cannot travel in one go.
+const BENCH: &str = "adit-gpu-bench";
 const RUN: &str = include_str!("bundle.sh");
 
 /// What can travel in one go, with the repository and some room beside it.
 const ARCHIVE_BYTES_MAX: u64 = 60 << 20;
 const PART_BYTES_MAX: u64 = 56 << 20;
 
-/// Test binaries: the folder of the package, the name of the test, the name in the bundle.
-const TESTS: &[(&str, &str, &str)] = &[
-    ("host/runtime", "it", "tests-runtime"),
-    ("host/cli", "cli", "tests-cli"),
+/// Tests and benchmarks: the folder of the package, the kind and name of the target, the name in
+/// the bundle.
+const TESTS: &[(&str, &str, &str, &str)] = &[
+    ("host/runtime", "test", "it", "tests-runtime"),
+    ("host/cli", "test", "cli", "tests-cli"),
+    ("host/runtime", "bench", "inference", BENCH_BINARY),
+];
+const BENCH_BINARY: &str = "bench-inference";
+/// The model that only the benchmark computes.
+const BENCH_MODEL: &str = "embed-text";
+
+/// Packages of Debian with what NVIDIA's Vulkan driver loads where there is no display.
+const EGL: &[debian::Wanted] = &[
+    ("libegl1", &["libEGL.so.1"]),
+    ("libglvnd0", &["libGLdispatch.so.0"]),
 ];
 
 /// What of the CUDA package is taken: not TensorRT, which needs libraries that nobody has by chance.
@@ -59,24 +74,39 @@ pub fn command(cuda: bool, out: Option<&Path>) -> Result<()> {
         place_binaries(&binaries, &folder.join("bin"))
     })?;
     step("models, guests and libraries", || fill(&project, &folder))?;
-    let file = out.join(format!("{NAME}.tar.xz"));
-    let size = step("archive", || archive::pack(&out, &[NAME], &file))?;
+    let bench = out.join(BENCH);
+    if bench.exists() {
+        fs::remove_dir_all(&bench).map_err(Error::io("remove", &bench))?;
+    }
+    step("measurements", || fill_bench(&project, &folder, &bench))?;
+    let archive = |folder: &Path, name: &str| -> Result<(PathBuf, u64)> {
+        let file = out.join(format!("{name}.tar.xz"));
+        let size = step("archive", || archive::pack(folder, &[NAME], &file))?;
+        Ok((file, size))
+    };
+    let archives = [archive(&out, NAME)?, archive(&bench, BENCH)?];
     if cuda {
         step("CUDA libraries", || cuda_parts(&project, &out))?;
     }
     report(&folder)?;
-    println!("{}  {}", megabytes(size), project.shown(&file));
+    for (file, size) in &archives {
+        println!("{}  {}", megabytes(*size), project.shown(file));
+    }
     println!(
-        "there: tar xf {NAME}.tar.xz && {NAME}/run.sh (without xz: python3 -m tarfile -e FILE)"
+        "there: tar xf {NAME}.tar.xz && tar xf {BENCH}.tar.xz && {NAME}/run.sh (without xz: \
+         python3 -m tarfile -e FILE)"
     );
-    if size > ARCHIVE_BYTES_MAX {
-        return Err(Error::TooLarge {
+    match archives
+        .into_iter()
+        .find(|(_, size)| *size > ARCHIVE_BYTES_MAX)
+    {
+        Some((file, size)) => Err(Error::TooLarge {
             file: project.shown(&file),
             size,
             size_max: ARCHIVE_BYTES_MAX,
-        });
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A binary, and its name in the bundle.
@@ -92,13 +122,13 @@ fn build(project: &Project) -> Result<Vec<Binary>> {
     let mut build = project.cargo();
     build.args(["test", "--release", "--workspace", "--no-run", "--quiet"]);
     // Features are decided by the packages that are selected; of their targets these will do.
-    for (_, test, _) in TESTS {
-        build.args(["--test", test]);
+    for (_, kind, target, _) in TESTS {
+        build.args([&format!("--{kind}"), *target]);
     }
     build.arg("--message-format=json-render-diagnostics");
     let answer = project::output(&mut build)?;
     let found = binaries(&String::from_utf8_lossy(&answer), &project.root);
-    let names = TESTS.iter().map(|(_, _, name)| *name).chain(["adit"]);
+    let names = TESTS.iter().map(|(_, _, _, name)| *name).chain(["adit"]);
     for name in names {
         if !found.iter().any(|binary| binary.name == name) {
             return Err(Error::Answer {
@@ -129,11 +159,11 @@ fn binaries(answer: &str, root: &Path) -> Vec<Binary> {
         } = message;
         let of_package = |folder: &str| manifest_path.parent() == Some(&root.join(folder));
         let is = |kind: &str| target.kind.iter().any(|known| known == kind);
-        let name = if is("bin") && TESTS.iter().any(|(folder, _, _)| of_package(folder)) {
+        let name = if is("bin") && TESTS.iter().any(|(folder, ..)| of_package(folder)) {
             target.name.clone()
-        } else if let Some((_, _, name)) = TESTS
+        } else if let Some((.., name)) = TESTS
             .iter()
-            .find(|(folder, test, _)| is("test") && of_package(folder) && target.name == *test)
+            .find(|(folder, kind, name, _)| is(kind) && of_package(folder) && target.name == *name)
         {
             (*name).to_owned()
         } else {
@@ -160,8 +190,7 @@ fn place_binaries(binaries: &[Binary], folder: &Path) -> Result<()> {
 
 /// Everything but the binaries.
 fn fill(project: &Project, folder: &Path) -> Result<()> {
-    // MiniLM is a third of the bundle, and no test of a GPU computes it.
-    for model in MODELS.iter().filter(|model| model.example != "embed-text") {
+    for model in MODELS.iter().filter(|model| model.example != BENCH_MODEL) {
         let from = project.models().join(model.path);
         place(&from, &folder.join("models").join(model.path))?;
     }
@@ -183,9 +212,34 @@ fn fill(project: &Project, folder: &Path) -> Result<()> {
     let loader = swiftshader::folder(project).join(swiftshader::LOADER);
     place(&loader, &folder.join(swiftshader::LOADER))?;
 
+    egl(project, folder)?;
     let run = folder.join("run.sh");
     fs::write(&run, RUN).map_err(Error::io("write", &run))?;
     make_executable(&run)
+}
+
+/// Makes the folder beside the other one whose archive is unpacked over it.
+fn fill_bench(project: &Project, folder: &Path, bench: &Path) -> Result<()> {
+    let binary = folder.join("bin").join(BENCH_BINARY);
+    place(&binary, &bench.join(NAME).join("bin").join(BENCH_BINARY))?;
+    fs::remove_file(&binary).map_err(Error::io("remove", &binary))?;
+    for model in MODELS.iter().filter(|model| model.example == BENCH_MODEL) {
+        let from = project.models().join(model.path);
+        place(&from, &bench.join(NAME).join("models").join(model.path))?;
+    }
+    Ok(())
+}
+
+/// Puts libraries beside the loader of Vulkan. A machine has them where a desktop runs.
+fn egl(project: &Project, folder: &Path) -> Result<()> {
+    let scratch = Scratch::new(&project.target)?;
+    let cannot = |why: &str| Error::NoRuntime {
+        name: "libegl1",
+        why: why.to_owned(),
+        hint: "a bundle is made on Debian, where apt-get and dpkg-deb work",
+    };
+    debian::take(EGL, &scratch.0, folder, &cannot)?;
+    Ok(())
 }
 
 /// Copies a file to a folder that is made first.
@@ -289,6 +343,7 @@ mod tests {
             artifact("host/runtime", "bin", "adit-worker", r#""/t/adit-worker""#),
             artifact("host/runtime", "test", "it", r#""/t/it-2""#),
             artifact("host/runtime", "test", "other", r#""/t/other""#),
+            artifact("host/runtime", "bench", "inference", r#""/t/inference-4""#),
             artifact("host/cli", "bin", "adit", r#""/t/adit""#),
             artifact("host/cli", "test", "cli", r#""/t/cli-3""#),
             artifact("host/xtask", "bin", "xtask", r#""/t/xtask""#),
@@ -304,6 +359,7 @@ mod tests {
             [
                 binary("adit-worker", "/t/adit-worker"),
                 binary("tests-runtime", "/t/it-2"),
+                binary("bench-inference", "/t/inference-4"),
                 binary("adit", "/t/adit"),
                 binary("tests-cli", "/t/cli-3"),
             ]

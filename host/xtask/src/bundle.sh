@@ -89,11 +89,26 @@ nvidia_icd() {
     done
 }
 
+# The same of NVIDIA's EGL, which its Vulkan driver opens where there is no display.
+nvidia_egl() {
+    local folder file
+    for folder in /usr/share /etc; do
+        compgen -G "$folder/glvnd/egl_vendor.d/*nvidia*.json" >/dev/null && return
+    done
+    for file in /usr/local/nvidia/{share/,}glvnd/egl_vendor.d/*nvidia*.json; do
+        if [[ -f $file ]]; then
+            echo "$file"
+            return
+        fi
+    done
+}
+
 environment() {
     uname -srm
     command -v nvidia-smi >/dev/null && nvidia-smi -L
     echo "LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
     echo "VK_DRIVER_FILES=${VK_DRIVER_FILES:-}"
+    echo "__EGL_VENDOR_LIBRARY_FILENAMES=${__EGL_VENDOR_LIBRARY_FILENAMES:-}"
     find "$here" -type f ! -path '*/state/*' -printf '%10s  %P\n' | sort -k 2
     # Libraries that are missing are named here, before a message that is harder to understand.
     local library
@@ -133,6 +148,12 @@ if [[ -z ${VK_DRIVER_FILES:-} ]]; then
         export VK_DRIVER_FILES=$icd
     fi
 fi
+if [[ -z ${__EGL_VENDOR_LIBRARY_FILENAMES:-} ]]; then
+    egl=$(nvidia_egl)
+    if [[ -n $egl ]]; then
+        export __EGL_VENDOR_LIBRARY_FILENAMES=$egl
+    fi
+fi
 # Where the tests and `adit` find models, guests and libraries.
 export ADIT_BUNDLE=$here
 # Nothing is kept on the machine outside of this folder.
@@ -161,6 +182,13 @@ for package in onnxruntime-webgpu onnxruntime-gpu; do
     if [[ -d $here/runtimes/$package ]]; then
         export ADIT_ONNXRUNTIME=$here/runtimes/$package
         step "bench-$package" bin/adit bench
+        # It comes in an archive of its own.
+        if [[ -x bin/bench-inference ]]; then
+            device=cuda
+            [[ $package == onnxruntime-webgpu ]] && device=webgpu
+            export ADIT_BENCH_DEVICE=$device
+            step "inference-$device" bin/bench-inference --bench
+        fi
     fi
 done
 cat "$results/summary.txt"

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use noto_sans_mono_bitmap::RasterHeight;
+use serde_json::Value;
 
 use crate::ocr::page::Drawing;
 use crate::receipts::checks;
@@ -39,6 +40,19 @@ pub fn webgpu(home: &Home, args: &[&str]) -> Said {
     ended(with_library(home, "onnxruntime-webgpu", args))
 }
 
+/// What computed the models of a run that read the page of the test, on the GPU of a provider.
+fn providers(ran: &Value, provider: &str) -> Vec<String> {
+    assert_eq!(ran["output"]["text"], "EUR 1,204.50\n");
+    assert_eq!(ran["nn"]["gpu"], true);
+    let document = &ran["environment"]["document"];
+    assert_eq!(document["execution_provider"], provider);
+    assert!(!document["device"].as_str().unwrap().is_empty());
+    // Detection runs wholly on it, recognition leaves some operators to the processor.
+    let used = ran["nn"]["environments"].as_array().unwrap();
+    let name = |used: &Value| used["execution_provider"].as_str().unwrap().to_owned();
+    used.iter().map(name).collect()
+}
+
 /// Finding and reading text on a page, on a GPU; and the same answers on other machines.
 #[test]
 fn a_page_is_read_on_a_gpu_and_checked_without_one() {
@@ -66,18 +80,7 @@ fn a_page_is_read_on_a_gpu_and_checked_without_one() {
     ];
     let said = webgpu(&home, &args).exits(0);
     let ran = said.json();
-    assert_eq!(ran["output"]["text"], "EUR 1,204.50\n");
-    assert_eq!(ran["nn"]["gpu"], true);
-    let document = &ran["environment"]["document"];
-    assert_eq!(document["execution_provider"], "webgpu");
-    assert!(!document["device"].as_str().unwrap().is_empty());
-    // Detection runs wholly on it, recognition leaves some operators to the processor.
-    let used = ran["nn"]["environments"].as_array().unwrap();
-    let providers: Vec<_> = used
-        .iter()
-        .map(|e| e["execution_provider"].as_str().unwrap())
-        .collect();
-    assert_eq!(providers, ["webgpu", "webgpu+cpu"]);
+    assert_eq!(providers(&ran, "webgpu"), ["webgpu", "webgpu+cpu"]);
     for words in [
         "device: webgpu on",
         "did not run on webgpu",
@@ -102,6 +105,15 @@ fn a_page_is_read_on_a_gpu_and_checked_without_one() {
 
     // Computed again by two other libraries, within the models' tolerance.
     let again = ["--json", "receipt", "replay", "last", "--inference", "all"];
+    // On a machine that has one, also on another GPU, by another provider.
+    if bundle() && target().join("runtimes/onnxruntime-gpu").is_dir() {
+        let said = ended(with_library(&home, "onnxruntime-gpu", &args)).exits(0);
+        assert!(!providers(&said.json(), "cuda").is_empty());
+        let args = [&again[..], &["--device", "webgpu"]].concat();
+        let report = webgpu(&home, &args).exits(0).json();
+        let passed = "3 inference: passed".to_owned();
+        assert!(checks(&report).contains(&passed), "{report}");
+    }
     for device in ["rten", "cpu"] {
         let args = [&again[..], &["--device", device]].concat();
         let report = webgpu(&home, &args).exits(0).json();

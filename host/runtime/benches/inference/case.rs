@@ -1,4 +1,5 @@
-//! A model, a guest that computes it, and what the guest gives it: all ways compute that.
+//! A model, a guest that computes it, and what the guest gives it: all ways compute that. A case
+//! may also lack the guest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::{ExecSpec, Limits, World};
+use adit_protocol::manifest::ModelManifest;
 use adit_protocol::onnx::{OnnxLimits, manifest_from_onnx};
 use adit_protocol::status::Status;
 use adit_protocol::tensor::TensorBlob;
@@ -40,6 +42,12 @@ pub struct Case {
     pub inputs: Vec<Named>,
     /// Of each computation, what it got.
     pub outputs: Vec<Named>,
+    /// The guest, where the case has one.
+    pub guest: Option<GuestTask>,
+}
+
+/// A guest and all that its runs need.
+pub struct GuestTask {
     spec: ExecSpec,
     input: Arc<[u8]>,
     prepared: Prepared,
@@ -48,6 +56,35 @@ pub struct Case {
 }
 
 impl Case {
+    /// A case without a guest: a model, and inputs that are made up.
+    pub fn bare(setting: &Setting, name: &'static str, path: &str, inputs: Vec<Named>) -> Self {
+        let file = read(&format!("models/{path}"));
+        let (manifest, device) = device(setting, &file);
+        let loaded = load(&manifest, &device);
+        let outputs = inputs.iter().map(|one| {
+            let pool = &device.pool;
+            pool.compute(loaded.clone(), one.clone())
+                .expect("inference")
+        });
+        let case = Self {
+            name,
+            outputs: outputs.collect(),
+            file,
+            model: loaded,
+            inputs,
+            guest: None,
+        };
+        case.tell();
+        case
+    }
+
+    /// Says what is computed.
+    fn tell(&self) {
+        let dims: Vec<_> = self.inputs[0].iter().map(|(_, t)| t.dims()).collect();
+        let (name, count) = (self.name, self.inputs.len());
+        println!("{name}: {count} computations of {dims:?}");
+    }
+
     /// A case of the model in the folder `model`, which the guest knows by that name.
     pub fn new(
         setting: &Setting,
@@ -56,38 +93,21 @@ impl Case {
         model: &str,
         input: &str,
     ) -> Self {
-        let wasm = read(&format!("wasm32-wasip2/release/{guest}.wasm"));
+        let wasm = crate::setting::guest(guest);
         let code =
             compile(&compiler(Target::Processor).expect("compiler"), &wasm).expect("a component");
         // SAFETY: the code comes from the line before.
         let prepared = unsafe { setting.executor.prepare(&code) }.expect("a task");
 
         let file = read(&format!("models/{model}/model.onnx"));
-        let limits = OnnxLimits::default();
-        let manifest = Arc::new(manifest_from_onnx(&file, "model.onnx", &limits).expect("model"));
-        let hash = manifest.hash();
-        let bytes = file.clone();
-        let device = Device {
-            pool: InferencePool::new(setting.backend.clone(), 1).expect("pool"),
-            cache: ModelCache::new(1 << 30),
-            files: Box::new(move |_: &Hash, _: u64| Ok(bytes.clone())),
-            environment: setting.environment(),
-        };
-        let loaded = device
-            .cache
-            .model(&hash, &manifest, &*device.files, &device.pool)
-            .expect("model");
+        let (manifest, device) = device(setting, &file);
+        let loaded = load(&manifest, &device);
         let entry = ModelEntry {
-            hash,
+            hash: manifest.hash(),
             manifest,
             brought: false,
         };
-        let mut case = Self {
-            name,
-            file,
-            model: loaded,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
+        let task = GuestTask {
             spec: ExecSpec {
                 engine: setting.executor.engine_id(),
                 world: World::Task,
@@ -104,13 +124,41 @@ impl Case {
             models: Arc::new(BTreeMap::from([(model.to_owned(), entry)])),
             device: Arc::new(device),
         };
-        let seen = case.run(setting, true);
-        (case.inputs, case.outputs) = (seen.inputs, seen.outputs);
-        let dims: Vec<_> = case.inputs[0].iter().map(|(_, t)| t.dims()).collect();
-        println!("{name}: {} computations of {dims:?}", case.inputs.len());
+        let seen = task.run(setting, true);
+        let case = Self {
+            name,
+            file,
+            model: loaded,
+            inputs: seen.inputs,
+            outputs: seen.outputs,
+            guest: Some(task),
+        };
+        case.tell();
         case
     }
+}
 
+/// A device of one thread that has this model's file, and the model's manifest.
+fn device(setting: &Setting, file: &[u8]) -> (Arc<ModelManifest>, Device) {
+    let limits = OnnxLimits::default();
+    let manifest = manifest_from_onnx(file, "model.onnx", &limits).expect("model");
+    let bytes = file.to_owned();
+    let device = Device {
+        pool: InferencePool::new(setting.backend.clone(), 1).expect("pool"),
+        cache: ModelCache::new(1 << 30),
+        files: Box::new(move |_: &Hash, _: u64| Ok(bytes.clone())),
+        environment: setting.environment(),
+    };
+    (Arc::new(manifest), device)
+}
+
+fn load(manifest: &Arc<ModelManifest>, device: &Device) -> Arc<dyn LoadedModel> {
+    let (hash, files) = (manifest.hash(), &*device.files);
+    let loaded = device.cache.model(&hash, manifest, files, &device.pool);
+    loaded.expect("model")
+}
+
+impl GuestTask {
     /// Runs the guest once, recorded.
     pub fn run(&self, setting: &Setting, keep: bool) -> Seen {
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -131,7 +179,7 @@ impl Case {
                 deadline: None,
             },
         );
-        assert_eq!(outcome.status, Status::Ok, "{}", self.name);
+        assert_eq!(outcome.status, Status::Ok);
         std::mem::take(&mut *seen.lock().expect("unpoisoned"))
     }
 }

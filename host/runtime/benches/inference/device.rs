@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use adit_runtime::nn::onnxruntime::provider::Provider;
 use serde_json::Value;
 
-use crate::case::Case;
+use crate::case::{Case, GuestTask};
 use crate::setting::Setting;
 use crate::ways::{Direct, Guest, Way, median};
 
@@ -21,7 +21,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Prints where the time of a case's inferences goes.
 pub fn report(setting: &Setting, case: &Arc<Case>) {
     println!("{}, where the time goes:", case.name);
-    let bare = sandbox(setting, case);
+    let bare = match &case.guest {
+        Some(task) => sandbox(setting, case, task),
+        None => alone(setting, case),
+    };
     kernels(setting, case, bare);
     if setting.provider.is_gpu() {
         utilisation(setting, case);
@@ -30,7 +33,7 @@ pub fn report(setting: &Setting, case: &Arc<Case>) {
 
 /// What a guest's inference is made of, in medians over runs of the guest with as many inferences
 /// of the crate `ort` after each. Gives the microseconds of the latter.
-fn sandbox(setting: &Setting, case: &Arc<Case>) -> f64 {
+fn sandbox(setting: &Setting, case: &Arc<Case>, task: &GuestTask) -> f64 {
     let mut direct = Direct::new(setting, case);
     if !direct.agrees() {
         println!("  the crate ort computes other bits than the backend");
@@ -38,7 +41,7 @@ fn sandbox(setting: &Setting, case: &Arc<Case>) -> f64 {
     let mut parts: [Vec<f64>; 3] = Default::default();
     let until = Instant::now() + WATCHED;
     while parts[0].len() < 5 || Instant::now() < until {
-        let seen = case.run(setting, false);
+        let seen = task.run(setting, false);
         let count = seen.settled().count() as u64;
         let answered: Duration = seen.settled().map(|(_, part)| part).sum();
         let whole: Duration = seen.settled().map(|(whole, _)| whole).sum();
@@ -59,6 +62,17 @@ fn sandbox(setting: &Setting, case: &Arc<Case>) -> f64 {
         whole - answered
     );
     bare
+}
+
+/// The microseconds of an inference of the crate `ort`.
+fn alone(setting: &Setting, case: &Arc<Case>) -> f64 {
+    let mut direct = Direct::new(setting, case);
+    let mut times = Vec::new();
+    let until = Instant::now() + WATCHED;
+    while times.len() < 5 || Instant::now() < until {
+        times.push(direct.run(10).as_secs_f64() * 1e5);
+    }
+    median(times)
 }
 
 /// What the library's own profile says. It takes its time for every operator, so that only the
@@ -113,10 +127,10 @@ fn utilisation(setting: &Setting, case: &Arc<Case>) {
         println!("  utilisation: not known, there is no NVML");
         return;
     };
-    let ways: [Box<dyn Way + '_>; 2] = [
-        Box::new(Direct::new(setting, case)),
-        Box::new(Guest::new(setting, case)),
-    ];
+    let mut ways: Vec<Box<dyn Way + '_>> = vec![Box::new(Direct::new(setting, case))];
+    if let Some(guest) = Guest::new(setting, case) {
+        ways.push(Box::new(guest));
+    }
     for mut way in ways {
         let ended = AtomicBool::new(false);
         let rates = std::thread::scope(|scope| {

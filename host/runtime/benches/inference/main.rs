@@ -15,7 +15,8 @@
 //!
 //! The library is the one that `cargo xtask setup` fetched; without it nothing is measured. With
 //! `ADIT_BENCH_DEVICE=cuda` or another provider's name the same is measured on that device, with
-//! the library that `ADIT_ONNXRUNTIME` names.
+//! the library that `ADIT_ONNXRUNTIME` names. `ADIT_BENCH_SECONDS` says how long each group is
+//! measured in turns.
 
 mod case;
 mod crowd;
@@ -26,6 +27,7 @@ mod ways;
 
 use std::sync::Arc;
 
+use adit_runtime::nn::tensor::Tensor;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 use case::Case;
@@ -73,23 +75,41 @@ fn inference(c: &mut Criterion) {
             "minilm",
             &long.repeat(16),
         ),
+        page(&setting),
     ]
     .map(Arc::new);
     for case in &cases {
         one_caller(c, &setting, case);
     }
-    // The cheapest model shows the hand-over most, the other what a task of some size sees.
-    for case in &cases[..2] {
+    // The cheapest model shows the hand-over most, the other what a task of some size sees. A page
+    // is enough for a GPU, and more than enough for a processor.
+    let [silero, short, _, page] = &cases;
+    let crowded = match setting.provider.is_gpu() {
+        true => vec![silero, short, page],
+        false => vec![silero, short],
+    };
+    for case in crowded {
         many_callers(c, &setting, case);
     }
+}
+
+/// Finding the lines of a page, which is enough work for a GPU. Its guest, `ocr`, does much besides.
+fn page(setting: &Setting) -> Case {
+    let shape = [1, 3, 736, 736];
+    let values = (0..shape.iter().product::<u32>()).map(|n| (n % 251) as f32 / 125.5 - 1.0);
+    let image = Tensor::from_f32(shape.to_vec(), values.collect()).expect("a tensor");
+    let inputs = vec![vec![("x".to_owned(), image)]];
+    Case::bare(setting, "page-736", "ppocr/det.onnx", inputs)
 }
 
 fn one_caller(c: &mut Criterion, setting: &Setting, case: &Arc<Case>) {
     let mut ways: Vec<Box<dyn Way>> = vec![
         Box::new(Direct::new(setting, case)),
         Box::new(Threads::new(setting, case)),
-        Box::new(Guest::new(setting, case)),
     ];
+    if let Some(guest) = Guest::new(setting, case) {
+        ways.push(Box::new(guest));
+    }
     match Python::start(setting, case) {
         Ok(python) => ways.push(Box::new(python)),
         Err(why) => println!("python: left out, {why}"),

@@ -109,13 +109,29 @@ impl Setting {
     }
 }
 
-/// The folder that cargo builds into, wherever that is.
-pub fn target() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_adit-worker"))
-        .ancestors()
-        .nth(2)
-        .expect("the worker lies in <target>/<profile>")
-        .to_owned()
+/// The folder of a bundle, on a machine where nothing was built; see `cargo xtask gpu-bundle`.
+fn bundle() -> Option<PathBuf> {
+    std::env::var_os("ADIT_BUNDLE").map(PathBuf::from)
+}
+
+/// The folder that cargo builds into, wherever that is, or the bundle's.
+fn target() -> PathBuf {
+    let built = || {
+        PathBuf::from(env!("CARGO_BIN_EXE_adit-worker"))
+            .ancestors()
+            .nth(2)
+            .expect("the worker lies in <target>/<profile>")
+            .to_owned()
+    };
+    bundle().unwrap_or_else(built)
+}
+
+/// A guest that `cargo xtask setup` has built.
+pub fn guest(name: &str) -> Vec<u8> {
+    match bundle() {
+        Some(_) => read(&format!("guests/{name}.wasm")),
+        None => read(&format!("wasm32-wasip2/release/{name}.wasm")),
+    }
 }
 
 /// A file that `cargo xtask setup` has put there.

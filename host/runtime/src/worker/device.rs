@@ -30,6 +30,7 @@ const PASSED: &[&str] = &[
     "ROCR_VISIBLE_DEVICES",
     "VK_DRIVER_FILES",
     "VK_ICD_FILENAMES",
+    EGL_VENDORS,
     LIBRARY_PATH,
     ORDER.0,
 ];
@@ -37,6 +38,10 @@ const PASSED: &[&str] = &[
 /// CUDA numbers its devices by speed unless told otherwise; NVIDIA's management library, which is
 /// asked for their names, by their place on the bus.
 const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+
+/// Where the loader of EGL finds its drivers: NVIDIA's Vulkan driver opens EGL where there is no
+/// display.
+const EGL_VENDORS: &str = "__EGL_VENDOR_LIBRARY_FILENAMES";
 
 /// Where the loader looks for libraries first.
 const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
@@ -168,7 +173,7 @@ impl DeviceChoice {
         if let Some(given) = std::env::var_os(LIBRARY_PATH) {
             paths.extend(std::env::split_paths(&given));
         }
-        for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", EGL_VENDORS] {
             let files = std::env::var_os(name).unwrap_or_default();
             // The driver's own library often lies beside the file that describes it.
             let folders =

@@ -56,7 +56,7 @@ pub(super) fn of(provider: Provider, index: u32) -> Result<DeviceFacts, BackendE
 
 fn no_vulkan() -> BackendError {
     BackendError::unavailable(
-        "Vulkan finds no device; hint: install the Vulkan driver of your GPU and the loader libvulkan.so.1 (on Debian: libvulkan1, and mesa-vulkan-drivers for AMD and Intel), or name the driver's file in VK_DRIVER_FILES",
+        "Vulkan finds no device; hint: install the Vulkan driver of your GPU and the loader libvulkan.so.1 (on Debian: libvulkan1, with mesa-vulkan-drivers for AMD and Intel, libegl1 for NVIDIA), or name the driver's file in VK_DRIVER_FILES",
     )
 }
 

@@ -20,7 +20,7 @@ const FULL_SINCE: ABI = ABI::V6;
 ///
 /// Returns the ABI in use and how much is in force. A kernel without Landlock is no error.
 pub(super) fn restrict(threads: usize) -> Result<(u32, LandlockLevel), SandboxError> {
-    level(threads, enforce(&[], &[]))
+    level(threads, enforce(&[], &[], &[]))
 }
 
 fn level(
@@ -83,6 +83,10 @@ const DEVICES: &[&str] = &[
     "/dev/nvidiactl",
 ];
 
+/// Where a driver names its threads, by a file of each: CUDA does not start where it cannot. The
+/// rest of that folder is of this process too, and gives it nothing that it does not have.
+const THREADS: &str = "/proc/self/task";
+
 /// Like [`restrict`], but what a GPU needs can be read and its device nodes used.
 pub(super) fn restrict_for_device(
     threads: usize,
@@ -95,17 +99,20 @@ pub(super) fn restrict_for_device(
         .map(PathBuf::from)
         .chain(readable.iter().cloned())
         .collect();
-    level(threads, enforce(&readable, &devices))
+    level(threads, enforce(&readable, &devices, &[THREADS.into()]))
 }
 
 fn enforce(
     readable: &[PathBuf],
     devices: &[PathBuf],
+    named: &[PathBuf],
 ) -> Result<::landlock::RestrictionStatus, RulesetError> {
     let read = AccessFs::from_read(RIGHTS);
     // Not those that make or remove anything.
     let use_device =
         AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::IoctlDev;
+    // A name is written over what the file had.
+    let name = AccessFs::WriteFile | AccessFs::Truncate;
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(RIGHTS))?
@@ -115,6 +122,7 @@ fn enforce(
         // What is not there is left out.
         .add_rules(path_beneath_rules(readable, read))?
         .add_rules(path_beneath_rules(devices, use_device))?
+        .add_rules(path_beneath_rules(named, name))?
         .all_threads(true)?
         .restrict_self()
 }
