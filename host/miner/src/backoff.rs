@@ -28,15 +28,16 @@ impl Backoff {
     }
 
     /// The wait after one more failure: between half and all of 250 ms, doubled with each failure up
-    /// to 30 s; and `at_least`, if the other side asked for that.
+    /// to 30 s; and `at_least` with the same jitter, if the other side asked for that.
     pub fn next(&mut self, rng: &SharedRng, at_least: Option<Duration>) -> Duration {
         let doubled = FIRST.saturating_mul(1u32.checked_shl(self.failures.min(16)).unwrap_or(1));
         self.failures = self.failures.saturating_add(1);
         let most = doubled.min(LONGEST);
         let half = most / 2;
         let jitter = rng.below(half.as_micros().saturating_add(1)).unwrap_or(0);
-        let wait = half + Duration::from_micros(u64::try_from(jitter).unwrap_or(0));
-        wait.max(at_least.unwrap_or_default())
+        let jitter = Duration::from_micros(u64::try_from(jitter).unwrap_or(0));
+        let asked = at_least.map(|at_least| at_least.saturating_add(jitter));
+        (half + jitter).max(asked.unwrap_or_default())
     }
 }
 

@@ -31,7 +31,12 @@ pub(crate) struct CosignedOrder {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// The task is answered, with `None` where it is that of an earlier request and not live any more.
-    Submit(Box<PreparedSubmission>, Answer<(Hash, Option<TaskView>)>),
+    Submit {
+        prepared: Box<PreparedSubmission>,
+        /// Answered at the end of the task, if it is live; else dropped.
+        ended: Option<Answer<Option<TaskView>>>,
+        answer: Answer<(Hash, Option<TaskView>)>,
+    },
     Cancel {
         task: Hash,
         client: String,

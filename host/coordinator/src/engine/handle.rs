@@ -57,6 +57,13 @@ const WORD_MS: u64 = 1_000;
 /// Words that are kept at one time.
 const WORDS_MAX: usize = 32_768;
 
+/// The end of a submitted task, which is still to come.
+#[derive(Debug)]
+pub struct Ending {
+    task: Hash,
+    ending: oneshot::Receiver<Result<Option<TaskView>, Refusal>>,
+}
+
 /// An echo that is on its way to a miner, and since when.
 type Sent = ([u8; 32], Instant);
 
@@ -114,13 +121,55 @@ impl Handle {
     /// # Errors
     /// `draining`, `overloaded`, `quota-exceeded`, `idempotency-conflict`, `invalid-request`.
     pub async fn submit(&self, order: Submission) -> Result<TaskView, Refusal> {
+        self.submit_with(order, None).await
+    }
+
+    /// Like [`Handle::submit`], but the end of the task can be waited for, without a word more to
+    /// the engine.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub async fn submit_watched(&self, order: Submission) -> Result<(TaskView, Ending), Refusal> {
+        let (ended, ending) = oneshot::channel();
+        let view = self.submit_with(order, Some(ended)).await?;
+        let ending = Ending {
+            task: view.task,
+            ending,
+        };
+        Ok((view, ending))
+    }
+
+    async fn submit_with(
+        &self,
+        order: Submission,
+        ended: Option<Answer<Option<TaskView>>>,
+    ) -> Result<TaskView, Refusal> {
         small_enough(&order.blobs)?;
-        let prepared = PreparedSubmission::new(order);
-        let submit = |answer| Command::Submit(Box::new(prepared), answer);
+        let prepared = Box::new(PreparedSubmission::new(order));
+        let submit = |answer| Command::Submit {
+            prepared,
+            ended,
+            answer,
+        };
         match self.ask(submit).await? {
             (_, Some(view)) => Ok(view),
             // That of an earlier request with the same key, which has ended since.
             (task, None) => self.finished(task).await,
+        }
+    }
+
+    /// A submitted task once it has ended, or as it is after `timeout`, which is cut to
+    /// [`WAIT_MAX`].
+    ///
+    /// # Errors
+    /// `unknown-task`.
+    pub async fn ended(&self, ending: Ending, timeout: Duration) -> Result<TaskView, Refusal> {
+        let Ending { task, ending } = ending;
+        match tokio::time::timeout(timeout.min(WAIT_MAX), ending).await {
+            Ok(Ok(Ok(Some(view)))) => Ok(view),
+            Ok(Ok(Err(refusal))) => Err(refusal),
+            // It had ended already, the engine has, or the time.
+            Ok(Ok(Ok(None)) | Err(_)) | Err(_) => self.task(task).await,
         }
     }
 

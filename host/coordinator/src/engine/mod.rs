@@ -44,9 +44,9 @@ use crate::planted::{NoProbe, Probe};
 use crate::store::read::Readers;
 use crate::store::{StoreError, load, schema};
 use command::Command;
-pub use handle::Handle;
 use handle::Shared;
 pub(crate) use handle::lock;
+pub use handle::{Ending, Handle};
 pub use stats::StatsView;
 
 /// Questions to validators that wait at most. One that finds no room is put again after a minute.

@@ -452,8 +452,21 @@ fn apply(
     waiting: &mut Waiting,
 ) -> Result<(), StoreError> {
     match command {
-        Command::Submit(prepared, answer) => match refused(core.submit(now_ms, *prepared, io))? {
-            Ok(Submitted::Live(task) | Submitted::Ended(task)) => {
+        Command::Submit {
+            prepared,
+            ended,
+            answer,
+        } => match refused(core.submit(now_ms, *prepared, io))? {
+            Ok(submitted) => {
+                let task = match submitted {
+                    Submitted::Live(task) => {
+                        if let Some(ended) = ended {
+                            waiting.for_end(task, ended);
+                        }
+                        task
+                    }
+                    Submitted::Ended(task) => task,
+                };
                 answers.view(task, ViewAnswer::Named(answer));
             }
             Err(refusal) => answers.ready(answer, Err(refusal)),

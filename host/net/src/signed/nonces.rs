@@ -37,9 +37,12 @@ pub enum NonceError {
     Replayed,
     /// It is from a time that is not remembered.
     #[error(
-        "the request was signed before the time that the server remembers; hint: sign it again"
+        "the request was signed before the time that the server remembers; hint: sign it again in {wait_s} s"
     )]
-    Forgotten,
+    Forgotten {
+        /// In how many seconds the same clock is past that time.
+        wait_s: u64,
+    },
     /// The node has sent as many requests as are remembered of one.
     #[error(
         "the node sends more signed requests than are taken of one; hint: send fewer, larger batches"
@@ -130,7 +133,8 @@ impl Nonces {
         created_s: u64,
     ) -> Result<(), NonceError> {
         if created_s <= self.floor_s {
-            return Err(NonceError::Forgotten);
+            let wait_s = (self.floor_s - created_s).saturating_add(1);
+            return Err(NonceError::Forgotten { wait_s });
         }
         let id = id(node, nonce);
         if self.seen.contains(&id) {
@@ -196,9 +200,10 @@ mod tests {
         assert_eq!(nonces.len(), 2);
         assert_eq!(nonces.insert(&[3; 32], "a", 12), Ok(()));
         // What was forgotten cannot come back.
-        assert_eq!(nonces.insert(&[1; 32], "a", 11), Err(NonceError::Forgotten));
+        let forgotten = |wait_s| Err(NonceError::Forgotten { wait_s });
+        assert_eq!(nonces.insert(&[1; 32], "a", 11), forgotten(1));
         nonces.forget(5);
-        assert_eq!(nonces.insert(&[1; 32], "d", 11), Err(NonceError::Forgotten));
+        assert_eq!(nonces.insert(&[1; 32], "d", 9), forgotten(3));
         assert_eq!(nonces.latest_s(), 12);
         nonces.forget(12);
         assert!(nonces.is_empty() && nonces.of_node.is_empty());

@@ -135,11 +135,15 @@ pub enum SignedError {
 
 impl From<SignedError> for Problem {
     fn from(error: SignedError) -> Problem {
+        // After a restart nothing is taken for a while, however often it is signed anew.
+        let mut wait_s = 1;
         let code = match error {
             SignedError::NotAdmitted(problem) => return problem,
-            SignedError::Old { .. }
-            | SignedError::Early { .. }
-            | SignedError::Nonce(NonceError::Forgotten) => Code::RequestStale,
+            SignedError::Nonce(NonceError::Forgotten { wait_s: until }) => {
+                wait_s = u32::try_from(until).map_or(WAIT_S_MAX, |until| until.min(WAIT_S_MAX));
+                Code::RequestStale
+            }
+            SignedError::Old { .. } | SignedError::Early { .. } => Code::RequestStale,
             SignedError::Nonce(NonceError::Replayed) => Code::RequestReplayed,
             SignedError::Nonce(NonceError::NodeFull) => Code::QuotaExceeded,
             SignedError::Nonce(NonceError::Full) => Code::Overloaded,
@@ -148,11 +152,15 @@ impl From<SignedError> for Problem {
         let problem = Problem::new(code, &error);
         match code {
             Code::QuotaExceeded | Code::Overloaded => problem.retry_after_s(5),
-            Code::RequestStale => problem.retry_after_s(1),
+            Code::RequestStale => problem.retry_after_s(wait_s),
             _ => problem,
         }
     }
 }
+
+/// Longest time after which a client is told to try again, in seconds: clocks differ by no more, or
+/// are to be set.
+const WAIT_S_MAX: u32 = 60;
 
 /// Checks signed requests. One for each server.
 pub struct RequestVerifier {

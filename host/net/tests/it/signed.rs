@@ -414,6 +414,11 @@ async fn what_a_former_process_may_have_seen_is_refused() {
     let now = world.clock.now_s();
     let before = world.headers_for(&authority, now - 5, |_| ());
     assert_eq!(world.refusal(&before).await, (401, Code::RequestStale));
+    // Up to 10 s ahead a former process may have accepted; then come 15 s and one more.
+    match world.send(&before).await {
+        Err(ClientError::Refused { problem, .. }) => assert_eq!(problem.retry_after_s, Some(16)),
+        other => panic!("{other:?}"),
+    }
     // Signed by a clock that is ahead, and possibly accepted before the restart.
     let ahead = world.headers_for(&authority, now + 9, |_| ());
     world.clock.advance_ms(9_000);

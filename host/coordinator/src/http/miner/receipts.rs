@@ -25,9 +25,9 @@ use crate::check::{self, Behind, TRANSCRIPT_BYTES_MAX};
 use crate::core::TaskContext;
 use crate::order::{CheckedItem, HandInOrder};
 
-/// Requests up to this many bytes are read on the thread that serves them: they hold one receipt or
-/// two, whose checks take about 100 microseconds.
-const SHORT_BYTES: usize = 2048;
+/// Requests up to this many bytes are read on the thread that serves them: they hold a few
+/// receipts, whose checks take some 100 microseconds, about as long as another thread takes to begin.
+const SHORT_BYTES: usize = 4096;
 /// Environments whose engines are remembered.
 const ENVIRONMENTS_MAX: usize = 4096;
 

@@ -18,7 +18,7 @@ use rand_core::RngCore as _;
 use super::super::app::App;
 use super::super::submission::{Frame, Planned, TaskRequest, invalid};
 use super::super::who::Caller;
-use super::{WaitQuery, await_end};
+use super::WaitQuery;
 use crate::order::{Idempotency, Submission};
 use crate::tokens::Client;
 use crate::view::TaskView;
@@ -96,12 +96,21 @@ pub async fn submit(
         in_flight_max: Some(client.quota.tasks_in_flight),
         trace: TraceContext::current(),
     };
-    let view = app.handle.submit(order).await?;
-    let created = view.task == task;
     let view = match wait {
-        Some(_) if !view.state.is_final() => await_end(&app, view.task, wait).await?,
-        _ => view,
+        None => app.handle.submit(order).await?,
+        Some(wait) => {
+            let (view, ending) = app.handle.submit_watched(order).await?;
+            match view.state.is_final() {
+                true => view,
+                false => tokio::select! {
+                    biased;
+                    view = app.handle.ended(ending, wait) => view?,
+                    () = app.draining.cancelled() => app.handle.task(view.task).await?,
+                },
+            }
+        }
     };
+    let created = view.task == task;
     Ok(answer(view, created, wait.is_some()))
 }
 
