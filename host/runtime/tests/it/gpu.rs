@@ -16,18 +16,22 @@ use adit_runtime::nn::tensor::Tensor;
 use adit_runtime::worker::supervisor::Supervisor;
 use adit_runtime::worker::trial::Tried;
 
-use crate::libraries::{bench, device, model_file, put, root, stored, with_gpu};
+use crate::libraries::{bench, bundle, device, model_file, put, stored, with_gpu};
 use crate::support::Bench;
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// CUDA, in a bundle that has its libraries. Where a bundle was made they lie about too, and there
+/// need be no GPU.
+fn cuda() -> Option<OrtDevice> {
+    let there = bundle().is_some_and(|bundle| bundle.join("runtimes/onnxruntime-gpu").is_dir());
+    there.then(|| device(Provider::Cuda, "onnxruntime-gpu"))
+}
+
 /// Every GPU path that can be tested here.
 fn gpus() -> Vec<OrtDevice> {
-    let mut gpus = vec![device(Provider::WebGpu, "onnxruntime-webgpu")];
-    if root().join("runtimes/onnxruntime-gpu").is_dir() {
-        gpus.push(device(Provider::Cuda, "onnxruntime-gpu"));
-    }
-    gpus
+    let webgpu = device(Provider::WebGpu, "onnxruntime-webgpu");
+    std::iter::once(webgpu).chain(cuda()).collect()
 }
 
 fn whole(device: OrtDevice) -> OrtDevice {
@@ -149,11 +153,8 @@ fn the_profile_agrees_with_what_is_told() {
 /// The same on CUDA, where its libraries are there: a process has one library.
 #[test]
 fn the_profile_agrees_with_what_is_told_on_cuda() {
-    if !root().join("runtimes/onnxruntime-gpu").is_dir() {
-        return;
-    }
+    let Some(cuda) = cuda() else { return };
     with_gpu("gpu::the_profile_agrees_with_what_is_told_on_cuda", || {
-        let cuda = device(Provider::Cuda, "onnxruntime-gpu");
         profile_agrees(
             &cuda,
             &[("ppocr/det.onnx", false), ("magika/model.onnx", false)],

@@ -23,7 +23,7 @@ use crate::support::{Bench, target};
 const CHILD: &str = "ADIT_TEST_CHILD";
 
 /// The folder of a bundle, on a machine with a GPU; see `cargo xtask gpu-bundle`.
-fn bundle() -> Option<PathBuf> {
+pub fn bundle() -> Option<PathBuf> {
     std::env::var_os("ADIT_BUNDLE").map(PathBuf::from)
 }
 
