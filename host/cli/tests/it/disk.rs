@@ -18,10 +18,9 @@ use crate::support::{Home, Said, copy_program, ended, files, guest};
 /// A user that owns nothing and to whom modes apply, as they do not to root.
 const NOBODY: u32 = 65534;
 
-/// Runs a shell script in a namespace where it may mount. `$1` is the program, `$2` the guest,
-/// `$3` the state folder. `None` where that is not allowed.
-fn mounting(home: &Home, script: &str) -> Option<Said> {
-    fs::create_dir_all(home.state()).unwrap();
+/// Whether a namespace can be made in which to mount. Where not, it is said that a test is left
+/// out.
+pub fn can_mount() -> bool {
     let allowed = Command::new("unshare")
         .args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"])
         .output()
@@ -30,6 +29,15 @@ fn mounting(home: &Home, script: &str) -> Option<Said> {
         let why = "no user and mount namespace can be made here; hint: sysctl user.max_user_namespaces, or run as root";
         assert!(std::env::var_os("CI").is_none(), "{why}");
         eprintln!("skipped: {why}");
+    }
+    allowed
+}
+
+/// Runs a shell script in a namespace where it may mount. `$1` is the program, `$2` the guest,
+/// `$3` the state folder. `None` where that is not allowed.
+fn mounting(home: &Home, script: &str) -> Option<Said> {
+    fs::create_dir_all(home.state()).unwrap();
+    if !can_mount() {
         return None;
     }
     let mut command = Command::new("unshare");

@@ -47,7 +47,6 @@ fn providers(ran: &Value, provider: &str) -> Vec<String> {
     let document = &ran["environment"]["document"];
     assert_eq!(document["execution_provider"], provider);
     assert!(!document["device"].as_str().unwrap().is_empty());
-    // Detection runs wholly on it, recognition leaves some operators to the processor.
     let used = ran["nn"]["environments"].as_array().unwrap();
     let name = |used: &Value| used["execution_provider"].as_str().unwrap().to_owned();
     used.iter().map(name).collect()
@@ -80,6 +79,7 @@ fn a_page_is_read_on_a_gpu_and_checked_without_one() {
     ];
     let said = webgpu(&home, &args).exits(0);
     let ran = said.json();
+    // Detection runs wholly on it, recognition leaves some operators to the processor.
     assert_eq!(providers(&ran, "webgpu"), ["webgpu", "webgpu+cpu"]);
     for words in [
         "device: webgpu on",

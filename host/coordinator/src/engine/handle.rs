@@ -165,12 +165,14 @@ impl Handle {
     /// `unknown-task`.
     pub async fn ended(&self, ending: Ending, timeout: Duration) -> Result<TaskView, Refusal> {
         let Ending { task, ending } = ending;
-        match tokio::time::timeout(timeout.min(WAIT_MAX), ending).await {
-            Ok(Ok(Ok(Some(view)))) => Ok(view),
-            Ok(Ok(Err(refusal))) => Err(refusal),
-            // It had ended already, the engine has, or the time.
-            Ok(Ok(Ok(None)) | Err(_)) | Err(_) => self.task(task).await,
-        }
+        let ended = async {
+            match ending.await {
+                Ok(ended) => ended,
+                // It had ended before, or the engine has.
+                Err(_) => self.ask(|answer| Command::Task(task, answer)).await,
+            }
+        };
+        self.in_time(task, timeout, ended).await
     }
 
     /// A task.
@@ -190,6 +192,17 @@ impl Handle {
     /// `unknown-task`.
     pub async fn wait(&self, task: Hash, timeout: Duration) -> Result<TaskView, Refusal> {
         let ended = self.ask(|answer| Command::Wait(task, answer));
+        self.in_time(task, timeout, ended).await
+    }
+
+    /// What `ended` comes to, `None` being a task that is not live any more; the task as it is if
+    /// that takes too long.
+    async fn in_time(
+        &self,
+        task: Hash,
+        timeout: Duration,
+        ended: impl Future<Output = Result<Option<TaskView>, Refusal>>,
+    ) -> Result<TaskView, Refusal> {
         match tokio::time::timeout(timeout.min(WAIT_MAX), ended).await {
             Ok(Ok(Some(view))) => Ok(view),
             Ok(Err(refusal)) => Err(refusal),

@@ -30,6 +30,7 @@ use super::app::App;
 use super::pages::{PageQuery, Pages};
 use super::who::{Caller, Reader, no_token};
 use super::wire::HashText;
+use crate::Refusal;
 use crate::core::TaskContext;
 use crate::engine::Handle;
 use crate::view::{ExplainView, TaskState, TaskSummary, TaskView};
@@ -77,9 +78,18 @@ pub(super) async fn await_end(
     let Some(wait) = wait else {
         return Ok(app.handle.task(task).await?);
     };
+    unless_draining(app, task, app.handle.wait(task, wait)).await
+}
+
+/// A task once `ended` has come, or as it is when the coordinator is about to stop.
+async fn unless_draining(
+    app: &App,
+    task: Hash,
+    ended: impl Future<Output = Result<TaskView, Refusal>>,
+) -> Result<TaskView, Problem> {
     tokio::select! {
         biased;
-        view = app.handle.wait(task, wait) => Ok(view?),
+        view = ended => Ok(view?),
         () = app.draining.cancelled() => Ok(app.handle.task(task).await?),
     }
 }

@@ -18,7 +18,7 @@ use rand_core::RngCore as _;
 use super::super::app::App;
 use super::super::submission::{Frame, Planned, TaskRequest, invalid};
 use super::super::who::Caller;
-use super::WaitQuery;
+use super::{WaitQuery, unless_draining};
 use crate::order::{Idempotency, Submission};
 use crate::tokens::Client;
 use crate::view::TaskView;
@@ -102,11 +102,10 @@ pub async fn submit(
             let (view, ending) = app.handle.submit_watched(order).await?;
             match view.state.is_final() {
                 true => view,
-                false => tokio::select! {
-                    biased;
-                    view = app.handle.ended(ending, wait) => view?,
-                    () = app.draining.cancelled() => app.handle.task(view.task).await?,
-                },
+                false => {
+                    let ended = app.handle.ended(ending, wait);
+                    unless_draining(&app, view.task, ended).await?
+                }
             }
         }
     };
