@@ -76,8 +76,16 @@ fn main() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         println!(
-            "{:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>12} {:>12}",
-            "clients", "tasks/s", "p50 µs", "p99 µs", "batch", "engine µs", "commit µs", "busy %"
+            "{:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12}",
+            "clients",
+            "tasks/s",
+            "p50 µs",
+            "p99 µs",
+            "batch",
+            "engine µs",
+            "commit µs",
+            "tables µs",
+            "busy %"
         );
         for clients in [1, 8, 64, 512] {
             let before = handle.stats();
@@ -93,9 +101,10 @@ fn main() {
             let per = |a: u64, b: u64, n: f64| (a - b) as f64 / n;
             let batches = (after.batches - before.batches) as f64;
             let commit = per(after.commit_us, before.commit_us, tasks);
+            let tables = per(after.apply_us, before.apply_us, tasks);
             let busy = per(after.busy_us, before.busy_us, tasks);
             println!(
-                "{clients:>8} {rate:>10.0} {:>10} {:>10} {:>12.1} {:>12.1} {commit:>12.1} {:>12.0}",
+                "{clients:>8} {rate:>10.0} {:>10} {:>10} {:>12.1} {:>12.1} {commit:>12.1} {tables:>12.1} {:>12.0}",
                 at(50),
                 at(99),
                 per(after.commands, before.commands, batches),

@@ -8,8 +8,10 @@ pub enum Point {
     BeforeCommit,
     /// It is durable; nobody was told.
     AfterCommit,
-    /// Whoever waited was told; what is new in the log is in no checkpoint.
+    /// Whoever waited was told; the tables lack it, and what is new in the log is in no checkpoint.
     AfterAnswers,
+    /// The tables have it, and the journal has it still.
+    AfterApply,
 }
 
 /// Decides at each [`Point`] whether the process ends there.

@@ -11,7 +11,7 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(number()? + number()?)
 }
 
-/// Processor time of the thread that is the engine, in microseconds.
+/// Processor time of the engine's two threads, in microseconds.
 pub fn engine_us() -> u64 {
     let threads = std::fs::read_dir("/proc/self/task")
         .into_iter()
@@ -19,7 +19,7 @@ pub fn engine_us() -> u64 {
         .flatten();
     let engines = threads.filter(|thread| {
         let name = std::fs::read_to_string(thread.path().join("comm"));
-        name.is_ok_and(|name| name.trim() == "engine")
+        name.is_ok_and(|name| ["engine", "follower"].contains(&name.trim()))
     });
     engines
         .filter_map(|thread| ticks(&std::fs::read_to_string(thread.path().join("stat")).ok()?))

@@ -308,7 +308,7 @@ impl Core {
         let Some(task) = self.tasks.get(id) else {
             return Err(match io.store.find_task(id)? {
                 None => crate::engine::handle::unknown_task(id).into(),
-                Some(known) if known.client != client => forbidden(),
+                Some(known) if known != client => forbidden(),
                 Some(_) => Refusal::new(
                     Code::TaskEnded,
                     "the task has ended and stays as it is",

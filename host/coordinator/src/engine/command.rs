@@ -94,8 +94,6 @@ pub(crate) enum Command {
         kind: crate::store::DocumentKind,
         answer: Answer<Hash>,
     },
-    /// Answered with how many of the witnesses have cosigned the checkpoint by now.
-    Cosigned(Box<CosignedOrder>, Answer<usize>),
     /// Answered when no assignment is open.
     Drain(Answer<()>),
     Stop,

@@ -8,8 +8,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use adit_net::SharedRng;
 use adit_net::simulated::Bell;
+use adit_net::{SharedRng, blocking};
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use super::command::{Answer, Command, CosignedOrder};
+use super::follower::Follower;
 use super::stats::{Stats, StatsView};
 use crate::core::{Delivery, HandedIn};
 use crate::core::{Offer, TaskContext};
@@ -72,10 +73,11 @@ type Word = (u64, Signed<ActiveUntil>);
 
 /// What handle and engine share.
 pub(crate) struct Shared {
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     /// Why the engine has stopped, if it has.
     pub(crate) stopped: Mutex<Option<String>>,
     pub(crate) readers: Readers,
+    follower: Arc<Follower>,
     /// Live tasks, as far as they fit into the memory given to them.
     pub(crate) contexts: Mutex<HashMap<Hash, Arc<TaskContext>>>,
     pub(crate) node: Keypair,
@@ -86,11 +88,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(readers: Readers, node: Keypair, genesis: Hash, rng: SharedRng) -> Shared {
+    pub(crate) fn new(
+        stats: Arc<Stats>,
+        readers: Readers,
+        follower: Arc<Follower>,
+        node: Keypair,
+        genesis: Hash,
+        rng: SharedRng,
+    ) -> Shared {
         Shared {
-            stats: Stats::default(),
+            stats,
             stopped: Mutex::default(),
             readers,
+            follower,
             contexts: Mutex::default(),
             node,
             genesis,
@@ -488,7 +498,7 @@ impl Handle {
     /// # Errors
     /// Only if the database fails.
     pub async fn small(&self, hash: Hash) -> Result<Option<Vec<u8>>, Refusal> {
-        self.shared.readers.read(move |db| db.blob(&hash)).await
+        self.shared.readers.find(move |db| db.blob(&hash)).await
     }
 
     /// Those of the hashes that are no blob in the database, in their order.
@@ -498,7 +508,7 @@ impl Handle {
     pub async fn not_small(&self, hashes: Vec<Hash>) -> Result<Vec<Hash>, Refusal> {
         self.shared
             .readers
-            .read(move |db| db.without_blob(hashes))
+            .look(move |db| db.without_blob(&hashes), Vec::is_empty)
             .await
     }
 
@@ -520,7 +530,7 @@ impl Handle {
     /// # Errors
     /// Only if the database fails.
     pub async fn document(&self, hash: Hash) -> Result<Option<Document>, Refusal> {
-        self.shared.readers.read(move |db| db.document(&hash)).await
+        self.shared.readers.find(move |db| db.document(&hash)).await
     }
 
     /// A membership that a roster names, as its authority signed it.
@@ -530,7 +540,7 @@ impl Handle {
     pub async fn membership(&self, hash: Hash) -> Result<Option<Vec<u8>>, Refusal> {
         self.shared
             .readers
-            .read(move |db| db.membership(&hash))
+            .find(move |db| db.membership(&hash))
             .await
     }
 
@@ -545,7 +555,7 @@ impl Handle {
         let found = self
             .shared
             .readers
-            .read(move |db| db.context(&task))
+            .find(move |db| db.context(&task))
             .await?;
         found.map(Arc::new).ok_or_else(|| unknown_task(&task))
     }
@@ -689,12 +699,17 @@ impl Handle {
         witnesses: Vec<NoteKey>,
         lines: Vec<NoteSignature>,
     ) -> Result<usize, Refusal> {
-        let order = Box::new(CosignedOrder {
+        let order = CosignedOrder {
             signed,
             witnesses,
             lines,
-        });
-        self.ask(|answer| Command::Cosigned(order, answer)).await
+        };
+        let follower = Arc::clone(&self.shared.follower);
+        match blocking(move || follower.cosigned(order)).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => Err(stopped(&error.to_string())),
+            Err(error) => Err(stopped(&error.to_string())),
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {

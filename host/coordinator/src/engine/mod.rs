@@ -1,21 +1,26 @@
-//! The engine: one thread that owns database, log and state machine. Commands come in over a
-//! bounded channel; all that wait are applied in one transaction, and answered once it is durable.
+//! The engine: one thread that owns journal and state machine. Commands come in over a bounded
+//! channel; all that wait are applied as one batch, and answered once it is durable in the journal.
+//! Tables and log get it a little later, on a thread of their own.
 //!
 //! | part | subject |
 //! |---|---|
 //! | [`handle`] | what the rest of the process asks |
 //! | `command` | how it is put to the thread |
 //! | `thread` | what the thread does: batches, timers |
+//! | `staged` | the store that a batch writes to |
+//! | `follower` | tables and log, which follow the journal |
 //! | `answers` | what is held back until a batch is durable, and polls that wait |
 //! | [`stats`] | counters and levels |
 //!
-//! If the database or the log fails, nothing of the batch is acknowledged and the thread ends:
+//! If journal, tables or log fail, nothing of the batch is acknowledged and the thread ends:
 //! [`Handle::ready`] says why, everything after it is refused, and the next start goes on from what
 //! is durable.
 
 mod answers;
 mod command;
+pub(crate) mod follower;
 pub mod handle;
+mod staged;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -41,9 +46,12 @@ use crate::core::{Core, Options};
 pub use crate::core::{TaskContext, Validation};
 use crate::membership::Membership;
 use crate::planted::{NoProbe, Probe};
-use crate::store::read::Readers;
+use crate::store::journal::{self, Journal};
+use crate::store::read::{Reader, Readers};
+use crate::store::tables::Tables;
 use crate::store::{StoreError, load, schema};
 use command::Command;
+use follower::{Closing, Follower, Keep};
 use handle::Shared;
 pub(crate) use handle::lock;
 pub use handle::{Ending, Handle};
@@ -139,7 +147,7 @@ pub enum StartError {
 /// A running engine. Dropping it ends it after the batch at work.
 pub struct Engine {
     handle: Handle,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -149,14 +157,18 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(options: EngineOptions) -> Result<(Engine, Receiver<Validation>), StartError> {
+        let clock = Arc::clone(&options.clock);
         let (ByHand { thread, .. }, handle, asked) = ByHand::open(options)?;
-        let thread = std::thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || thread.run())
-            .map_err(StartError::Thread)?;
+        let follower = Arc::clone(&thread.follower.0);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let builder = std::thread::Builder::new().name(name.to_owned());
+            builder.spawn(work).map_err(StartError::Thread)
+        };
+        let follows = spawn("follower", Box::new(move || follower.run(&*clock)))?;
+        let works = spawn("engine", Box::new(move || thread.run()))?;
         let engine = Engine {
             handle,
-            thread: Some(thread),
+            threads: vec![works, follows],
         };
         Ok((engine, asked))
     }
@@ -174,7 +186,7 @@ impl Engine {
     fn end(&mut self) {
         // A full channel is being emptied; a closed one has no thread behind it any more.
         let _ = self.handle.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic was told on stderr, and there is nothing left to do about it.
             let _ = thread.join();
         }
@@ -183,7 +195,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if !self.threads.is_empty() {
             self.end();
         }
     }
@@ -210,7 +222,7 @@ impl ByHand {
         let transaction = db.connection().transaction().map_err(StoreError::from)?;
         load::claim(&transaction, &members.genesis_hash, &own)?;
         load::use_membership(&transaction, members.membership.version)?;
-        let snapshot = load::snapshot(&transaction)?;
+        let applied = load::applied(&transaction)?;
         transaction.commit().map_err(StoreError::from)?;
 
         // After the database is known to be of this coordinator, since this may begin a log.
@@ -226,8 +238,30 @@ impl ByHand {
             },
         )?;
 
+        let path = options.database.with_file_name(journal::FILE);
+        let journal = Db::open(&path, &journal::LAYOUTS)?;
+        let (journal, waiting) = Journal::open(journal, &members.genesis_hash, &own, applied)?;
+        let mut tables = Tables { db, log };
+        tables.apply(&waiting)?;
+        let applied = waiting.last().map_or(applied, |batch| batch.number);
+        let snapshot = load::snapshot(tables.db.connection())?;
+        let leaf = tables.log.size();
+
+        let keep = Keep {
+            tasks_ms: options.keep_tasks_ms,
+            blobs_ms: options.keep_blobs_ms,
+            requests_ms: options.keep_requests_ms,
+        };
+        let stats = Arc::default();
+        let follower = Arc::new(Follower::new(tables, applied, keep, Arc::clone(&stats)));
         let shared = Arc::new(Shared::new(
-            Readers::new(&options.database, &options.log_folder),
+            stats,
+            Readers::new(
+                &options.database,
+                &options.log_folder,
+                Arc::clone(&follower),
+            ),
+            Arc::clone(&follower),
             options.node.clone(),
             members.genesis_hash,
             options.rng.clone(),
@@ -241,25 +275,24 @@ impl ByHand {
             Box::new(options.rng),
         );
         let mut thread = thread::Thread {
-            db,
-            log,
+            journal,
+            follower: Closing(follower),
+            reader: Reader::connect(&options.database)?,
+            recent: staged::Recent::default(),
+            batch: applied.saturating_add(1),
+            leaf,
             core,
             membership: options.membership,
             clock: options.clock,
             probe: options.probe,
             planted: options.core.planted,
-            integrate_ms: 0,
             last_ms: 0,
             received,
             validations,
             shared: Arc::clone(&shared),
             waiting: answers::Waiting::default(),
-            keep_tasks_ms: options.keep_tasks_ms,
-            keep_blobs_ms: options.keep_blobs_ms,
-            keep_requests_ms: options.keep_requests_ms,
             chores_ms: 0,
             more: false,
-            prune: false,
         };
         thread.resume(snapshot)?;
         let bell = Bell::new();
@@ -276,7 +309,7 @@ impl ByHand {
         tokio::select! {
             biased;
             () = self.bell.rung() => {}
-            () = tokio::time::sleep(self.thread.until_next()) => {}
+            () = tokio::time::sleep(self.thread.until_step()) => {}
         }
     }
 

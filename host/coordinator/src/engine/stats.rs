@@ -1,6 +1,7 @@
 //! Counters and levels of the engine, written by its thread and read by any.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -56,6 +57,8 @@ stats! {
     batches "Batches that were committed."
     commands "Commands that were in them."
     commit_us "Microseconds that commits took, together."
+    applies "Times that batches were applied to the tables."
+    apply_us "Microseconds that this took, together."
     busy_us "Microseconds that the engine worked, commits included, together."
     overloaded "Requests that were refused because the queue was full."
     log_size "Level: entries of the log that are durable."
@@ -78,4 +81,9 @@ pub(crate) fn add(counter: &AtomicU64, by: u64) {
 /// Sets a level.
 pub(crate) fn set(level: &AtomicU64, to: usize) {
     level.store(u64::try_from(to).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Microseconds since then.
+pub(crate) fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -625,16 +625,25 @@ async fn draining_waits_for_what_is_open() {
 }
 
 #[tokio::test]
-async fn a_database_that_fails_stops_everything_and_says_so() {
+async fn tables_that_fail_stop_everything_and_nothing_acknowledged_is_lost() {
     let mut node = Node::new();
     node.greet(0).await;
     let before = node.handle().submit(node.order()).await.unwrap();
+    assert!(node.handle().task(before.task).await.is_ok());
     let path = node.folder.path().join("coordinator.db");
     let other = rusqlite::Connection::open(&path).unwrap();
     other
-        .execute_batch("ALTER TABLE task RENAME TO lost")
+        .execute_batch("ALTER TABLE assignment RENAME TO lost")
         .unwrap();
-    let refused = node.handle().submit(node.order()).await.unwrap_err();
+    let mut acknowledged = vec![before.task];
+    let refused = loop {
+        match node.handle().submit(node.order()).await {
+            Ok(view) => acknowledged.push(view.task),
+            Err(refusal) => break refusal,
+        }
+        node.clock.advance_ms(60);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    };
     assert_eq!(refused.code, Code::Internal);
     let not_ready = loop {
         if let Err(refusal) = node.handle().ready() {
@@ -647,17 +656,47 @@ async fn a_database_that_fails_stops_everything_and_says_so() {
     assert!(refused.detail.contains("no such table"), "{refused}");
     drop(node.engine.take());
     other
-        .execute_batch("ALTER TABLE lost RENAME TO task")
+        .execute_batch("ALTER TABLE lost RENAME TO assignment")
         .unwrap();
     drop(other);
     node.restart();
-    let view = node.handle().task(before.task).await.unwrap();
-    assert_eq!(view.assignments.len(), 1);
+    assert!(acknowledged.len() > 1);
+    for task in &acknowledged {
+        let view = node.handle().task(*task).await.unwrap();
+        assert_eq!(view.task, *task);
+    }
+    let live = node.handle().stats().live;
     assert_eq!(
-        node.handle().stats().live,
-        1,
+        live,
+        acknowledged.len() as u64,
         "the refused ones are not there"
     );
+}
+
+#[tokio::test]
+async fn a_journal_that_fails_stops_everything_at_once() {
+    let mut node = Node::new();
+    node.greet(0).await;
+    let before = node.handle().submit(node.order()).await.unwrap();
+    drop(node.engine.take());
+    let path = node.folder.path().join("journal.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON batch BEGIN SELECT RAISE(FAIL, 'no'); END";
+    other.execute_batch(refuse).unwrap();
+    drop(other);
+    let started = start(node.folder.path(), &node.clock);
+    // The first thing that an engine writes, if it has any, is refused like all others.
+    if let Ok((engine, _validations)) = started {
+        let refused = engine.handle().submit(node.order()).await.unwrap_err();
+        assert_eq!(refused.code, Code::Internal);
+        assert!(engine.handle().ready().is_err());
+    }
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("DROP TRIGGER refuse").unwrap();
+    drop(other);
+    node.restart();
+    assert_eq!(node.handle().stats().live, 1);
+    assert!(node.handle().task(before.task).await.is_ok());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The engine's thread: takes all commands that wait, applies them in one transaction, and answers
-//! once that is durable.
+//! The engine's thread: takes all commands that wait, applies them as one batch, and answers once that
+//! is durable in the journal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,36 +8,39 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use adit_net::Clock;
-use adit_net::db::Db;
-use adit_net::log::{Log, LogError};
-use adit_protocol::Code;
 use adit_protocol::hash::Hash;
-use rusqlite::TransactionBehavior;
+use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
 
 use super::Refusal;
 use super::answers::{Answers, Parked, ViewAnswer, Waiting};
-use super::command::{Command, CosignedOrder};
+use super::command::Command;
+use super::follower::Closing;
 use super::handle::{Shared, lock};
-use super::stats::{add, set};
+use super::staged::{Recent, Staged};
+use super::stats::{add, micros, set};
 use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
 use crate::membership::Membership;
 use crate::planted::{Planted, Point, Probe};
-use crate::store::sql::SqlStore;
-use crate::store::{Horizon, Snapshot, StoreError, load};
+use crate::store::journal::Journal;
+use crate::store::{Snapshot, StoreError, load};
 use crate::view::TaskView;
 
 /// Most commands of one batch.
 const BATCH: usize = 1024;
-/// How long entries wait at least before they are integrated, in milliseconds: files are then
-/// written for many at once.
-const INTEGRATE_MS: u64 = 500;
 /// How often the membership is looked at and dead polls are swept, in milliseconds.
 const CHORES_MS: u64 = 1000;
 
 pub(super) struct Thread {
-    pub db: Db,
-    pub log: Log,
+    pub journal: Journal,
+    pub follower: Closing,
+    /// Reads the tables beside the follower.
+    pub reader: Connection,
+    pub recent: Recent,
+    /// Number of the batch at work.
+    pub batch: u64,
+    /// The leaf index that the next entry gets.
+    pub leaf: u64,
     pub core: Core,
     pub membership: Arc<dyn Membership>,
     pub clock: Arc<dyn Clock>,
@@ -48,17 +51,10 @@ pub(super) struct Thread {
     pub validations: Sender<Validation>,
     pub shared: Arc<Shared>,
     pub waiting: Waiting,
-    pub keep_tasks_ms: u64,
-    pub keep_blobs_ms: u64,
-    pub keep_requests_ms: u64,
     /// When the chores were done last.
     pub chores_ms: u64,
     /// Whether there is more to do at once.
     pub more: bool,
-    /// Whether there is more to prune.
-    pub prune: bool,
-    /// When entries are integrated next, if some wait.
-    pub integrate_ms: u64,
 }
 
 impl Thread {
@@ -68,7 +64,7 @@ impl Thread {
         self.chores_ms = now_ms;
         let mut out = Vec::new();
         let mut answers = Answers::default();
-        let result = self.transact(&mut out, |core, io| {
+        let result = self.transact(now_ms, &mut out, |core, io| {
             core.resume(now_ms, snapshot, io)?;
             core.tick(now_ms, io)?;
             core.flush(io)
@@ -99,27 +95,30 @@ impl Thread {
             let open = self.take(&mut batch);
             if !self.turn(&mut batch)? || !open {
                 let now_ms = self.time();
-                return self.integrate_all(now_ms);
+                return self.follower.0.finish(now_ms);
             }
         }
     }
 
-    /// What [`Thread::work`] does in one turn, without waiting. Whether to go on.
+    /// What [`Thread::work`] does in one turn, without waiting, and then what the follower does.
+    /// Whether to go on.
     pub(super) fn step(&mut self) -> Result<bool, StoreError> {
         let mut batch = Vec::new();
         let open = self.take_waiting(&mut batch);
-        Ok(self.turn(&mut batch)? && open)
+        let goes_on = self.turn(&mut batch)?;
+        let now_ms = self.time();
+        if self.follower.0.next_ms() <= now_ms {
+            self.follower.0.turn(now_ms)?;
+            self.point(Point::AfterApply)?;
+        }
+        Ok(goes_on && open)
     }
 
-    /// A batch, and what the log has to write by now. Whether to go on.
+    /// A batch. Whether to go on.
     fn turn(&mut self, batch: &mut Vec<Command>) -> Result<bool, StoreError> {
         let begun = Instant::now();
         let stop = self.batch(batch)?;
         self.point(Point::AfterAnswers)?;
-        let now_ms = self.time();
-        if self.log.is_behind() && now_ms >= self.integrate_ms {
-            self.integrate(now_ms)?;
-        }
         add(&self.shared.stats.busy_us, micros(begun));
         Ok(!stop)
     }
@@ -161,15 +160,15 @@ impl Thread {
         }
         let now_ms = self.time();
         let chores = self.chores_ms.saturating_add(CHORES_MS);
-        let integrate = self.log.is_behind().then_some(self.integrate_ms);
-        let next = [
-            self.core.next_due(),
-            self.waiting.poll_due(),
-            integrate,
-            Some(chores),
-        ];
+        let next = [self.core.next_due(), self.waiting.poll_due(), Some(chores)];
         let next = next.into_iter().flatten().min().unwrap_or(chores);
         Duration::from_millis(next.saturating_sub(now_ms))
+    }
+
+    /// The same, with the follower's next thing to do.
+    pub(super) fn until_step(&mut self) -> Duration {
+        let follower = self.follower.0.next_ms().saturating_sub(self.time());
+        self.until_next().min(Duration::from_millis(follower))
     }
 
     /// The time, which never goes back here.
@@ -183,28 +182,18 @@ impl Thread {
         let now_ms = self.time();
         let commands = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let chores = now_ms.saturating_sub(self.chores_ms) >= CHORES_MS;
-        let mut prune = None;
         if chores {
             self.chores_ms = now_ms;
             self.chores(now_ms)?;
-        }
-        if chores || self.prune {
-            prune = Some(Horizon {
-                tasks_ms: now_ms.saturating_sub(self.keep_tasks_ms),
-                blobs_ms: now_ms.saturating_sub(self.keep_blobs_ms),
-                requests_ms: now_ms.saturating_sub(self.keep_requests_ms),
-            });
         }
         let mut stop = false;
         let mut out = Vec::new();
         let mut answers = Answers::default();
         let mut waiting = std::mem::take(&mut self.waiting);
-        let mut cosigned = Vec::new();
-        let result = self.transact(&mut out, |core, io| {
+        let result = self.transact(now_ms, &mut out, |core, io| {
             for command in batch.drain(..) {
                 match command {
                     Command::Stop => stop = true,
-                    Command::Cosigned(order, answer) => cosigned.push((order, answer)),
                     command => apply(core, now_ms, command, io, &mut answers, &mut waiting)?,
                 }
             }
@@ -214,25 +203,16 @@ impl Thread {
             }
             let more = core.tick(now_ms, io)?;
             core.flush(io)?;
-            let old = match &prune {
-                Some(before) => io.store.prune(before)?,
-                None => false,
-            };
-            Ok((more, old))
+            Ok(more)
         });
         self.waiting = waiting;
-        let (more, old) = result?;
-        self.prune = old;
-        self.more = more || old;
+        self.more = result?;
         self.settle(now_ms, out, &mut answers);
         // Before the answers, so that whoever has one finds it counted.
         add(&self.shared.stats.batches, 1);
         add(&self.shared.stats.commands, commands);
         self.measure();
         answers.give();
-        for (order, answer) in cosigned {
-            let _ = answer.send(self.cosigned(*order)?);
-        }
         if self.core.open() == 0 {
             for answer in self.waiting.drains.drain(..) {
                 let _ = answer.send(Ok(()));
@@ -241,43 +221,44 @@ impl Thread {
         Ok(stop)
     }
 
-    /// Runs `work` in one transaction, which is durable when this returns.
+    /// Runs `work`; what it writes is one batch, which is durable when this returns.
     fn transact<T>(
         &mut self,
+        now_ms: u64,
         out: &mut Vec<Output>,
         work: impl FnOnce(&mut Core, &mut Io<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let transaction = self
-            .db
-            .connection()
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut store = SqlStore::new(&transaction, &mut self.log);
+        let follower = &self.follower.0;
+        follower.alive()?;
+        let applied = follower.applied();
+        self.recent.forget(applied);
+        let mut store = Staged {
+            writes: Vec::new(),
+            next: self.leaf,
+            batch: self.batch,
+            recent: &mut self.recent,
+            follower,
+            reader: &self.reader,
+        };
         let mut io = Io {
             store: &mut store,
             out,
         };
-        let done = work(&mut self.core, &mut io);
+        let value = work(&mut self.core, &mut io)?;
+        let Staged { writes, next, .. } = store;
+        if writes.is_empty() {
+            return Ok(value);
+        }
         let committing = Instant::now();
         let probe = &mut self.probe;
-        let done = done.and_then(|value| {
-            if !probe.goes_on(Point::BeforeCommit) {
-                return Err(StoreError::Injected);
-            }
-            transaction.commit()?;
-            Ok(value)
-        });
-        match done {
-            Ok(value) => {
-                self.log.committed();
-                add(&self.shared.stats.commit_us, micros(committing));
-                self.point(Point::AfterCommit)?;
-                Ok(value)
-            }
-            Err(error) => {
-                self.log.rolled_back();
-                Err(error)
-            }
-        }
+        let goes_on = || probe.goes_on(Point::BeforeCommit);
+        let batch = self.journal.commit(writes, applied, goes_on)?;
+        add(&self.shared.stats.commit_us, micros(committing));
+        self.leaf = next;
+        self.batch = batch.number.saturating_add(1);
+        follower.push(batch, now_ms)?;
+        self.point(Point::AfterCommit)?;
+        Ok(value)
     }
 
     /// Passes on what a durable batch has to tell.
@@ -325,69 +306,6 @@ impl Thread {
         }
     }
 
-    /// Writes tiles and a checkpoint of what waits. What cannot be written now, as on a full disk,
-    /// waits on in the database.
-    fn integrate(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        self.integrate_ms = now_ms.saturating_add(INTEGRATE_MS);
-        match self.log.integrate(&mut self.db, now_ms) {
-            Ok(Some(done)) => {
-                if done.more {
-                    self.integrate_ms = now_ms;
-                }
-                let signed = &self.shared.stats.log_signed;
-                signed.store(done.size, Ordering::Relaxed);
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            Err(error) if error.retryable() => {
-                tracing::warn!(%error, "the log's files cannot be written now");
-                add(&self.shared.stats.log_failures, 1);
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Takes cosignatures, in a transaction of the log's own.
-    fn cosigned(&mut self, order: CosignedOrder) -> Result<Result<usize, Refusal>, StoreError> {
-        let CosignedOrder {
-            signed,
-            witnesses,
-            lines,
-        } = order;
-        self.log.set_witnesses(witnesses);
-        match self.log.add_cosignatures(&mut self.db, &signed, &lines) {
-            Ok(count) => Ok(Ok(count)),
-            Err(error @ LogError::Cosignature { .. }) => {
-                let hint = "is the witness's key the one in the network file?";
-                Ok(Err(Refusal::new(
-                    Code::BadSignature,
-                    error.to_string(),
-                    hint,
-                )))
-            }
-            Err(error) if error.retryable() => {
-                add(&self.shared.stats.log_failures, 1);
-                let hint = "try again with the next checkpoint";
-                Ok(Err(Refusal::new(Code::DiskFull, error.to_string(), hint)))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Leaves nothing that waits, at the end; but for what cannot be written now.
-    fn integrate_all(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let mut waiting = self.log.waiting();
-        while waiting > 0 {
-            self.integrate(now_ms)?;
-            if self.log.waiting() >= waiting {
-                break;
-            }
-            waiting = self.log.waiting();
-        }
-        Ok(())
-    }
-
     /// What is done about once a second.
     fn chores(&mut self, now_ms: u64) -> Result<(), StoreError> {
         for node in self.waiting.hung_up() {
@@ -400,7 +318,11 @@ impl Thread {
         let members = self.membership.current();
         if self.core.members_hash() != members.hash {
             let version = members.membership.version;
-            match load::use_membership(self.db.connection(), version) {
+            let used = self
+                .follower
+                .0
+                .tables(|tables| load::use_membership(tables.db.connection(), version));
+            match used {
                 Ok(()) => self.core.set_members(members),
                 Err(error @ StoreError::OldMembership { .. }) => {
                     tracing::warn!(%error, "the members known before stay in use");
@@ -433,7 +355,7 @@ impl Thread {
         set(&stats.miners, self.core.active());
         set(&stats.candidates, self.core.candidates());
         set(&stats.polls, self.waiting.polls());
-        store(&stats.log_size, self.log.size());
+        store(&stats.log_size, self.leaf);
         let whole = self.core.escrow() / 1_000_000_000_000;
         store(
             &stats.escrow_units,
@@ -578,8 +500,8 @@ fn apply(
             core.drain();
             waiting.drains.push(answer);
         }
-        // The batch takes care of them.
-        Command::Cosigned(..) | Command::Stop => {}
+        // The batch takes care of it.
+        Command::Stop => {}
     }
     Ok(())
 }
@@ -591,8 +513,4 @@ fn refused<T>(result: Result<T, CoreError>) -> Result<Result<T, Refusal>, StoreE
         Err(CoreError::Refused(refusal)) => Ok(Err(refusal)),
         Err(CoreError::Store(error)) => Err(error),
     }
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -71,6 +71,25 @@ pub fn use_membership(db: &Connection, version: u64) -> Result<(), StoreError> {
     set_meta(db, "membership", &version.to_be_bytes())
 }
 
+/// Number of the last batch of the journal that the tables have; 0 before the first.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn applied(db: &Connection) -> Result<u64, StoreError> {
+    match meta(db, "applied")? {
+        Some(bytes) => Ok(u64::from_be_bytes(rows::array(&bytes, "the last batch")?)),
+        None => Ok(0),
+    }
+}
+
+/// Notes which batch of the journal the tables have.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn set_applied(db: &Connection, number: u64) -> Result<(), StoreError> {
+    set_meta(db, "applied", &number.to_be_bytes())
+}
+
 fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db
         .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {

@@ -11,8 +11,8 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
 
 use super::{
-    AssignmentRow, Document, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow,
-    Snapshot, Store, StoreError, TaskEnd, TaskRow,
+    AssignmentRow, Document, DocumentKind, MinerRow, ReceiptRow, RosterRow, Snapshot, Store,
+    StoreError, TaskEnd, TaskRow,
 };
 use crate::core::Appended;
 use crate::view::LeaseState;
@@ -136,11 +136,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn find_task(&mut self, id: &Hash) -> Result<Option<KnownTask>, StoreError> {
-        Ok(self.task(id).map(|(row, end)| KnownTask {
-            client: row.client.clone(),
-            ended: end.is_some(),
-        }))
+    fn find_task(&mut self, id: &Hash) -> Result<Option<String>, StoreError> {
+        Ok(self.task(id).map(|(row, _)| row.client.clone()))
     }
 
     fn add_assignment(&mut self, row: &AssignmentRow) -> Result<(), StoreError> {
@@ -308,9 +305,5 @@ impl Store for MemoryStore {
     /// Keeps everything.
     fn write(&mut self) -> Result<(), StoreError> {
         Ok(())
-    }
-
-    fn prune(&mut self, _before: &Horizon) -> Result<bool, StoreError> {
-        Ok(false)
     }
 }

@@ -6,20 +6,32 @@
 //! | this file | the operations and their rows |
 //! | [`schema`] | the tables |
 //! | [`sql`] | the operations on SQLite, inside a transaction |
+//! | [`batch`], `codec` | writes as values, and their encoding |
+//! | [`journal`] | batches, durable at once |
+//! | [`tables`] | tables and log together, which get the batches later |
 //! | [`load`] | reading back what was kept, at the start |
 //! | [`read`] | reads of other threads, on connections of their own |
 //! | `rows` | rows of the tables as values |
 //! | [`memory`] | the operations in memory, for tests and simulations |
 //!
+//! A batch is acknowledged once it is in the journal: one row, whatever the batch touches. The tables
+//! have some twenty indexes, so that a transaction of theirs costs as much for one task as for
+//! fifty; they get the batches of some milliseconds in one. Reads that have to see what was
+//! acknowledged have the tables catch up first. A start applies what the tables lack.
+//!
 //! Trusted: whoever can write to the database can change what the coordinator believes. What it
 //! signed is in the log, which an auditor compares with itself.
 
+pub mod batch;
+mod codec;
+pub mod journal;
 pub mod load;
 pub mod memory;
 pub mod read;
 mod rows;
 pub mod schema;
 pub mod sql;
+pub mod tables;
 
 use adit_net::log::LogError;
 use adit_net::trace::TraceContext;
@@ -32,6 +44,7 @@ use adit_protocol::network::roster::{Roster, RosterEntry};
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
+use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use crate::core::Appended;
@@ -78,6 +91,9 @@ pub enum StoreError {
     /// an auditor would hold against it is not written.
     #[error("an entry was about to be logged that breaks a rule: {0}; hint: please report this")]
     Broken(String),
+    /// The tables could not follow the journal.
+    #[error("{0}")]
+    Behind(String),
     /// A test or a simulation lets the store fail here.
     #[error("the store was told to fail")]
     Injected,
@@ -104,46 +120,63 @@ pub struct Document {
 }
 
 /// A task that is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TaskRow {
     /// Counts up with each task of this coordinator, from 1.
+    #[n(0)]
     pub number: u64,
     /// The task id.
+    #[n(1)]
     pub id: Hash,
     /// The client.
+    #[n(2)]
     pub client: String,
     /// The task spec, encoded.
+    #[cbor(n(3), with = "minicbor::bytes")]
     pub spec: Vec<u8>,
     /// The exec spec, encoded.
+    #[cbor(n(4), with = "minicbor::bytes")]
     pub exec: Vec<u8>,
     /// Blobs that its miners are sent along.
+    #[n(5)]
     pub inline: Vec<Hash>,
     /// Whether near miners are preferred.
+    #[n(6)]
     pub local: bool,
     /// The component that has to accept the output.
+    #[n(7)]
     pub validator: Option<Hash>,
     /// When it was submitted.
+    #[n(8)]
     pub submitted_ms: u64,
     /// Until when it may wait for miners.
+    #[n(9)]
     pub expires_ms: u64,
     /// Replicas, once that is decided.
+    #[n(10)]
     pub target: Option<u32>,
     /// Replicas beyond those, because results differed.
+    #[n(11)]
     pub extra: u32,
     /// The step of a trace that the client's request was.
+    #[cbor(n(12), with = "codec::trace")]
     pub trace: Option<TraceContext>,
 }
 
 /// How a task ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TaskEnd {
     /// A final state.
+    #[cbor(n(0), with = "codec::task_state")]
     pub state: TaskState,
     /// When.
+    #[n(1)]
     pub ended_ms: u64,
     /// Why, if there is no result.
+    #[cbor(n(2), with = "codec::reason")]
     pub reason: Option<(Code, String)>,
     /// Leaf index of the first accepted receipt, and how many agreed.
+    #[n(3)]
     pub result: Option<(u64, u32)>,
 }
 
@@ -171,61 +204,69 @@ pub struct AssignmentRow {
 }
 
 /// A receipt that is logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ReceiptRow {
     /// Leaf index of its entry.
+    #[n(0)]
     pub leaf: u64,
     /// Its id.
+    #[n(1)]
     pub id: Hash,
     /// Number of its task.
+    #[n(2)]
     pub task: u64,
     /// Leaf index of its assignment.
+    #[n(3)]
     pub assignment: u64,
     /// The receipt.
+    #[cbor(n(4), with = "codec::receipt")]
     pub receipt: Receipt,
     /// The hashes behind its commitments.
+    #[n(5)]
     pub opening: ReceiptOpening,
     /// Whether its lease was open.
+    #[n(6)]
     pub in_time: bool,
     /// When it came.
+    #[n(7)]
     pub received_ms: u64,
     /// The miner's words.
+    #[n(8)]
     pub detail: Option<String>,
     /// The end of the guest's stderr.
+    #[cbor(n(9), with = "minicbor::bytes")]
     pub log: Option<Vec<u8>>,
     /// What was decided of it.
+    #[cbor(n(10), with = "codec::decided")]
     pub decision: Option<Decision>,
 }
 
 /// A roster that is logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RosterRow {
     /// Leaf index of its entry.
+    #[n(0)]
     pub leaf: u64,
     /// The entry.
+    #[n(1)]
     pub entry: RosterEntry,
     /// The roster.
+    #[n(2)]
     pub roster: Roster,
 }
 
 /// What is kept of a miner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct MinerRow {
     /// Its node key.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub node: [u8; 32],
     /// How its work turned out.
+    #[cbor(n(1), with = "codec::record")]
     pub record: Record,
     /// Number and id of its newest receipt.
+    #[n(2)]
     pub newest: (u64, Hash),
-}
-
-/// A task that is no longer live, in short.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownTask {
-    /// Its client.
-    pub client: String,
-    /// Whether it has ended.
-    pub ended: bool,
 }
 
 /// What was kept, to begin again from.
@@ -273,11 +314,11 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn end_task(&mut self, task: u64, end: &TaskEnd) -> Result<(), StoreError>;
-    /// A task by its id.
+    /// The client of a task that was added, by its id.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find_task(&mut self, id: &Hash) -> Result<Option<KnownTask>, StoreError>;
+    fn find_task(&mut self, id: &Hash) -> Result<Option<String>, StoreError>;
 
     /// Adds an assignment.
     ///
@@ -414,12 +455,6 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn write(&mut self) -> Result<(), StoreError>;
-
-    /// Removes some of what ended or was used last before the given times; whether there is more.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError>;
 }
 
 /// Before which times, in milliseconds since 1970, things are pruned.

@@ -1,4 +1,5 @@
-//! Reads of other threads than the engine's, each on a connection of its own that cannot write.
+//! Reads of other threads than the engine's, each on a connection of its own that cannot write. The
+//! tables follow the journal: before a read they catch up with what was acknowledged.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use super::{AssignmentRow, Document, ReceiptRow, StoreError, TaskRow};
 use crate::Refusal;
 use crate::core::TaskContext;
 use crate::core::explain::draw_views;
+use crate::engine::follower::Follower;
 use crate::engine::lock;
 use crate::view::{
     AssignmentView, ExplainView, NodeKey, Page, Reason, ReceiptSummary, ReceiptView, ResultView,
@@ -49,48 +51,99 @@ pub struct Readers(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     log: PathBuf,
+    follower: Arc<Follower>,
     idle: Mutex<Vec<Reader>>,
     permits: Semaphore,
 }
 
 impl Readers {
     /// Readers of the database at `path`, which exists, and of the log's files in `log`.
-    pub fn new(path: &Path, log: &Path) -> Readers {
+    pub(crate) fn new(path: &Path, log: &Path, follower: Arc<Follower>) -> Readers {
         Readers(Arc::new(Inner {
             path: path.to_owned(),
             log: log.to_owned(),
+            follower,
             idle: Mutex::default(),
             permits: Semaphore::new(READERS),
         }))
     }
 
-    /// Reads on a thread where that may take its time.
+    /// Reads, on a thread where that may take its time, what was acknowledged before.
     ///
     /// # Errors
     /// The refusal that tells a client of a failure of the database.
     pub async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+        mut read: impl FnMut(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(move |inner| {
+            inner.follower.catch_up()?;
+            inner.with(&mut read)
+        })
+        .await
+    }
+
+    /// The same for what never changes once it is there: the tables need to catch up only where
+    /// what they have is not `enough`.
+    ///
+    /// # Errors
+    /// As [`Readers::read`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        mut read: impl FnMut(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+        enough: fn(&T) -> bool,
+    ) -> Result<T, Refusal> {
+        self.run(move |inner| {
+            let found = inner.with(&mut read)?;
+            if enough(&found) {
+                return Ok(found);
+            }
+            inner.follower.catch_up()?;
+            inner.with(&mut read)
+        })
+        .await
+    }
+
+    /// [`Readers::look`] for what may not be there.
+    ///
+    /// # Errors
+    /// As [`Readers::read`].
+    pub async fn find<T: Send + 'static>(
+        &self,
+        read: impl FnMut(&mut Reader) -> Result<Option<T>, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, Refusal> {
+        self.look(read, Option::is_some).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let inner = Arc::clone(&self.0);
         // The semaphore is never closed.
         let _permit = self.0.permits.acquire().await.ok();
-        let done = blocking(move || {
-            let taken = lock(&inner.idle).pop();
-            let mut reader = match taken {
-                Some(reader) => reader,
-                None => Reader::open(&inner.path, &inner.log)?,
-            };
-            let result = read(&mut reader)?;
-            // One that failed is dropped with its connection.
-            lock(&inner.idle).push(reader);
-            Ok::<T, StoreError>(result)
-        });
-        match done.await {
+        match blocking(move || work(&inner)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(failed(&error.to_string())),
             Err(_) => Err(failed("a read was broken off")),
         }
+    }
+}
+
+impl Inner {
+    fn with<T>(
+        &self,
+        read: &mut impl FnMut(&mut Reader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let taken = lock(&self.idle).pop();
+        let mut reader = match taken {
+            Some(reader) => reader,
+            None => Reader::open(&self.path, &self.log)?,
+        };
+        let result = read(&mut reader)?;
+        // One that failed is dropped with its connection.
+        lock(&self.idle).push(reader);
+        Ok(result)
     }
 }
 
@@ -111,18 +164,26 @@ pub struct Reader {
 
 impl Reader {
     fn open(path: &Path, log: &Path) -> Result<Reader, StoreError> {
+        Ok(Reader {
+            db: Reader::connect(path)?,
+            log: log.to_owned(),
+        })
+    }
+
+    /// A connection that reads.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;
         db.pragma_update(None, "query_only", "ON")?;
-        // The cache is emptied whenever the engine has written, which takes the longer the larger
+        // The cache is emptied whenever the follower has written, which takes the longer the larger
         // it may be. In KiB when negative.
         db.pragma_update(None, "cache_size", -512)?;
         db.set_prepared_statement_cache_capacity(32);
-        Ok(Reader {
-            db,
-            log: log.to_owned(),
-        })
+        Ok(db)
     }
 
     /// A task that is no longer live, or as it was when it was last written.
@@ -274,14 +335,14 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn without_blob(&mut self, hashes: Vec<Hash>) -> Result<Vec<Hash>, StoreError> {
+    pub fn without_blob(&mut self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError> {
         let mut statement = self
             .db
             .prepare_cached("SELECT 1 FROM blob WHERE hash = ?1")?;
         let mut missing = Vec::new();
         for hash in hashes {
             if !statement.exists([hash.as_bytes()])? {
-                missing.push(hash);
+                missing.push(*hash);
             }
         }
         Ok(missing)

@@ -9,12 +9,12 @@ use adit_protocol::network::assignment::Acceptance;
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
-use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Transaction, params};
 
 use super::rows::{self, int, uint};
 use super::{
-    AssignmentRow, DocumentKind, Horizon, KnownTask, MinerRow, ReceiptRow, RosterRow, Store,
-    StoreError, TaskEnd, TaskRow,
+    AssignmentRow, DocumentKind, Horizon, MinerRow, ReceiptRow, RosterRow, Store, StoreError,
+    TaskEnd, TaskRow,
 };
 use crate::core::Appended;
 use crate::view::LeaseState;
@@ -43,6 +43,53 @@ impl<'a> SqlStore<'a> {
         }
     }
 
+    /// Appends an entry as it is encoded; its leaf index.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn append_encoded(&mut self, entry: &[u8]) -> Result<u64, StoreError> {
+        Ok(self.log.append(self.transaction, entry)?)
+    }
+
+    /// Removes some of what ended or was used last before the given times; whether there is more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError> {
+        self.write()?;
+        let old: Vec<i64> = {
+            let mut statement = self.statement(
+                "SELECT number FROM task WHERE state <> 0 AND ended_ms < ?1
+                 ORDER BY ended_ms LIMIT ?2",
+            )?;
+            let found =
+                statement.query_map(params![int(before.tasks_ms), PRUNE_ROWS], |row| row.get(0))?;
+            found.collect::<Result<_, _>>()?
+        };
+        for number in &old {
+            self.execute(
+                "UPDATE receipt SET task = NULL, assignment = NULL, bytes = substr(bytes, -64), opening = NULL,
+                                    detail = NULL, log = NULL
+                 WHERE leaf IN (SELECT receipt FROM assignment WHERE task = ?1)",
+                [number],
+            )?;
+            self.execute("DELETE FROM assignment WHERE task = ?1", [number])?;
+            self.execute("DELETE FROM task WHERE number = ?1", [number])?;
+        }
+        let blobs = self.execute(
+            "DELETE FROM blob WHERE rowid IN
+                 (SELECT rowid FROM blob WHERE used_ms < ?1 ORDER BY used_ms LIMIT ?2)",
+            params![int(before.blobs_ms), PRUNE_ROWS],
+        )?;
+        let requests = self.execute(
+            "DELETE FROM request WHERE (client, key) IN
+                 (SELECT client, key FROM request WHERE made_ms < ?1 ORDER BY made_ms LIMIT ?2)",
+            params![int(before.requests_ms), PRUNE_ROWS],
+        )?;
+        let most = old.len().max(blobs).max(requests);
+        Ok(i64::try_from(most).unwrap_or(i64::MAX) >= PRUNE_ROWS)
+    }
+
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.statement(sql)?.execute(values)?)
     }
@@ -60,7 +107,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
-        Ok(self.log.append(self.transaction, &entry.encode())?)
+        self.append_encoded(&entry.encode())
     }
 
     fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
@@ -113,16 +160,8 @@ impl Store for SqlStore<'_> {
         Ok(())
     }
 
-    fn find_task(&mut self, id: &Hash) -> Result<Option<KnownTask>, StoreError> {
-        let mut statement = self.statement("SELECT client, state FROM task WHERE id = ?1")?;
-        Ok(statement
-            .query_row([id.as_bytes()], |row| {
-                Ok(KnownTask {
-                    client: row.get(0)?,
-                    ended: row.get::<_, i64>(1)? != 0,
-                })
-            })
-            .optional()?)
+    fn find_task(&mut self, id: &Hash) -> Result<Option<String>, StoreError> {
+        find_task(self.transaction, id)
     }
 
     fn add_assignment(&mut self, row: &AssignmentRow) -> Result<(), StoreError> {
@@ -250,18 +289,7 @@ impl Store for SqlStore<'_> {
         client: &str,
         key: &str,
     ) -> Result<Option<(Hash, Hash)>, StoreError> {
-        let found: Option<(Vec<u8>, Vec<u8>)> = self
-            .statement("SELECT request, task FROM request WHERE client = ?1 AND key = ?2")?
-            .query_row([client, key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        found
-            .map(|(request, task)| {
-                Ok((
-                    rows::hash(&request, "a request's digest")?,
-                    rows::hash(&task, "a request's task")?,
-                ))
-            })
-            .transpose()
+        find_request(self.transaction, client, key)
     }
 
     fn add_request(
@@ -399,41 +427,38 @@ impl Store for SqlStore<'_> {
         }
         Ok(())
     }
+}
 
-    fn prune(&mut self, before: &Horizon) -> Result<bool, StoreError> {
-        self.write()?;
-        let old: Vec<i64> = {
-            let mut statement = self.statement(
-                "SELECT number FROM task WHERE state <> 0 AND ended_ms < ?1
-                 ORDER BY ended_ms LIMIT ?2",
-            )?;
-            let found =
-                statement.query_map(params![int(before.tasks_ms), PRUNE_ROWS], |row| row.get(0))?;
-            found.collect::<Result<_, _>>()?
-        };
-        for number in &old {
-            self.execute(
-                "UPDATE receipt SET task = NULL, assignment = NULL, bytes = substr(bytes, -64), opening = NULL,
-                                    detail = NULL, log = NULL
-                 WHERE leaf IN (SELECT receipt FROM assignment WHERE task = ?1)",
-                [number],
-            )?;
-            self.execute("DELETE FROM assignment WHERE task = ?1", [number])?;
-            self.execute("DELETE FROM task WHERE number = ?1", [number])?;
-        }
-        let blobs = self.execute(
-            "DELETE FROM blob WHERE rowid IN
-                 (SELECT rowid FROM blob WHERE used_ms < ?1 ORDER BY used_ms LIMIT ?2)",
-            params![int(before.blobs_ms), PRUNE_ROWS],
-        )?;
-        let requests = self.execute(
-            "DELETE FROM request WHERE (client, key) IN
-                 (SELECT client, key FROM request WHERE made_ms < ?1 ORDER BY made_ms LIMIT ?2)",
-            params![int(before.requests_ms), PRUNE_ROWS],
-        )?;
-        let most = old.len().max(blobs).max(requests);
-        Ok(i64::try_from(most).unwrap_or(i64::MAX) >= PRUNE_ROWS)
-    }
+/// The client of a task.
+pub(crate) fn find_task(db: &Connection, id: &Hash) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT client FROM task WHERE id = ?1";
+    #[cfg(test)]
+    used::note(sql);
+    let mut statement = db.prepare_cached(sql)?;
+    let client = statement.query_row([id.as_bytes()], |row| row.get(0));
+    Ok(client.optional()?)
+}
+
+/// Digest of the request and task of an idempotency key.
+pub(crate) fn find_request(
+    db: &Connection,
+    client: &str,
+    key: &str,
+) -> Result<Option<(Hash, Hash)>, StoreError> {
+    let sql = "SELECT request, task FROM request WHERE client = ?1 AND key = ?2";
+    #[cfg(test)]
+    used::note(sql);
+    let mut statement = db.prepare_cached(sql)?;
+    let found = statement.query_row([client, key], |row| Ok((row.get(0)?, row.get(1)?)));
+    let found: Option<(Vec<u8>, Vec<u8>)> = found.optional()?;
+    found
+        .map(|(request, task)| {
+            Ok((
+                rows::hash(&request, "a request's digest")?,
+                rows::hash(&task, "a request's task")?,
+            ))
+        })
+        .transpose()
 }
 
 /// Which statements a test has used.

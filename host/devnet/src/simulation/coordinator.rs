@@ -23,6 +23,9 @@ use crate::keys;
 const GONE_MS: u64 = 8_000;
 /// How long the engine may be busy with something else before a step, in milliseconds.
 const BUSY_MS: u64 = 4;
+/// What a disk that lies loses: steps of the engine, in which its batches and the tables that follow
+/// them are written.
+const LOST_STEPS: usize = 3;
 
 /// Ends the engine's process between two steps.
 struct Fuse {
@@ -142,7 +145,8 @@ fn options(world: &Arc<World>) -> Result<Options, UriError> {
 struct Disk {
     /// An older state is put back at the first crash after it was kept.
     backup: bool,
-    lying: LyingDisk,
+    /// Under the journal and the tables.
+    lying: [LyingDisk; 2],
     state: PathBuf,
     kept: PathBuf,
 }
@@ -151,24 +155,28 @@ impl Disk {
     fn new(world: &World) -> Disk {
         let planted = world.options.planted;
         let state = world.folder.join("coordinator");
-        let lost = usize::from(planted == Some(Planted::LoseLastBatch));
+        let lost = match planted == Some(Planted::LoseLastBatch) {
+            true => LOST_STEPS,
+            false => 0,
+        };
         Disk {
             backup: planted == Some(Planted::OldBackup),
-            lying: LyingDisk::new(&state.join("coordinator.db"), lost),
+            lying: ["journal.db", "coordinator.db"]
+                .map(|name| LyingDisk::new(&state.join(name), lost)),
             kept: world.folder.join("kept"),
             state,
         }
     }
 
     fn before_step(&mut self) {
-        self.lying.before_step();
+        self.lying.iter_mut().for_each(LyingDisk::before_step);
         if self.backup && !self.kept.exists() && entries(&self.state).is_some_and(|n| n > 12) {
             let _ = copy_all(&self.state, &self.kept);
         }
     }
 
     fn crashed(&mut self) {
-        self.lying.crashed();
+        self.lying.iter_mut().for_each(LyingDisk::crashed);
         if self.backup && self.kept.exists() {
             let _ = std::fs::remove_dir_all(&self.state);
             let _ = copy_all(&self.kept, &self.state);

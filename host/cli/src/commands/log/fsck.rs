@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use adit_coordinator::store::journal;
 use adit_net::log::{CHECKPOINT, Sound, Trust, fsck, fsck_state};
 use adit_protocol::log::key::NoteKey;
 use adit_protocol::log::note;
@@ -35,6 +36,7 @@ pub struct Args {
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let mut line = ProgressLine::new(ui.shows_progress());
     let mut progress = |done, size| line.show(done, size, "entries");
+    let mut waiting = 0;
     let (folder, checked) = match &args.folder {
         Some(folder) => {
             let trust = Trust::log_alone(key(args, folder, None)?);
@@ -52,11 +54,17 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             let database = data.join("coordinator.db");
             let checked = fsck_state(&database, &folder, &trust, &mut progress);
             let what = format!("the log in {} is not in order", data.display());
-            (folder, checked.map_err(|error| of_log(what, &error)))
+            let checked = checked.map_err(|error| of_log(what, &error))?;
+            let found = journal::fsck(&data.join(journal::FILE), &database);
+            waiting = found.map_err(|error| {
+                let what = format!("the journal in {} is not in order", data.display());
+                Failure::from_error(what, &error).exit(Exit::Signature)
+            })?;
+            (folder, Ok(checked))
         }
     };
     line.clear();
-    print(ui, &folder, &checked?)?;
+    print(ui, &folder, &checked?, waiting)?;
     Ok(Exit::Ok)
 }
 
@@ -88,7 +96,8 @@ fn key(args: &Args, folder: &Path, own: Option<&Path>) -> anyhow::Result<NoteKey
     key_for(&checkpoint, &members)
 }
 
-fn print(ui: &Ui, folder: &Path, sound: &Sound) -> anyhow::Result<()> {
+/// `batches` are those of a coordinator's journal that its tables lack.
+fn print(ui: &Ui, folder: &Path, sound: &Sound, batches: u64) -> anyhow::Result<()> {
     let checkpoint = &sound.checkpoint;
     if ui.json {
         return ui.object(&json!({
@@ -97,6 +106,7 @@ fn print(ui: &Ui, folder: &Path, sound: &Sound) -> anyhow::Result<()> {
             "size": checkpoint.size,
             "root": checkpoint.root,
             "waiting": sound.waiting,
+            "batches": batches,
             "outdated_folders": sound.stale,
             "ok": true,
         }));
@@ -106,6 +116,12 @@ fn print(ui: &Ui, folder: &Path, sound: &Sound) -> anyhow::Result<()> {
     ui.line(format!("root     {}", checkpoint.root))?;
     if sound.waiting > 0 {
         ui.line(format!("waiting  {}", grouped(sound.waiting)))?;
+    }
+    if batches > 0 {
+        let batches = grouped(batches);
+        ui.line(format!(
+            "journal  {batches} batches, which are applied at the next start"
+        ))?;
     }
     ui.line("ok: every entry, tile and signature holds")
 }

@@ -18,6 +18,9 @@ struct Kind {
 
 /// All of them. Others than these are found, see [`unknown`].
 const KINDS: &[Kind] = &[
+    on("pwrite64", "journal.db"),
+    on("pwrite64", "journal.db-wal"),
+    on("pwrite64", "journal.db-shm"),
     on("pwrite64", "coordinator.db-wal"),
     on("pwrite64", "coordinator.db-shm"),
     on("openat", "log/tmp/new"),

@@ -154,7 +154,7 @@ fn a_coordinator_answers_once_what_it_says_is_on_disk() {
     let text = tracer.text();
     assert!(text.contains("(DELAYED)"), "no flush was delayed");
     let calls = parse(&text);
-    let wal = cluster.data().join("coordinator.db-wal");
+    let wal = cluster.data().join("journal.db-wal");
     let wal = wal.to_str().unwrap();
     // A submission, the result that a client waited for, and a receipt that was handed in.
     for request in [

@@ -8,7 +8,7 @@ use adit_protocol::status::Status;
 
 use crate::core::testing::*;
 use crate::core::{Options, Output};
-use crate::store::sql::used;
+use crate::store::sql::{SqlStore, used};
 use crate::store::{Horizon, StoreError};
 
 const MINERS: usize = 300;
@@ -166,15 +166,15 @@ fn pruning_costs_the_same_for_each_task_however_many_are_kept() {
     let mut world = world();
     complete(&mut world, 64);
     let prune = |world: &mut World, tasks_ms| {
-        world
-            .call(|_, _, io| {
-                io.store.prune(&Horizon {
-                    tasks_ms,
-                    blobs_ms: 0,
-                    requests_ms: 0,
-                })
-            })
-            .unwrap()
+        let Disk { db, log, .. } = world.disk.as_mut().unwrap();
+        let transaction = db.connection().transaction().unwrap();
+        let more = SqlStore::new(&transaction, log).prune(&Horizon {
+            tasks_ms,
+            blobs_ms: 0,
+            requests_ms: 0,
+        });
+        transaction.commit().unwrap();
+        more.unwrap()
     };
     // One round takes away 64 at most, and says that there may be more.
     let later = world.now_ms + 1;
