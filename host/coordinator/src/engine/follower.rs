@@ -143,7 +143,7 @@ impl Follower {
         }
         match &mut *lock(&self.tables) {
             Some(following) => self.apply(following),
-            None => Ok(()),
+            None => Err(ended()),
         }
     }
 
@@ -160,7 +160,7 @@ impl Follower {
                 self.apply(following)?;
                 work(&mut following.tables)
             }
-            None => Err(StoreError::Behind("the coordinator was ended".to_owned())),
+            None => Err(ended()),
         }
     }
 
@@ -265,7 +265,7 @@ impl Follower {
     ) -> Result<Result<usize, Refusal>, StoreError> {
         let mut tables = lock(&self.tables);
         let Some(Following { tables, .. }) = &mut *tables else {
-            return Err(StoreError::Behind("the coordinator was ended".to_owned()));
+            return Err(ended());
         };
         let CosignedOrder {
             signed,
@@ -363,6 +363,13 @@ impl Follower {
         }
         done
     }
+}
+
+/// What was acknowledged is not in the tables, and they are closed.
+fn ended() -> StoreError {
+    let what =
+        "the coordinator has ended; hint: what was acknowledged is there after its next start";
+    StoreError::Behind(what.to_owned())
 }
 
 /// Closes the follower when the engine ends, however that is.
