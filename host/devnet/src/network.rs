@@ -102,6 +102,7 @@ fn genesis(authority: &Keypair, now_ms: u64) -> Genesis {
         coordinator_stake_min: COORDINATOR_STAKE * TOKEN,
         saturation: SATURATION,
         development: true,
+        ledger: None,
     }
 }
 

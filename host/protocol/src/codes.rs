@@ -562,6 +562,33 @@ codes! {
          the port is one that only the administrator may use. The message has the system's reason. \
          Choose another one with `--listen`; port 0 takes any that is free."
 
+    // The ledger.
+    InsufficientFunds "insufficient-funds" false
+        "the account does not have that much"
+        "A transaction can spend what its account has free at that moment: what is staked, voted, in \
+         escrow or unbonding is not. The message says what there is and what was asked for, the fee \
+         included. `adit account` shows where the tokens are and when those that unbond are free."
+    TransactionNumber "transaction-number" false
+        "the transaction does not have the account's next number"
+        "An account's transactions are numbered from 0, without gaps, so that none takes effect twice \
+         and each takes effect in the order in which it was signed. This number was used already, or \
+         an earlier transaction is missing. Sign it again with the number that the message gives."
+    TransactionExpired "transaction-expired" false
+        "the transaction's time has passed, or lies too far ahead"
+        "A transaction says until when it may take effect, at most a day ahead, so that one which was \
+         lost does not come back later. The time is that of the registry's blocks. Sign it again; if \
+         it is new, this machine's clock may be wrong."
+    KeyTaken "key-taken" false
+        "the key is in use already"
+        "Every node has a key of its own, and a key that a node has had once belongs to it for ever, \
+         so that what it signed cannot be held against another. An account's key is no node's key \
+         either. Make a new key with `adit key generate` and register that one."
+    RuleBroken "rule-broken" false
+        "the ledger's rules do not allow this"
+        "The transaction is well formed and signed, and its account has the means, but what it asks \
+         for is not possible in this state: a vote for a node that is leaving, a bond of nothing, an \
+         escrow of a node that is no coordinator. The message says which rule it is."
+
     // What nobody expects.
     Internal "internal" true
         "this program has an error of its own"

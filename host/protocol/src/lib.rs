@@ -7,6 +7,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`hash`] | BLAKE3 hashes, written `blake3:<hex>`, and salted commitments |
+//! | [`amount`] | amounts of tokens |
 //! | [`cbor`] | the [`Document`] trait: deterministic CBOR, decoded strictly; tables of all keys |
 //! | [`engine`], [`exec`], [`task`] | what determines a result, and the order for one |
 //! | [`manifest`], [`tolerance`], [`tensor`] | models and tensors, and when two results agree |
@@ -24,6 +25,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod amount;
 pub mod cbor;
 pub mod codes;
 pub mod device_report;
@@ -47,6 +49,7 @@ pub mod tensor;
 pub mod tolerance;
 pub mod transcript;
 
+pub use amount::Amount;
 pub use cbor::{DecodeError, Document, SortedMap};
 pub use codes::Code;
 pub use hash::{Hash, Hasher};

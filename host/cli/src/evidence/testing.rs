@@ -81,6 +81,7 @@ impl TestLog {
             coordinator_stake_min: 0,
             saturation: 50,
             development: true,
+            ledger: None,
         };
         let mut miners: Vec<_> = (1..=miners).map(seed).collect();
         miners.sort_by_key(|key| key.public().to_bytes());

@@ -168,6 +168,7 @@ mod tests {
             coordinator_stake_min: 1,
             saturation: 1,
             development: true,
+            ledger: None,
         };
         let membership = Membership {
             genesis: genesis.hash(),

@@ -63,6 +63,7 @@ pub fn network(miners: u32, slots: u32, engine: Hash) -> Network {
             coordinator_stake_min: 1,
             saturation: 10,
             development: true,
+            ledger: None,
         },
         coordinator: key(2, 0),
         log: key(3, 0),

@@ -101,6 +101,7 @@ pub(crate) fn genesis() -> Genesis {
         coordinator_stake_min: STAKE_MIN,
         saturation: 10,
         development: true,
+        ledger: None,
     }
 }
 

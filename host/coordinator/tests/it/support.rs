@@ -201,6 +201,7 @@ fn write_network(path: &Path, coordinator: &Keypair, log: &Keypair) -> Hash {
         coordinator_stake_min: 2_000_000 * TOKEN,
         saturation: 10,
         development: true,
+        ledger: None,
     };
     let mut miners: Vec<MinerMember> = (0..6)
         .map(|number| MinerMember {

@@ -68,6 +68,7 @@ pub fn network_documents(bytes: &[u8]) {
             coordinator_stake_min: 0,
             saturation: u32::MAX,
             development: true,
+            ledger: None,
         };
         let all = weights(&genesis, &roster.candidates);
         assert_eq!(all.len(), roster.candidates.len());

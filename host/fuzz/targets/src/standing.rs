@@ -107,6 +107,7 @@ impl Log {
             coordinator_stake_min: 0,
             saturation: 10,
             development: true,
+            ledger: None,
         };
         let members = (1..).zip(MINERS.iter()).map(|(n, miner)| MinerMember {
             node: miner.public().to_bytes(),

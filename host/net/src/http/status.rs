@@ -41,6 +41,8 @@ pub fn of(code: Code) -> StatusCode {
         | Code::Equivocation
         | Code::SeqOutOfOrder
         | Code::TaskEnded
+        | Code::TransactionNumber
+        | Code::KeyTaken
         | Code::Cancelled
         | Code::StaleEngine
         | Code::EngineMismatch
@@ -71,7 +73,10 @@ pub fn of(code: Code) -> StatusCode {
         | Code::RequirementsUnmet
         | Code::NoEligibleMiner
         | Code::NoQuorum
-        | Code::AttemptsExhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::AttemptsExhausted
+        | Code::InsufficientFunds
+        | Code::TransactionExpired
+        | Code::RuleBroken => StatusCode::UNPROCESSABLE_ENTITY,
 
         Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

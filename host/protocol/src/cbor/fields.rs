@@ -13,7 +13,11 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new<T>(field: &'static str, detail: impl Into<String>) -> Result<T, Invalid> {
+    /// The refusal of a field, as the result of a check.
+    ///
+    /// # Errors
+    /// Always: it is what a check ends with.
+    pub fn new<T>(field: &'static str, detail: impl Into<String>) -> Result<T, Invalid> {
         Err(Invalid {
             field,
             detail: detail.into(),
@@ -22,7 +26,10 @@ impl Invalid {
 }
 
 /// Refuses more than `max` entries.
-pub(crate) fn count(field: &'static str, found: usize, max: usize) -> Result<(), Invalid> {
+///
+/// # Errors
+/// [`Invalid`].
+pub fn count(field: &'static str, found: usize, max: usize) -> Result<(), Invalid> {
     if found > max {
         return Invalid::new(
             field,
@@ -34,7 +41,10 @@ pub(crate) fn count(field: &'static str, found: usize, max: usize) -> Result<(),
 
 /// Refuses a text that is longer than `max` bytes or has control characters, which could forge
 /// lines on the terminal of whoever reads it.
-pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), Invalid> {
+///
+/// # Errors
+/// [`Invalid`].
+pub fn text(field: &'static str, text: &str, max: usize) -> Result<(), Invalid> {
     if text.len() > max {
         return Invalid::new(
             field,
@@ -48,7 +58,10 @@ pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), In
 }
 
 /// Like [`text`], and refuses an empty one.
-pub(crate) fn name(field: &'static str, name: &str, max: usize) -> Result<(), Invalid> {
+///
+/// # Errors
+/// [`Invalid`].
+pub fn name(field: &'static str, name: &str, max: usize) -> Result<(), Invalid> {
     if name.is_empty() {
         return Invalid::new(field, "it is empty");
     }

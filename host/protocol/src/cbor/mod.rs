@@ -53,7 +53,7 @@
 //! | device report | 0 environment h, 1 model h, 2 reference (map)?, 3 repeatability (map)? |
 //! | — reference | 0 environment h, 1 cases u, 2 accepted u, 3 exact u, 4 max_abs_nano u, 5 max_rel_ppm u |
 //! | — repeatability | 0 runs u, 1 processes u, 2 threads \[u\] ascending, 3 repeatable f, 4 across_threads f |
-//! | genesis document | 0 name t, 1 created_ms u, 2 authority b32, 3 epoch_ms u, 4 miner_stake_min a, 5 coordinator_stake_min a, 6 saturation u, 7 development f |
+//! | genesis document | 0 name t, 1 created_ms u, 2 authority b32, 3 epoch_ms u, 4 miner_stake_min a, 5 coordinator_stake_min a, 6 saturation u, 7 development f, 8 ledger h? |
 //! | membership | 0 genesis h, 1 version u, 2 engines \[h\] ascending, 3 coordinators \[coordinator\], 4 miners \[miner\], 5 witnesses \[witness\]; each ascending by its first field |
 //! | — coordinator | 0 node b32, 1 log b32, 2 account b32, 3 stake a, 4 url t, 5 region t, 6 introduction t |
 //! | — miner | 0 node b32, 1 account b32, 2 stake a, 3 jailed t?, 4 introduction t |
@@ -74,7 +74,7 @@
 //! | any signed document | 0 body b (the encoded document), 1 signature b64 under `adit-<type>-v1` |
 //! | hello and the other messages between miners and coordinators | see [`crate::network::exchange`] |
 
-pub(crate) mod fields;
+pub mod fields;
 mod map;
 mod scan;
 

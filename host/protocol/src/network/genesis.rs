@@ -42,6 +42,11 @@ pub struct Genesis {
     /// Whether keys and tokens of developers may be used. Never on a network with value.
     #[n(7)]
     pub development: bool,
+    /// Hash of the ledger's genesis document, on a network with a registry: who has which tokens at
+    /// the beginning, and by which rules. Absent where the authority alone says who takes part.
+    #[n(8)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Hash>,
 }
 
 impl Genesis {

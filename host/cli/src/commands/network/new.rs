@@ -50,6 +50,7 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         coordinator_stake_min: *coordinator_stake_min,
         saturation: *saturation,
         development: *for_development,
+        ledger: None,
     };
     genesis.check().map_err(refused)?;
     let mut engines = match engine.is_empty() {

@@ -73,6 +73,7 @@ fn sample_genesis() -> Genesis {
         coordinator_stake_min: 200_000 * TOKEN,
         saturation: 50,
         development: true,
+        ledger: None,
     }
 }
 

@@ -1,0 +1,34 @@
+//! The stake ledger: who has which tokens, who votes for whom, which nodes take part.
+//!
+//! A pure, deterministic state machine over signed transactions: no clock, no float, no randomness,
+//! no I/O. Time comes with the blocks, so that it can run replicated.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`key`] | keys in the order of their bytes, and as addresses |
+//! | [`transaction`] | the text form, its signature, what transactions do |
+//! | [`registration`] | nodes: roles, keys, what their operators say of them |
+//! | [`genesis`] | what a ledger begins with, and its rules |
+//! | [`state`] | the state, and what blocks and transactions do to it |
+//! | [`refusal`] | why a transaction does nothing |
+//! | [`root`] | the state as a tree, with proofs of single accounts |
+//! | [`entry`] | what is in the registry's log |
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod entry;
+pub mod event;
+pub mod genesis;
+pub mod key;
+pub mod refusal;
+pub mod registration;
+pub mod root;
+pub mod state;
+pub mod transaction;
+
+pub use event::Event;
+pub use genesis::{LedgerGenesis, Parameters};
+pub use key::Key;
+pub use refusal::Refusal;
+pub use state::State;
+pub use transaction::{Action, SignedTransaction, Transaction};

@@ -1,0 +1,212 @@
+//! The state as a list of entries, key and value, ascending by key: what its root is computed of,
+//! and what a snapshot holds.
+//!
+//! | key | value, CBOR |
+//! |---|---|
+//! | 0 | [`Head`] |
+//! | 1 ‖ account | [`Account`] |
+//! | 2 ‖ node | [`Node`](super::Node) |
+//! | 3 ‖ node key | the node that it belongs to, b32 |
+//! | 4 ‖ node ‖ voter | amount |
+//! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount |
+
+use adit_protocol::Document as _;
+use adit_protocol::network::genesis::Genesis;
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use super::{Account, Head, State, Target, Unbonding};
+use crate::key::Key;
+
+const HEAD: u8 = 0;
+const ACCOUNT: u8 = 1;
+const NODE: u8 = 2;
+const TAKEN: u8 = 3;
+const VOTES: u8 = 4;
+const UNBONDING: u8 = 5;
+
+/// A part of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub key: Vec<u8>,
+    /// What stands there.
+    pub value: Vec<u8>,
+}
+
+/// Why entries are no state.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "entry {at} of the snapshot cannot be used: {why}; hint: it was altered; remove the snapshot, and the log is applied from the beginning"
+)]
+pub struct EntryError {
+    /// Its index.
+    pub at: usize,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl State {
+    /// Calls `each` with every entry, in order.
+    pub fn entries(&self, mut each: impl FnMut(Entry)) {
+        let mut put = |key: Vec<u8>, value: Vec<u8>| each(Entry { key, value });
+        put(vec![HEAD], encode(&self.head));
+        for (key, account) in &self.accounts {
+            put(account_key(key), encode(account));
+        }
+        for (key, node) in &self.nodes {
+            put(joined(NODE, &[key]), encode(node));
+        }
+        for (key, node) in &self.taken {
+            put(joined(TAKEN, &[key]), encode(node));
+        }
+        for ((node, voter), amount) in &self.votes {
+            put(joined(VOTES, &[node, voter]), encode(amount));
+        }
+        for (unbonding, amount) in &self.unbonding {
+            let mut key = vec![UNBONDING];
+            key.extend(unbonding.until_epoch.to_be_bytes());
+            key.extend(unbonding.account.as_bytes());
+            key.extend(unbonding.node.as_bytes());
+            key.push(unbonding.to as u8);
+            put(key, encode(amount));
+        }
+    }
+
+    /// The state of entries, of the network of this genesis document. They are trusted as far as
+    /// their sums go; compare the root.
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn from_entries(
+        network: &Genesis,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<State, EntryError> {
+        let mut entries = entries.into_iter().enumerate();
+        let wrong = |at: usize, why: &str| EntryError {
+            at,
+            why: why.to_owned(),
+        };
+        let head: Head = match entries.next() {
+            Some((at, Entry { key, value })) if key == [HEAD] => decode(at, &value)?,
+            _ => return Err(wrong(0, "it is not the head")),
+        };
+        if head.genesis != network.hash() {
+            return Err(wrong(0, "it is of another network"));
+        }
+        let mut state = State {
+            created_ms: network.created_ms,
+            epoch_ms: network.epoch_ms,
+            head,
+            accounts: Default::default(),
+            nodes: Default::default(),
+            taken: Default::default(),
+            votes: Default::default(),
+            unbonding: Default::default(),
+        };
+        let mut last = vec![HEAD];
+        for (at, Entry { key, value }) in entries {
+            if key <= last {
+                return Err(wrong(at, "its key does not come after the one before"));
+            }
+            match parse(&key).ok_or_else(|| wrong(at, "there is no such key"))? {
+                Place::Account(account) => {
+                    state.accounts.insert(account, decode(at, &value)?);
+                }
+                Place::Node(node) => {
+                    state.nodes.insert(node, decode(at, &value)?);
+                }
+                Place::Taken(key) => {
+                    state.taken.insert(key, decode(at, &value)?);
+                }
+                Place::Votes(node, voter) => {
+                    state.votes.insert((node, voter), decode(at, &value)?);
+                }
+                Place::Unbonding(unbonding) => {
+                    state.unbonding.insert(unbonding, decode(at, &value)?);
+                }
+            }
+            last = key;
+        }
+        Ok(state)
+    }
+}
+
+/// The key of an account's entry.
+pub(crate) fn account_key(account: &Key) -> Vec<u8> {
+    joined(ACCOUNT, &[account])
+}
+
+/// An account's entry, decoded.
+pub(crate) fn account_value(bytes: &[u8]) -> Option<Account> {
+    decode(0, bytes).ok()
+}
+
+fn joined(tag: u8, keys: &[&Key]) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    keys.iter().for_each(|key| bytes.extend(key.as_bytes()));
+    bytes
+}
+
+/// Where an entry belongs.
+enum Place {
+    Account(Key),
+    Node(Key),
+    Taken(Key),
+    Votes(Key, Key),
+    Unbonding(Unbonding),
+}
+
+fn parse(key: &[u8]) -> Option<Place> {
+    let (tag, rest) = key.split_first()?;
+    let one = |rest: &[u8]| rest.try_into().ok().map(Key::from_bytes);
+    Some(match *tag {
+        ACCOUNT => Place::Account(one(rest)?),
+        NODE => Place::Node(one(rest)?),
+        TAKEN => Place::Taken(one(rest)?),
+        VOTES => {
+            let (node, voter) = rest.split_at_checked(32)?;
+            Place::Votes(one(node)?, one(voter)?)
+        }
+        UNBONDING => {
+            let (epoch, rest) = rest.split_first_chunk::<8>()?;
+            let (account, rest) = rest.split_at_checked(32)?;
+            let (node, to) = rest.split_at_checked(32)?;
+            let to = match to {
+                [0] => Target::Free,
+                [1] => Target::Stake,
+                [2] => Target::Escrow,
+                _ => return None,
+            };
+            Place::Unbonding(Unbonding {
+                until_epoch: u64::from_be_bytes(*epoch),
+                account: one(account)?,
+                node: one(node)?,
+                to,
+            })
+        }
+        _ => return None,
+    })
+}
+
+fn encode(value: &impl Encode<()>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing to a vector cannot fail, and no `Encode` here returns a message.
+    if let Err(error) = minicbor::encode(value, &mut bytes) {
+        unreachable!("a part of the state cannot be encoded: {error}");
+    }
+    bytes
+}
+
+/// A value that is encoded in the one way that [`encode`] does.
+fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
+    at: usize,
+    bytes: &[u8],
+) -> Result<T, EntryError> {
+    let wrong = |why: String| EntryError { at, why };
+    let value: T = minicbor::decode(bytes).map_err(|error| wrong(error.to_string()))?;
+    match encode(&value) == bytes {
+        true => Ok(value),
+        false => Err(wrong("it is not in its one form".to_owned())),
+    }
+}

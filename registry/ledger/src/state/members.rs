@@ -1,0 +1,60 @@
+//! Who takes part in the network, as the ledger has it now.
+
+use adit_protocol::network::membership::{
+    CoordinatorMember, Membership, MinerMember, WitnessMember,
+};
+
+use super::{Node, State};
+use crate::registration::Role;
+
+impl State {
+    /// The members: nodes that are not leaving and have the least stake of their role. The version
+    /// is the epoch and one, so that it counts up; ask at the beginning of an epoch, since members
+    /// are fixed for its length.
+    pub fn members(&self) -> Membership {
+        let parameters = self.parameters();
+        let taking_part =
+            |node: &&Node| !node.leaving && node.stake >= parameters.stake_min(node.role);
+        let mut membership = Membership {
+            genesis: self.head.genesis,
+            version: self.head.epoch.saturating_add(1),
+            engines: parameters.engines.clone(),
+            coordinators: Vec::new(),
+            miners: Vec::new(),
+            witnesses: Vec::new(),
+        };
+        for node in self.nodes.values().filter(taking_part) {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let profile = &node.profile;
+            // Miners have none.
+            let log = node.keys.log.unwrap_or(crate::Key::NONE);
+            match node.role {
+                Role::Miner => membership.miners.push(MinerMember {
+                    node: *node.keys.node.as_bytes(),
+                    account: *node.operator.as_bytes(),
+                    stake: node.stake.units(),
+                    jailed: None,
+                    introduction: text(&profile.introduction),
+                }),
+                Role::Coordinator => membership.coordinators.push(CoordinatorMember {
+                    node: *node.keys.node.as_bytes(),
+                    log: *log.as_bytes(),
+                    account: *node.operator.as_bytes(),
+                    stake: node.stake.units(),
+                    url: text(&profile.url),
+                    region: text(&profile.region),
+                    introduction: text(&profile.introduction),
+                }),
+                Role::Checker => membership.witnesses.push(WitnessMember {
+                    name: text(&node.name),
+                    cosign: *log.as_bytes(),
+                    url: text(&profile.url),
+                }),
+            }
+        }
+        membership.miners.sort_by_key(|member| member.node);
+        membership.coordinators.sort_by_key(|member| member.node);
+        membership.witnesses.sort_by(|a, b| a.name.cmp(&b.name));
+        membership
+    }
+}

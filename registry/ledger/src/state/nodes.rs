@@ -1,0 +1,190 @@
+//! Nodes: registering, changing and leaving.
+
+use adit_protocol::Amount;
+
+use super::apply::Payer;
+use super::{Node, State};
+use crate::event::Event;
+use crate::genesis::NODES_MAX;
+use crate::key::Key;
+use crate::refusal::{Refusal, Rule};
+use crate::registration::{NodeKeys, Profile, Registration, Role};
+
+impl State {
+    pub(super) fn register(
+        &mut self,
+        payer: &mut Payer<'_>,
+        registration: &Registration,
+        bond: Amount,
+    ) -> Result<(), Refusal> {
+        let Registration {
+            role,
+            keys,
+            name,
+            profile,
+            proof: _,
+        } = registration;
+        self.fit_keys(*role, keys, &payer.key)?;
+        fit_profile(*role, profile)?;
+        if name.is_some() != (*role == Role::Checker) {
+            return Rule::Name.broken();
+        }
+        let mut same_role = 0usize;
+        for node in self.nodes.values().filter(|node| node.role == *role) {
+            if name.is_some() && node.name == *name {
+                return Rule::NameTaken.broken();
+            }
+            same_role += usize::from(!node.leaving);
+        }
+        if same_role >= NODES_MAX {
+            return Rule::Full.broken();
+        }
+        let min = self.head.parameters.stake_min(*role);
+        if bond < min {
+            return Err(Refusal::Bond {
+                role: *role,
+                min,
+                found: bond,
+            });
+        }
+        let node = Node {
+            role: *role,
+            operator: payer.key,
+            keys: *keys,
+            next_keys: None,
+            name: name.clone(),
+            profile: profile.clone(),
+            next_commission_ppm: None,
+            stake: Amount::ZERO,
+            escrow: Amount::ZERO,
+            leaving: false,
+        };
+        // It must be there for the votes, and only they can be refused now.
+        self.nodes.insert(keys.node, node);
+        if let Err(refusal) = self.give_votes(payer, keys.node, bond) {
+            self.nodes.remove(&keys.node);
+            return Err(refusal);
+        }
+        self.taken.insert(keys.node, keys.node);
+        payer.events.push(Event::Registered {
+            node: keys.node,
+            role: *role,
+            operator: payer.key,
+        });
+        Ok(())
+    }
+
+    pub(super) fn update(
+        &mut self,
+        payer: &mut Payer<'_>,
+        node: Key,
+        profile: &Profile,
+    ) -> Result<(), Refusal> {
+        let found = self.operated_by(&node, &payer.key)?;
+        fit_profile(found.role, profile)?;
+        if found.leaving {
+            return Rule::Leaving.broken();
+        }
+        if let Some(found) = self.nodes.get_mut(&node) {
+            let commission_ppm = found.profile.commission_ppm;
+            found.next_commission_ppm =
+                (profile.commission_ppm != commission_ppm).then_some(profile.commission_ppm);
+            found.profile = Profile {
+                // Voters learn of another commission before it is taken.
+                commission_ppm,
+                ..profile.clone()
+            };
+        }
+        payer.events.push(Event::Updated { node });
+        Ok(())
+    }
+
+    pub(super) fn rotate_key(
+        &mut self,
+        payer: &mut Payer<'_>,
+        node: Key,
+        keys: NodeKeys,
+    ) -> Result<(), Refusal> {
+        let found = self.operated_by(&node, &payer.key)?;
+        if found.leaving {
+            return Rule::Leaving.broken();
+        }
+        if found.next_keys.is_some() {
+            return Rule::Rotating.broken();
+        }
+        self.fit_keys(found.role, &keys, &payer.key)?;
+        self.taken.insert(keys.node, node);
+        if let Some(found) = self.nodes.get_mut(&node) {
+            found.next_keys = Some(keys);
+        }
+        payer.events.push(Event::KeysRotated {
+            node,
+            key: keys.node,
+            from_epoch: self.head.epoch.saturating_add(1),
+        });
+        Ok(())
+    }
+
+    pub(super) fn deregister(&mut self, payer: &mut Payer<'_>, node: Key) -> Result<(), Refusal> {
+        if self.operated_by(&node, &payer.key)?.leaving {
+            return Rule::Leaving.broken();
+        }
+        if let Some(found) = self.nodes.get_mut(&node) {
+            found.leaving = true;
+        }
+        payer.events.push(Event::Deregistered { node });
+        Ok(())
+    }
+
+    /// What was to change with the epoch does.
+    pub(super) fn turn_nodes(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Some(keys) = node.next_keys.take() {
+                node.keys = keys;
+            }
+            if let Some(commission_ppm) = node.next_commission_ppm.take() {
+                node.profile.commission_ppm = commission_ppm;
+            }
+        }
+    }
+
+    pub(super) fn find(&self, node: &Key) -> Result<&Node, Refusal> {
+        let found = self.nodes.get(node);
+        found.ok_or(Refusal::NoNode { node: *node })
+    }
+
+    pub(super) fn operated_by(&self, node: &Key, operator: &Key) -> Result<&Node, Refusal> {
+        let found = self.find(node)?;
+        match found.operator == *operator {
+            true => Ok(found),
+            false => Err(Refusal::NotOperator { node: *node }),
+        }
+    }
+
+    /// Whether a node of this role and operator can have these keys. Log keys may be those of others:
+    /// one cannot sign with them, and their owner could not be asked.
+    fn fit_keys(&self, role: Role, keys: &NodeKeys, operator: &Key) -> Result<(), Refusal> {
+        if keys.log.is_some() != (role != Role::Miner) {
+            return Rule::RoleKeys.broken();
+        }
+        let NodeKeys { node, log } = keys;
+        if node == operator || log.is_some_and(|log| log == *node || log == *operator) {
+            return Rule::SameKeys.broken();
+        }
+        // An account that was used: nobody should sign receipts with the key of their tokens.
+        if self.taken.contains_key(node) || self.accounts.contains_key(node) {
+            return Err(Refusal::KeyTaken { key: *node });
+        }
+        Ok(())
+    }
+}
+
+fn fit_profile(role: Role, profile: &Profile) -> Result<(), Refusal> {
+    if role != Role::Miner && profile.url.is_none() {
+        return Rule::NoUrl.broken();
+    }
+    if role != Role::Miner && profile.service.is_some() {
+        return Rule::NoService.broken();
+    }
+    Ok(())
+}

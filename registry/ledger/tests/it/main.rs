@@ -1,0 +1,5 @@
+//! Tests of the whole ledger.
+
+mod machine;
+mod rules;
+mod support;
