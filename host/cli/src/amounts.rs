@@ -54,9 +54,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// An amount of tokens, as `20000`, `20_000` or `0.5`, in 10^-12 token.
 pub fn tokens(text: &str) -> Result<u128, String> {
     let amount: Result<Amount, _> = text.replace('_', "").parse();
-    amount
-        .map(Amount::units)
-        .map_err(|error| error.to_string())
+    amount.map(Amount::units).map_err(|error| error.to_string())
 }
 
 /// An amount in 10^-12 token as tokens: `20000`, `0.5`.

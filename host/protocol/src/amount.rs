@@ -150,7 +150,18 @@ mod tests {
             assert_eq!(amount.to_string(), text);
         }
         assert_eq!("007.50".parse::<Amount>().unwrap().to_string(), "7.5");
-        for bad in ["", ".", "1.", ".5", "-1", "1e3", "0.0000000000001", "1.2.3", "+1", " 1"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "1e3",
+            "0.0000000000001",
+            "1.2.3",
+            "+1",
+            " 1",
+        ] {
             assert_eq!(bad.parse::<Amount>(), Err(AmountError::Form), "{bad}");
         }
         let large = u128::MAX.to_string();

@@ -6,7 +6,9 @@
 //! | 2 | a transaction of the block: signature (64) ‖ text |
 //! | 3 | an epoch is over: CBOR {0 epoch u, 1 {0 size u, 1 root h}}, the state's root before the next block |
 
-use adit_protocol::Code;
+use adit_protocol::keys::PublicKey;
+use adit_protocol::log::key::{KeyKind, NoteKey};
+use adit_protocol::{Code, Hash};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use thiserror::Error;
@@ -20,6 +22,15 @@ use crate::transaction::{SignatureError, SignedTransaction, TextError, Verified}
 const BLOCK: u8 = 1;
 const TRANSACTION: u8 = 2;
 const EPOCH: u8 = 3;
+
+/// The key that a registry's checkpoints are checked with. The log's origin is
+/// `adit/<first 16 digits of the genesis hash>/registry/blake3`.
+pub fn note_key(genesis: &Hash, log: &PublicKey) -> NoteKey {
+    let digits: String = genesis.to_hex().chars().take(16).collect();
+    let name = format!("adit/{digits}/registry/blake3").parse();
+    let name = name.unwrap_or_else(|_| unreachable!("digits and slashes make a name"));
+    NoteKey::new(name, KeyKind::Checkpoint, *log)
+}
 
 /// The state's root at the end of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -44,7 +55,7 @@ pub enum LogEntry {
         time_ms: u64,
     },
     /// A transaction of the block.
-    Transaction(SignedTransaction),
+    Transaction(Box<SignedTransaction>),
     /// An epoch is over.
     Epoch(EpochRoot),
 }
@@ -102,7 +113,7 @@ impl LogEntry {
                     time_ms: u64::from_le_bytes(*time),
                 }
             }
-            TRANSACTION => LogEntry::Transaction(SignedTransaction::from_bytes(body)?),
+            TRANSACTION => LogEntry::Transaction(Box::new(SignedTransaction::from_bytes(body)?)),
             EPOCH => LogEntry::Epoch(minicbor::decode(body).map_err(|_| LogEntryError::Form)?),
             _ => return Err(LogEntryError::Form),
         };
@@ -195,6 +206,19 @@ impl Replay {
             state,
             rooted: None,
         }
+    }
+
+    /// Goes on with a state whose root is the entry before.
+    pub fn after_root(state: State) -> Replay {
+        Replay {
+            rooted: Some(state.head().epoch),
+            ..Replay::new(state)
+        }
+    }
+
+    /// Whether the entry before was the root of an epoch.
+    pub fn is_rooted(&self) -> bool {
+        self.rooted.is_some()
     }
 
     /// The state after the entries so far.

@@ -41,6 +41,7 @@ fn network(version: u64, stake: u128, engine: Hash, development: bool) -> Networ
         coordinator_stake_min: 1,
         saturation: 10,
         development,
+        ledger: None,
     };
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());

@@ -234,6 +234,7 @@ mod tests {
             coordinator_stake_min: 0,
             saturation: 50,
             development: true,
+            ledger: None,
         }
     }
 

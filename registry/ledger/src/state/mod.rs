@@ -16,6 +16,7 @@ mod nodes;
 mod staking;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::{Amount, Document as _, Hash};
@@ -257,6 +258,12 @@ impl State {
         Ok(events)
     }
 
+    /// Takes back the newest block, in which no transaction was done, and which was of the epoch of
+    /// the one before: `before` is the head before it. Nothing else differs.
+    pub fn take_back_block(&mut self, before: Head) {
+        self.head = before;
+    }
+
     /// The epoch of a time, in milliseconds since 1970.
     pub fn epoch_at(&self, time_ms: u64) -> u64 {
         let since = time_ms.saturating_sub(self.created_ms);
@@ -297,6 +304,11 @@ impl State {
     /// All nodes, ascending by the keys that they were registered with.
     pub fn nodes(&self) -> impl Iterator<Item = (&Key, &Node)> {
         self.nodes.iter()
+    }
+
+    /// Nodes from one on, in the same order.
+    pub fn nodes_from(&self, begin: Bound<Key>) -> impl Iterator<Item = (&Key, &Node)> {
+        self.nodes.range((begin, Bound::Unbounded))
     }
 
     /// Votes for a node, ascending by voter.

@@ -253,7 +253,9 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                         match state.apply(&transaction) {
                             Ok(events) => {
                                 events.iter().for_each(|event| watch.see(&state, event));
-                                log.push(LogEntry::Transaction(transaction.signed().clone()));
+                                log.push(LogEntry::Transaction(Box::new(
+                                    transaction.signed().clone(),
+                                )));
                                 *counts.2.entry(name).or_default() += 1;
                                 prop_assert!(state.apply(&transaction).is_err());
                             }
@@ -309,7 +311,7 @@ fn a_log_that_was_tampered_with_is_found() {
             },
         );
         state.apply(&transaction).unwrap();
-        log.push(LogEntry::Transaction(transaction.signed().clone()).to_bytes());
+        log.push(LogEntry::Transaction(Box::new(transaction.signed().clone())).to_bytes());
     }
     let root = EpochRoot {
         epoch: 0,

@@ -69,6 +69,7 @@ pub fn genesis() -> Genesis {
         coordinator_stake_min: 1,
         saturation: 10,
         development: true,
+        ledger: None,
     }
 }
 

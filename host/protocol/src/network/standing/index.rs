@@ -423,6 +423,7 @@ mod tests {
             coordinator_stake_min: 1,
             saturation: 1,
             development: true,
+            ledger: None,
         };
         Standing::new(&genesis, [1; 32], false)
     }

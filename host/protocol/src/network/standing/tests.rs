@@ -47,6 +47,7 @@ impl Writer {
             coordinator_stake_min: 0,
             saturation: 50,
             development: true,
+            ledger: None,
         };
         let mut miners: Vec<_> = (1..=miners).map(|n| Keypair::from_seed([n; 32])).collect();
         miners.sort_by_key(|key| key.public().to_bytes());

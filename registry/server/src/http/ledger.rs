@@ -1,0 +1,160 @@
+//! The ledger as a whole: nodes, rules, who takes part.
+
+use std::ops::Bound;
+
+use adit_ledger::Key;
+use adit_ledger::root::StateRoot;
+use adit_ledger::state::{Head, Node, Supply};
+use adit_net::Problem;
+use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, Query};
+use adit_protocol::{Amount, Code};
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+
+use super::{App, address};
+
+/// Nodes of one answer.
+const PAGE: usize = 256;
+
+/// A node.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeView {
+    /// The key that it was registered with, which names it for ever.
+    pub address: Key,
+    /// What the ledger has of it.
+    #[serde(flatten)]
+    pub node: Node,
+    /// Whether its stake is at least the least of its role, and it is not leaving: whether it would
+    /// take part if an epoch began now.
+    pub eligible: bool,
+    /// Whether it takes part in this epoch.
+    pub active: bool,
+    /// The least stake of its role, in 10^-12 token.
+    pub stake_min: Amount,
+}
+
+/// The ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerView {
+    /// Where the chain is, and the rules.
+    #[serde(flatten)]
+    pub head: Head,
+    /// When the epoch ends, in milliseconds since 1970.
+    pub epoch_ends_ms: u64,
+    /// Where the tokens are.
+    pub supply: Supply,
+    /// The root that proofs are made against, of the end of the epoch before; none in the first.
+    pub root: Option<StateRoot>,
+}
+
+pub(super) async fn show(State(app): State<App>) -> Result<Json<LedgerView>, Problem> {
+    let view = app.look(|live| {
+        let head = live.state.head().clone();
+        LedgerView {
+            epoch_ends_ms: live.state.epoch_begins_ms(head.epoch.saturating_add(1)),
+            head,
+            supply: live.state.supply(),
+            root: live.tree.as_ref().map(|tree| tree.root()),
+        }
+    });
+    Ok(Json(view.await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    role: Option<String>,
+    after: Option<String>,
+}
+
+/// A page of nodes.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodesView {
+    /// Nodes, ascending by the keys that they were registered with.
+    pub items: Vec<NodeView>,
+    /// What to ask for as `after` next; none at the end.
+    pub next: Option<Key>,
+}
+
+pub(super) async fn nodes(
+    State(app): State<App>,
+    Query(Which { role, after }): Query<Which>,
+) -> Result<Json<NodesView>, Problem> {
+    use adit_ledger::registration::Role;
+    let role = role
+        .map(|name| {
+            let found = Role::ALL.into_iter().find(|role| role.name() == name);
+            found.ok_or_else(|| {
+                Problem::new(Code::InvalidRequest, "there is no such role")
+                    .hint("write miner, coordinator or checker")
+            })
+        })
+        .transpose()?;
+    let after = after.map(|text| address(&text)).transpose()?;
+    let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let page = app.look(move |live| {
+        let found = live.state.nodes_from(begin);
+        let mut found = found.filter(|(_, node)| role.is_none_or(|role| node.role == role));
+        let items: Vec<_> = found
+            .by_ref()
+            .take(PAGE)
+            .map(|(key, node)| view(live, *key, node))
+            .collect();
+        let more = found.next().is_some();
+        let next = items.last().map(|last| last.address).filter(|_| more);
+        NodesView { items, next }
+    });
+    Ok(Json(page.await?))
+}
+
+pub(super) async fn node(
+    State(app): State<App>,
+    Path(text): Path<String>,
+) -> Result<Json<NodeView>, Problem> {
+    let key = address(&text)?;
+    let found = app.look(move |live| {
+        // Under any of its keys.
+        let key = live.state.owner(&key)?;
+        let node = live.state.node(&key)?;
+        Some(view(live, key, node))
+    });
+    found.await?.map(Json).ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            format!("no node is registered with the key {key}; hint: `adit register` does that"),
+        )
+    })
+}
+
+fn view(live: &crate::engine::Live, address: Key, node: &Node) -> NodeView {
+    let stake_min = live.state.parameters().stake_min(node.role);
+    let key = node.keys.node.as_bytes();
+    let cosigner = |name: &String| live.members.witnesses.iter().any(|w| w.name == *name);
+    NodeView {
+        address,
+        eligible: !node.leaving && node.stake >= stake_min,
+        active: live.members.miner(key).is_some()
+            || live.members.coordinator(key).is_some()
+            || node.name.as_ref().is_some_and(cosigner),
+        stake_min,
+        node: node.clone(),
+    }
+}
+
+pub(super) async fn genesis(State(app): State<App>) -> Response {
+    document(app.0.ledger.clone())
+}
+
+pub(super) async fn network(State(app): State<App>) -> Result<Response, Problem> {
+    Ok(document(app.look(|live| live.network.clone()).await?))
+}
+
+fn document(bytes: bytes::Bytes) -> Response {
+    let headers = [
+        (CONTENT_TYPE, CONTENT_TYPE_CBOR),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, bytes).into_response()
+}

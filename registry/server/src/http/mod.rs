@@ -1,0 +1,128 @@
+//! The registry's HTTP interface.
+//!
+//! | route | what |
+//! |---|---|
+//! | `POST /v1/transactions` | a transaction, as JSON `{text, signature}`; answered when it is durable |
+//! | `GET /v1/transactions/{id}` | one that took effect |
+//! | `GET /v1/accounts/{address}` | what an account has, and its votes |
+//! | `GET /v1/accounts/{address}/transactions` | its transactions, newest first; `?before=` a number |
+//! | `GET /v1/accounts/{address}/proof` | a proof of it, as of the end of the last epoch |
+//! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
+//! | `GET /v1/ledger` | where the chain is, the rules, where the tokens are |
+//! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
+//! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
+//! | `/log/` | the log: checkpoint and tiles |
+//! | `/livez`, `/readyz`, `/version` | for operators |
+
+mod accounts;
+mod ledger;
+mod transactions;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use adit_ledger::{Key, LedgerGenesis};
+use adit_net::http::extract::body_limit;
+use adit_net::http::health::{self, Version};
+use adit_net::{Problem, blocking};
+use adit_protocol::Code;
+use adit_protocol::Document as _;
+use adit_protocol::network::genesis::Genesis;
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+
+use crate::engine::{Handle, Live};
+use crate::store::{Reader, StoreError};
+
+/// Longest body of a transaction, in bytes: a text, escaped, and a signature.
+const SUBMISSION_BYTES_MAX: usize = 32 * 1024;
+
+/// What all handlers share. Clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    reader: Mutex<Reader>,
+    genesis: Genesis,
+    ledger: Bytes,
+}
+
+impl App {
+    pub(crate) fn new(
+        handle: Handle,
+        reader: Reader,
+        genesis: &Genesis,
+        ledger: &LedgerGenesis,
+    ) -> App {
+        App(Arc::new(Inner {
+            handle,
+            reader: Mutex::new(reader),
+            genesis: genesis.clone(),
+            ledger: ledger.to_cbor().into(),
+        }))
+    }
+
+    /// Looks at the state, off the threads that serve requests: it may have to wait for a commit.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Live) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        let looked = blocking(move || app.0.handle.shared().live().map(|live| look(&live)));
+        Ok(looked.await.map_err(Problem::internal)??)
+    }
+
+    /// Reads from the database.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        let done = blocking(move || {
+            let reader = app.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            read(&reader)
+        });
+        done.await
+            .map_err(Problem::internal)?
+            .map_err(Problem::internal)
+    }
+}
+
+/// The routes, without those of the log.
+pub(crate) fn router(app: App) -> Router {
+    let version = Version {
+        role: "registry".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: None,
+        network: Some(app.0.genesis.hash().to_string()),
+        node: None,
+    };
+    let handle = app.0.handle.clone();
+    let ready = move || match handle.shared().failed() {
+        None => Ok(()),
+        Some(why) => Err(why.to_owned()),
+    };
+    let submissions = Router::new().route("/v1/transactions", post(transactions::submit));
+    body_limit(submissions, SUBMISSION_BYTES_MAX)
+        .route("/v1/transactions/{id}", get(transactions::show))
+        .route("/v1/accounts/{address}", get(accounts::show))
+        .route(
+            "/v1/accounts/{address}/transactions",
+            get(accounts::transactions),
+        )
+        .route("/v1/accounts/{address}/proof", get(accounts::proof))
+        .route("/v1/nodes", get(ledger::nodes))
+        .route("/v1/nodes/{address}", get(ledger::node))
+        .route("/v1/ledger", get(ledger::show))
+        .route("/v1/ledger/genesis", get(ledger::genesis))
+        .route("/v1/network", get(ledger::network))
+        .merge(health::routes(version, ready))
+        .with_state(app)
+}
+
+/// Reads an address in a path or a parameter.
+fn address(text: &str) -> Result<Key, Problem> {
+    text.parse()
+        .map_err(|error| Problem::new(Code::BadKey, error))
+}

@@ -1,0 +1,147 @@
+//! Transactions: handing them in, and looking at those that took effect.
+
+use adit_ledger::SignedTransaction;
+use adit_ledger::entry::LogEntry;
+use adit_net::http::extract::{Json, Path};
+use adit_net::{Problem, blocking};
+use adit_protocol::{Code, Hash};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use crate::store::Place;
+
+/// What a wallet has signed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// The transaction's text, without what wallets put around it.
+    pub text: String,
+    /// The signature, `0x` and 128 digits.
+    pub signature: String,
+}
+
+/// A transaction that took effect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TransactionView {
+    /// Its id.
+    pub id: String,
+    /// Index of its entry in the log.
+    pub leaf: u64,
+    /// Its block.
+    pub height: u64,
+    /// Its account.
+    pub account: String,
+    /// Its number among those of the account.
+    pub number: u64,
+    /// Its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What it did; known right after it was handed in.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<adit_ledger::Event>,
+}
+
+impl From<Place> for TransactionView {
+    fn from(place: Place) -> TransactionView {
+        TransactionView {
+            id: place.id.to_string(),
+            leaf: place.leaf,
+            height: place.height,
+            account: place.account.to_string(),
+            number: place.number,
+            text: None,
+            events: Vec::new(),
+        }
+    }
+}
+
+/// Takes a transaction. One that took effect already is answered as the first time, so that it can be
+/// sent again when an answer was lost.
+pub(super) async fn submit(
+    State(app): State<App>,
+    Json(submission): Json<Submission>,
+) -> Result<Json<TransactionView>, Problem> {
+    let signature = signature(&submission.signature)?;
+    let signed = SignedTransaction::new(&submission.text, signature)
+        .map_err(|error| Problem::new(error.code(), error))?;
+    let id = signed.id();
+    if let Some(place) = app.read(move |reader| reader.find(&id)).await? {
+        return Ok(Json(place.into()));
+    }
+    let verified = blocking(move || signed.verify())
+        .await
+        .map_err(Problem::internal)?
+        .map_err(|error| Problem::new(Code::BadSignature, error))?;
+    let said = verified.transaction();
+    let (account, number) = (said.account, said.number);
+    let accepted = app.0.handle.submit(verified).await?;
+    let place = Place {
+        id: accepted.id,
+        leaf: accepted.leaf,
+        height: accepted.height,
+        account,
+        number,
+    };
+    Ok(Json(TransactionView {
+        events: accepted.events,
+        ..place.into()
+    }))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<TransactionView>, Problem> {
+    let id: Hash = id
+        .parse()
+        .map_err(|error| Problem::new(Code::InvalidRequest, error))?;
+    let found = app
+        .read(move |reader| {
+            let place = reader.find(&id)?;
+            place
+                .map(|place| Ok((place, reader.entry(place.leaf)?)))
+                .transpose()
+        })
+        .await?;
+    let (place, entry) = found.ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            format!("no transaction {id} took effect; hint: it may have been refused; send it again to learn why"),
+        )
+    })?;
+    let text = match LogEntry::from_bytes(&entry) {
+        Ok(LogEntry::Transaction(signed)) if signed.id() == id => signed.text().to_owned(),
+        _ => {
+            return Err(Problem::internal(format!(
+                "entry {} is not {id}",
+                place.leaf
+            )));
+        }
+    };
+    Ok(Json(TransactionView {
+        text: Some(text),
+        ..place.into()
+    }))
+}
+
+fn signature(text: &str) -> Result<[u8; 64], Problem> {
+    let digits = text.strip_prefix("0x").unwrap_or_default();
+    let mut bytes = [0; 64];
+    let fits = digits.len() == 128 && digits.is_ascii();
+    let pairs = digits.as_bytes().chunks_exact(2);
+    let parsed = bytes.iter_mut().zip(pairs).try_for_each(|(byte, pair)| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        // It takes a sign, too.
+        let digits = pair.bytes().all(|b| b.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| digits)?;
+        Some(())
+    });
+    match parsed {
+        Some(()) if fits => Ok(bytes),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "the signature is not 0x and 128 hexadecimal digits; hint: it is what the wallet returned",
+        )),
+    }
+}

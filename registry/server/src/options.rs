@@ -1,0 +1,38 @@
+//! What a registry is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use adit_ledger::LedgerGenesis;
+use adit_net::Clock;
+use adit_net::http::server::{Limits, Listen};
+use adit_protocol::keys::Keypair;
+use adit_protocol::network::genesis::Genesis;
+
+/// What a registry is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// The folder for database, log and network file.
+    pub state: PathBuf,
+    /// The network's genesis document, which names the ledger's.
+    pub genesis: Genesis,
+    /// The ledger's genesis document.
+    pub ledger: LedgerGenesis,
+    /// Signs memberships.
+    pub authority: Keypair,
+    /// Signs the checkpoints of the log and nothing else.
+    pub log: Keypair,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Bounds of the server.
+    pub limits: Limits,
+    /// The time of day, which blocks take theirs from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The file in the state folder that always holds the newest network file.
+    pub fn network_file(&self) -> PathBuf {
+        self.state.join("network")
+    }
+}

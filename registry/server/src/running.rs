@@ -1,0 +1,252 @@
+//! Starting a registry, and ending it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_ledger::State;
+use adit_ledger::entry::note_key;
+use adit_net::blocking;
+use adit_net::http::server::{ListenError, Server};
+use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
+use adit_protocol::{Code, Document as _, Hash};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Beginning, Engine, EngineError, Handle};
+use crate::follow::{FollowError, Follower, trust};
+use crate::http::{App, router};
+use crate::options::Options;
+use crate::store::{LOG, Reader, Store, StoreError};
+
+/// How long requests may take to end once the server stops.
+const SERVER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a failed engine is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a registry does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The authority's key is not the genesis document's.
+    #[error(
+        "the key {found:?} is not the network's authority; hint: start the registry with the key that the network was made with"
+    )]
+    Authority {
+        /// The key that was given.
+        found: adit_protocol::keys::PublicKey,
+    },
+    /// The log key is not the ledger genesis's.
+    #[error(
+        "the key {found:?} is not that of the registry's log; hint: start the registry with the key that the ledger's genesis document names"
+    )]
+    LogKey {
+        /// The key that was given.
+        found: adit_protocol::keys::PublicKey,
+    },
+    /// Database or log.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log does not lead to a state.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Something that the authors ruled out.
+    #[error("the registry could not be started: {0}; hint: please report this")]
+    Internal(String),
+}
+
+impl StartError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        let store = |error: &StoreError| match error {
+            StoreError::Db(error) => error.code(),
+            StoreError::Log(_) => Code::StateCorrupt,
+        };
+        match self {
+            StartError::Authority { .. } | StartError::LogKey { .. } => Code::BadKey,
+            StartError::Store(error) | StartError::Engine(EngineError::Store(error)) => {
+                store(error)
+            }
+            StartError::Engine(EngineError::Network { .. }) => Code::PermissionDenied,
+            StartError::Follow(error) => error.code(),
+            StartError::Listen(error) => error.code(),
+            StartError::Engine(_) | StartError::Internal(_) => Code::Internal,
+        }
+    }
+}
+
+/// A registry, to be started.
+pub struct Registry;
+
+/// A registry that runs. Dropped, it stops at once: nothing that it acknowledged is lost.
+pub struct Running {
+    server: Option<Server>,
+    engine: Option<Engine>,
+    handle: Handle,
+    network_file: PathBuf,
+}
+
+impl Registry {
+    /// Starts a registry in the tokio runtime of the caller.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: Options) -> Result<Running, StartError> {
+        let authority = options.authority.public();
+        if authority.to_bytes() != options.genesis.authority {
+            return Err(StartError::Authority { found: authority });
+        }
+        let log = options.log.public();
+        if log.to_bytes() != *options.ledger.log.as_bytes() {
+            return Err(StartError::LogKey { found: log });
+        }
+        // Before anything is made in the folder.
+        let beginning =
+            Follower::new(&options.genesis, &options.ledger).map_err(FollowError::from)?;
+        let internal =
+            |error: adit_net::simulated::BrokenOff| StartError::Internal(error.to_string());
+        let genesis = options.genesis.hash();
+        let log_options = LogOptions {
+            folder: options.state.join(LOG),
+            origin: note_key(&genesis, &log).name().clone(),
+            key: options.log.clone(),
+            witnesses: Vec::new(),
+            check: Check::All,
+        };
+        let folder = options.state.clone();
+        let store = blocking(move || Store::open(&folder, log_options))
+            .await
+            .map_err(internal)??;
+        let (store, follower) = catch_up(store, beginning, &options).await?;
+        let (state, members, tree) = follower.into_parts();
+        let reader = Reader::open(&options.state)?;
+        let network_file = options.network_file();
+        let beginning = Beginning {
+            store,
+            state,
+            members,
+            tree,
+            genesis: options.genesis.clone(),
+            authority: options.authority.clone(),
+            network_file: network_file.clone(),
+            clock: Arc::clone(&options.clock),
+        };
+        let engine = blocking(move || Engine::start(beginning))
+            .await
+            .map_err(internal)??;
+        let handle = engine.handle().clone();
+        let app = App::new(handle.clone(), reader, &options.genesis, &options.ledger);
+        let routes = router(app).nest("/log", adit_net::log::router(options.state.join(LOG)));
+        let draining = CancellationToken::new();
+        let server = Server::start(options.listen, options.limits, routes, draining).await?;
+        Ok(Running {
+            server: Some(server),
+            engine: Some(engine),
+            handle,
+            network_file,
+        })
+    }
+}
+
+/// The state after all that the log holds.
+async fn catch_up(
+    mut store: Store,
+    beginning: Follower,
+    options: &Options,
+) -> Result<(Store, Follower), StartError> {
+    let mut follower = snapshot(&mut store, options)?.unwrap_or(beginning);
+    let trust = trust(&options.genesis, &options.ledger)?;
+    let reader = LogReader::new(FolderSource(store.log().folder().to_owned()), trust);
+    let checkpoint = store.log().signed().unverified().clone();
+    follower.walk(&reader, &checkpoint).await?;
+    // What is committed and in no tile yet.
+    while follower.leaf() < store.log().size() {
+        let entry = store.entry(follower.leaf())?;
+        follower.entry(&entry)?;
+    }
+    Ok((store, follower))
+}
+
+/// The newest snapshot, if it is what the log says at that place.
+fn snapshot(store: &mut Store, options: &Options) -> Result<Option<Follower>, StartError> {
+    use adit_ledger::entry::LogEntry;
+    use adit_ledger::root::StateRoot;
+    let Some((leaf, entries)) = store.snapshot()? else {
+        return Ok(None);
+    };
+    let Some(root) = leaf.checked_sub(1) else {
+        return Ok(None);
+    };
+    let said = store.entry(root)?;
+    let state = State::from_entries(&options.genesis, entries);
+    match (LogEntry::from_bytes(&said), state) {
+        (Ok(LogEntry::Epoch(said)), Ok(state)) if said.state == StateRoot::of(&state) => {
+            Ok(Some(Follower::at(state, leaf)))
+        }
+        _ => {
+            tracing::warn!(
+                leaf,
+                "the snapshot is not what the log says; the log is read whole"
+            );
+            Ok(None)
+        }
+    }
+}
+
+impl Running {
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.server.as_ref().map_or(none, Server::address)
+    }
+
+    /// Its address for programs on this machine.
+    pub fn url(&self) -> String {
+        self.server.as_ref().map(Server::url).unwrap_or_default()
+    }
+
+    /// The engine.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The file that always holds the newest network file.
+    pub fn network_file(&self) -> &std::path::Path {
+        &self.network_file
+    }
+
+    /// Hash of the network's genesis document.
+    pub fn genesis(&self) -> Option<Hash> {
+        let live = self.handle.shared().live().ok()?;
+        Some(live.state.head().genesis)
+    }
+
+    /// Ends when the engine has failed, with the reason.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Some(why) = self.handle.shared().failed() {
+                return why.to_owned();
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Stops in order: requests that are there are answered.
+    pub async fn stop(mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown(SERVER_PATIENCE).await;
+        }
+        let Running { engine, handle, .. } = self;
+        drop(handle);
+        if let Some(engine) = engine {
+            let _ = blocking(move || engine.stop()).await;
+        }
+    }
+}
