@@ -1,1 +1,7 @@
+//! Integration tests of the settlement crate, in one binary so that it links once.
 
+mod epochs;
+mod hostile;
+mod outputs;
+mod properties;
+mod vectors;
