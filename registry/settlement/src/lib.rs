@@ -136,6 +136,11 @@
 //! otherwise a coordinator could take up assignments of others. Attempt fees take no place of a task,
 //! or a miner that repeats an attempt that had failed on another's machine would work for nothing.
 //!
+//! Tasks of one's own, on one's own miners, with all votes one's own, burn at least what they earn if
+//! k · (1 + voters' share / miners' share) is at most 1, as the slice earns for the coordinator's
+//! voters too. A snapshot's maker leaves out who is jailed or below the least stake, or gives it the
+//! quality 0.
+//!
 //! Everything is linear in stake and work, so splitting a node gains nothing but units of rounding.
 //!
 //! # Output, version 1

@@ -44,7 +44,7 @@ pub fn compute(input: impl Read) -> Result<Output, SettleError> {
     for group in group..checked.snapshot.coordinators.len() as u32 {
         epoch.close(checked, group, escrow.take())?;
     }
-    Ok(epoch.finish(checked)?)
+    epoch.finish(checked)
 }
 
 /// The parts of the emission.
@@ -285,5 +285,47 @@ impl<'a> Votes<'a> {
         let votes = self.votes.get(self.begin..end).unwrap_or_default();
         self.begin = end;
         votes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::InputWriter;
+    use crate::testing;
+
+    /// One receipt through all rules, with the numbers worked out by hand.
+    #[test]
+    fn one_receipt_becomes_earnings() {
+        let mut writer = InputWriter::new(Vec::new(), testing::snapshot(), 1).unwrap();
+        writer.receipt(&testing::receipt(1)).unwrap();
+        let output = compute(&writer.finish().unwrap()[..]).unwrap();
+        let (coordinator, miner) = (&output.coordinators[0], &output.miners[0]);
+        // 5% of the price of 1000 are burned, and k is 5.
+        assert_eq!((coordinator.spent, coordinator.burned), (1_000, 50));
+        assert_eq!(coordinator.slice, 250);
+        // 150,000 · 250 / 700,000 = 53.57.
+        assert_eq!(coordinator.earned, 53);
+        // Of the 150 by work, twice the stake of 30 is the most.
+        assert_eq!((miner.income, miner.by_work, miner.capped), (950, 60, 90));
+        // 1% of 160 is cut.
+        assert_eq!((miner.by_stake, miner.cut), (100, 1));
+        // The miner earned 1109, of which 10% are its operator's; so of the coordinator's 53.
+        let accounts: Vec<_> = (output.accounts.iter())
+            .map(|row| (row.account[0], row.amount))
+            .collect();
+        assert_eq!(accounts, [(3, 5), (5, 110), (6, 48), (7, 999)]);
+        let totals = &output.totals;
+        assert_eq!((totals.treasury, totals.minted), (50_000, 50_212));
+        assert_eq!((totals.paid, totals.unminted), (1_162, 949_788));
+        assert_eq!(totals.counts.paid, 1);
+    }
+
+    #[test]
+    fn the_emission_is_divided_by_largest_remainder() {
+        let shares = testing::snapshot().parameters.shares;
+        // 13 · {0.7, 0.15, 0.1, 0.05} = 9.1, 1.95, 1.3, 0.65: one unit each to voters and treasury.
+        let parts = Parts::of(13, &shares).unwrap();
+        assert_eq!((parts.miners, parts.voters, parts.treasury), (9, 2, 1));
     }
 }

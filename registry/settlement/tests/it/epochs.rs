@@ -159,10 +159,10 @@ pub fn made_up(seed: u64, size: Size) -> Epoch {
             stake: stake_of(&mut random, size.coordinators + at, 100_000),
             commission_ppm: random.below(300_000) as u32,
             quality_ppm: 400_000 + random.below(600_001) as u32,
-            cut_ppm: random
-                .once_in(4)
-                .then(|| random.below(1_000_001))
-                .unwrap_or(0) as u32,
+            cut_ppm: match random.once_in(4) {
+                true => random.below(1_000_001) as u32,
+                false => 0,
+            },
         });
     }
     let receipts = match size.coordinators.min(size.miners) {

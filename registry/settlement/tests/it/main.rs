@@ -3,5 +3,6 @@
 mod epochs;
 mod hostile;
 mod outputs;
+mod program;
 mod properties;
 mod vectors;

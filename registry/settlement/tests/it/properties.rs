@@ -119,6 +119,16 @@ proptest! {
         prop_assert_eq!(Output::read(&bytes[..]).unwrap(), output);
     }
 
+    /// With k · (1 + voters' share / miners' share) at most 1, as here, where it is 0.97: whoever owns a
+    /// coordinator, its miners and all their votes burns more by tasks of its own than it gets.
+    #[test]
+    fn tasks_of_ones_own_cost_more_than_they_earn(seed: u64, size in busy()) {
+        let mut epoch = made_up(seed, size);
+        epoch.snapshot.parameters.cap_ppm = u64::MAX;
+        let totals = epoch.settle().totals;
+        prop_assert!(totals.minted - totals.treasury <= totals.burned);
+    }
+
     #[test]
     fn receipts_that_come_again_are_never_paid_again(seed: u64, size in busy()) {
         let mut epoch = made_up(seed, size);
