@@ -1,0 +1,173 @@
+//! Arithmetic on amounts: products in 256 bits, ratios in parts per million, and splits by largest
+//! remainder (protocol.md, introduction).
+
+use std::cmp::Reverse;
+
+use ruint::aliases::U256;
+use thiserror::Error;
+
+/// Parts in a whole.
+pub const PPM: u64 = 1_000_000;
+
+/// A sum that 128 bits do not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the {what} does not fit into 128 bits; hint: such amounts do not exist on a network, so the snapshot is damaged"
+)]
+pub struct Overflow {
+    /// What was summed up.
+    pub what: &'static str,
+}
+
+/// `sum + amount`, or the error that names the sum.
+pub(crate) fn add(sum: u128, amount: u128, what: &'static str) -> Result<u128, Overflow> {
+    sum.checked_add(amount).ok_or(Overflow { what })
+}
+
+/// `sum - amount`, or the error that names the difference.
+pub(crate) fn subtract(sum: u128, amount: u128, what: &'static str) -> Result<u128, Overflow> {
+    sum.checked_sub(amount).ok_or(Overflow { what })
+}
+
+/// Quotient and remainder of `a · b / c`, the product in 256 bits. `None` if `c` is 0 or the
+/// quotient does not fit into 128 bits.
+pub fn mul_div(a: u128, b: u128, c: u128) -> Option<(u128, u128)> {
+    // Most products fit, and the hardware divides those several times faster.
+    if let Some(product) = a.checked_mul(b) {
+        return Some((product.checked_div(c)?, product.checked_rem(c)?));
+    }
+    let divisor = U256::from(c);
+    if divisor.is_zero() {
+        return None;
+    }
+    let (quotient, remainder) = (U256::from(a) * U256::from(b)).div_rem(divisor);
+    Some((
+        u128::try_from(quotient).ok()?,
+        u128::try_from(remainder).ok()?,
+    ))
+}
+
+/// `min(floor(amount · ppm / 1,000,000), most)`. With a bound there is always a result.
+pub fn ratio_up_to(amount: u128, ppm: u64, most: u128) -> u128 {
+    mul_div(amount, u128::from(ppm), u128::from(PPM)).map_or(most, |(part, _)| part.min(most))
+}
+
+/// `floor(amount · ppm / 1,000,000)` for a part, at most a million ppm; more counts as the whole.
+pub fn part(amount: u128, ppm: u32) -> u128 {
+    ratio_up_to(amount, u64::from(ppm), amount)
+}
+
+/// Splits `total` in proportion to `weights`, exactly: each gets the floor of its share, and what
+/// is left goes, one unit each, to the largest remainders, among equal ones to those that come
+/// first. So callers pass the weights in the order of the accounts' or nodes' bytes. `None` if all
+/// weights are 0, when there is nobody to give anything to.
+///
+/// # Errors
+/// [`Overflow`] if the weights' sum does not fit into 128 bits.
+pub fn split(total: u128, weights: &[u128]) -> Result<Option<Vec<u128>>, Overflow> {
+    const WHAT: &str = "sum of weights";
+    let mut sum = 0u128;
+    for weight in weights {
+        sum = add(sum, *weight, WHAT)?;
+    }
+    if sum == 0 {
+        return Ok(None);
+    }
+    let mut left = total;
+    let mut shares = Vec::with_capacity(weights.len());
+    let mut remainders = Vec::with_capacity(weights.len());
+    for (at, weight) in weights.iter().enumerate() {
+        // A weight is at most the sum, so a share is at most the total.
+        let (share, remainder) = mul_div(total, *weight, sum).ok_or(Overflow { what: WHAT })?;
+        left = subtract(left, share, WHAT)?;
+        shares.push(share);
+        remainders.push((Reverse(remainder), at));
+    }
+    // The remainders sum to `left` times the sum of the weights, and each is below that sum, so
+    // more than `left` of them are above 0, or none and `left` is 0.
+    let units = usize::try_from(left).unwrap_or(usize::MAX);
+    if units > 0 && units < remainders.len() {
+        remainders.select_nth_unstable(units);
+    }
+    for (_, at) in remainders.iter().take(units) {
+        if let Some(share) = shares.get_mut(*at) {
+            *share = add(*share, 1, WHAT)?;
+        }
+    }
+    Ok(Some(shares))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn products_are_wide() {
+        assert_eq!(mul_div(7, 3, 4), Some((5, 1)));
+        assert_eq!(
+            mul_div(u128::MAX, u128::MAX, u128::MAX),
+            Some((u128::MAX, 0))
+        );
+        assert_eq!(mul_div(u128::MAX, 2, 1), None);
+        assert_eq!(mul_div(1, 1, 0), None);
+        assert_eq!(mul_div(u128::MAX, 2, 0), None);
+        assert_eq!(part(u128::MAX, 1_000_000), u128::MAX);
+        assert_eq!(part(1_999_999, 500_000), 999_999);
+        assert_eq!(ratio_up_to(u128::MAX, u64::MAX, 17), 17);
+        assert_eq!(ratio_up_to(10, 2_500_000, 100), 25);
+    }
+
+    #[test]
+    fn units_left_over_go_to_the_largest_remainders_then_to_the_first() {
+        // Shares 3.33 each: one unit is left, and all remainders are equal.
+        assert_eq!(split(10, &[1, 1, 1]), Ok(Some(vec![4, 3, 3])));
+        // 10 · {1, 2, 4} / 7 = 1 3/7, 2 6/7, 5 5/7.
+        assert_eq!(split(10, &[1, 2, 4]), Ok(Some(vec![1, 3, 6])));
+        assert_eq!(split(2, &[0, 5, 5, 5]), Ok(Some(vec![0, 1, 1, 0])));
+        assert_eq!(split(5, &[0, 0]), Ok(None));
+        assert_eq!(split(5, &[]), Ok(None));
+        assert_eq!(split(0, &[3, 4]), Ok(Some(vec![0, 0])));
+        assert_eq!(
+            split(1, &[u128::MAX, 1]),
+            Err(Overflow {
+                what: "sum of weights"
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn mul_div_is_division(a: u128, b: u128, c in 1u128..) {
+            let product = U256::from(a) * U256::from(b);
+            match mul_div(a, b, c) {
+                Some((quotient, remainder)) => {
+                    prop_assert!(remainder < c);
+                    let again = U256::from(quotient) * U256::from(c) + U256::from(remainder);
+                    prop_assert_eq!(again, product);
+                }
+                None => prop_assert!(product / U256::from(c) > U256::from(u128::MAX)),
+            }
+        }
+
+        #[test]
+        fn a_split_is_exact_and_each_share_is_within_one_unit(
+            total: u128,
+            weights in proptest::collection::vec(0u128..1 << 100, 1..50),
+        ) {
+            let sum: u128 = weights.iter().sum();
+            match split(total, &weights).unwrap() {
+                None => prop_assert_eq!(sum, 0),
+                Some(shares) => {
+                    let all: U256 = shares.iter().map(|share| U256::from(*share)).sum();
+                    prop_assert_eq!(all, U256::from(total));
+                    for (share, weight) in shares.iter().zip(&weights) {
+                        let (floor, remainder) = mul_div(total, *weight, sum).unwrap();
+                        prop_assert!(*share == floor || (remainder > 0 && *share == floor + 1));
+                    }
+                }
+            }
+        }
+    }
+}

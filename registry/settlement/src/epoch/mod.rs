@@ -1,0 +1,331 @@
+//! The settlement of an epoch, from an input that is read receipt by receipt to an output.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `outcome.rs` | what a receipt is due, and its work |
+//! | `escrow.rs` | which receipts of a coordinator are paid |
+//! | `slice.rs` | a coordinator's slice of the emission, and its pieces |
+//! | `earnings.rs` | from nodes to accounts |
+
+mod earnings;
+mod escrow;
+mod outcome;
+mod slice;
+
+use std::io::Read;
+
+use self::earnings::Earnings;
+use self::escrow::{Escrow, Payment};
+use self::slice::Worked;
+use crate::amount::{Overflow, add, part, ratio_up_to, split, subtract};
+use crate::error::SettleError;
+use crate::input::{Checked, InputReader, Receipt, Shares, UNREGISTERED, Vote};
+use crate::output::{CoordinatorRow, Counts, MinerRow, Output, Totals};
+
+/// Settles an epoch and keeps the result in memory.
+///
+/// # Errors
+/// [`SettleError`] if the input is refused.
+pub fn compute(input: impl Read) -> Result<Output, SettleError> {
+    let mut reader = InputReader::new(input)?;
+    let mut epoch = Epoch::new(reader.checked())?;
+    // The group whose receipts are being read. Coordinators without receipts get their turn too.
+    let mut group = 0;
+    let mut escrow = None;
+    while let Some(receipt) = reader.next_receipt()? {
+        let checked = reader.checked();
+        while group < receipt.coordinator {
+            epoch.close(checked, group, escrow.take())?;
+            group = group.saturating_add(1);
+        }
+        epoch.receipt(checked, &mut escrow, &receipt)?;
+    }
+    let checked = reader.checked();
+    for group in group..checked.snapshot.coordinators.len() as u32 {
+        epoch.close(checked, group, escrow.take())?;
+    }
+    epoch.finish(checked)
+}
+
+/// The parts of the emission.
+struct Parts {
+    miners: u128,
+    voters: u128,
+    treasury: u128,
+}
+
+impl Parts {
+    fn of(emission: u128, shares: &Shares) -> Result<Parts, Overflow> {
+        let weights = [
+            shares.miners,
+            shares.voters,
+            shares.checkers,
+            shares.treasury,
+        ];
+        // The shares sum to a million, so there is a split.
+        let parts = split(emission, &weights.map(u128::from))?.unwrap_or_default();
+        let at = |index: usize| parts.get(index).copied().unwrap_or(0);
+        Ok(Parts {
+            miners: at(0),
+            voters: at(1),
+            treasury: at(3),
+        })
+    }
+}
+
+/// What a miner came to so far.
+#[derive(Clone, Copy, Default)]
+struct MinerSum {
+    income: u128,
+    /// Before the cap.
+    by_work: u128,
+    by_stake: u128,
+    counts: Counts,
+    /// Its work for the coordinator whose receipts are being read, once it has completed a task.
+    work: Option<u128>,
+}
+
+struct Epoch {
+    parts: Parts,
+    miners: Vec<MinerSum>,
+    /// Those that completed a task for the coordinator whose receipts are being read.
+    worked: Vec<u32>,
+    coordinators: Vec<CoordinatorRow>,
+}
+
+impl Epoch {
+    fn new(checked: &Checked) -> Result<Epoch, Overflow> {
+        let snapshot = &checked.snapshot;
+        let parameters = &snapshot.parameters;
+        Ok(Epoch {
+            parts: Parts::of(parameters.emission, &parameters.shares)?,
+            miners: vec![MinerSum::default(); snapshot.miners.len()],
+            worked: Vec::new(),
+            coordinators: Vec::with_capacity(snapshot.coordinators.len()),
+        })
+    }
+
+    fn receipt(
+        &mut self,
+        checked: &Checked,
+        escrow: &mut Option<Escrow>,
+        receipt: &Receipt,
+    ) -> Result<(), Overflow> {
+        let snapshot = &checked.snapshot;
+        let Some(coordinator) = snapshot.coordinators.get(receipt.coordinator as usize) else {
+            // The reader refuses such a receipt.
+            return Ok(());
+        };
+        let escrow = escrow.get_or_insert_with(|| Escrow::new(coordinator));
+        let payment = escrow.pay(&snapshot.parameters, receipt)?;
+        let miner = match receipt.miner {
+            UNREGISTERED => None,
+            index => self.miners.get_mut(index as usize),
+        };
+        let Some(miner) = miner else {
+            return Ok(());
+        };
+        match payment {
+            Payment::None(reason) => miner.counts.count(Some(reason)),
+            Payment::Paid {
+                income,
+                unpaid,
+                work,
+            } => {
+                miner.counts.count(unpaid);
+                miner.income = add(miner.income, income, "sum of incomes")?;
+                if let Some(work) = work {
+                    if miner.work.is_none() {
+                        self.worked.push(receipt.miner);
+                    }
+                    let before = miner.work.unwrap_or(0);
+                    miner.work = Some(add(before, work, "sum of work")?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All receipts of a coordinator have been read: divides its slice.
+    fn close(
+        &mut self,
+        checked: &Checked,
+        index: u32,
+        escrow: Option<Escrow>,
+    ) -> Result<(), Overflow> {
+        let snapshot = &checked.snapshot;
+        let parameters = &snapshot.parameters;
+        let Some(coordinator) = snapshot.coordinators.get(index as usize) else {
+            return Ok(());
+        };
+        let (spent, burned, counts) =
+            escrow.map_or((0, 0, Counts::default()), |e| (e.spent, e.burned, e.counts));
+        let slice = slice::size(
+            parameters,
+            self.parts.miners,
+            parameters.saturated_coordinator(coordinator.stake),
+            checked.coordinator_stake,
+            burned,
+        );
+        let mut worked = std::mem::take(&mut self.worked);
+        worked.sort_unstable();
+        let worked: Vec<Worked> = (worked.iter())
+            .filter_map(|miner| {
+                let work = self.miners.get_mut(*miner as usize)?.work.take()?;
+                Some(Worked {
+                    miner: *miner,
+                    work,
+                })
+            })
+            .collect();
+        for piece in slice::divide(parameters, &snapshot.miners, slice, &worked)? {
+            if let Some(miner) = self.miners.get_mut(piece.miner as usize) {
+                miner.by_work = add(miner.by_work, piece.by_work, "emission by work")?;
+                miner.by_stake = add(miner.by_stake, piece.by_stake, "emission by stake")?;
+            }
+        }
+        let earned = crate::amount::mul_div(self.parts.voters, slice, self.parts.miners);
+        self.coordinators.push(CoordinatorRow {
+            node: coordinator.node,
+            spent,
+            burned,
+            slice,
+            earned: earned.map_or(0, |(earned, _)| earned),
+            counts,
+        });
+        Ok(())
+    }
+
+    /// Caps, cuts, passes on to accounts, and sums up.
+    fn finish(self, checked: &Checked) -> Result<Output, SettleError> {
+        let snapshot = &checked.snapshot;
+        let parameters = &snapshot.parameters;
+        let mut earnings = Earnings::default();
+        let mut votes = Votes::new(checked);
+        for (row, node) in self.coordinators.iter().zip(&snapshot.coordinators) {
+            earnings.pass_on(row.earned, node.commission_ppm, node.operator, votes.next())?;
+        }
+        let mut miners = Vec::with_capacity(self.miners.len());
+        for (sum, node) in self.miners.iter().zip(&snapshot.miners) {
+            let by_work = ratio_up_to(node.stake, parameters.cap_ppm, sum.by_work);
+            let emission = add(by_work, sum.by_stake, "a miner's emission")?;
+            let cut = part(emission, node.cut_ppm);
+            let earned = add(
+                sum.income,
+                subtract(emission, cut, "cut")?,
+                "a miner's earnings",
+            )?;
+            earnings.pass_on(earned, node.commission_ppm, node.operator, votes.next())?;
+            miners.push(MinerRow {
+                node: node.node,
+                income: sum.income,
+                by_work,
+                by_stake: sum.by_stake,
+                capped: subtract(sum.by_work, by_work, "cap")?,
+                cut,
+                counts: sum.counts,
+            });
+        }
+        let (accounts, paid) = earnings.merge()?;
+        let mut output = Output {
+            epoch: parameters.epoch,
+            genesis: parameters.genesis,
+            accounts,
+            miners,
+            coordinators: self.coordinators,
+            totals: Totals {
+                emission: parameters.emission,
+                treasury: self.parts.treasury,
+                paid,
+                ..Totals::default()
+            },
+        };
+        output.sum_up()?;
+        output.check()?;
+        Ok(output)
+    }
+}
+
+impl Output {
+    /// Fills in those totals that are sums of the rows.
+    fn sum_up(&mut self) -> Result<(), Overflow> {
+        self.totals.minted = self.minted()?;
+        self.totals.unminted = subtract(
+            self.totals.emission,
+            self.totals.minted,
+            "minted part of the emission",
+        )?;
+        for row in &self.coordinators {
+            self.totals.spent = add(self.totals.spent, row.spent, "sum spent")?;
+            self.totals.burned = add(self.totals.burned, row.burned, "sum burned")?;
+            self.totals.counts.add(&row.counts);
+        }
+        Ok(())
+    }
+}
+
+/// Hands out the votes of one node after the other, by their numbers.
+struct Votes<'a> {
+    ends: std::slice::Iter<'a, usize>,
+    votes: &'a [Vote],
+    begin: usize,
+}
+
+impl<'a> Votes<'a> {
+    fn new(checked: &'a Checked) -> Votes<'a> {
+        Votes {
+            ends: checked.votes_end.iter(),
+            votes: &checked.snapshot.votes,
+            begin: 0,
+        }
+    }
+
+    fn next(&mut self) -> &'a [Vote] {
+        let end = self.ends.next().copied().unwrap_or(self.begin);
+        let votes = self.votes.get(self.begin..end).unwrap_or_default();
+        self.begin = end;
+        votes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::InputWriter;
+    use crate::testing;
+
+    /// One receipt through all rules, with the numbers worked out by hand.
+    #[test]
+    fn one_receipt_becomes_earnings() {
+        let mut writer = InputWriter::new(Vec::new(), testing::snapshot(), 1).unwrap();
+        writer.receipt(&testing::receipt(1)).unwrap();
+        let output = compute(&writer.finish().unwrap()[..]).unwrap();
+        let (coordinator, miner) = (&output.coordinators[0], &output.miners[0]);
+        // 5% of the price of 1000 are burned, and k is 5.
+        assert_eq!((coordinator.spent, coordinator.burned), (1_000, 50));
+        assert_eq!(coordinator.slice, 250);
+        // 150,000 · 250 / 700,000 = 53.57.
+        assert_eq!(coordinator.earned, 53);
+        // Of the 150 by work, twice the stake of 30 is the most.
+        assert_eq!((miner.income, miner.by_work, miner.capped), (950, 60, 90));
+        // 1% of 160 is cut.
+        assert_eq!((miner.by_stake, miner.cut), (100, 1));
+        // The miner earned 1109, of which 10% are its operator's; so of the coordinator's 53.
+        let accounts: Vec<_> = (output.accounts.iter())
+            .map(|row| (row.account[0], row.amount))
+            .collect();
+        assert_eq!(accounts, [(3, 5), (5, 110), (6, 48), (7, 999)]);
+        let totals = &output.totals;
+        assert_eq!((totals.treasury, totals.minted), (50_000, 50_212));
+        assert_eq!((totals.paid, totals.unminted), (1_162, 949_788));
+        assert_eq!(totals.counts.paid, 1);
+    }
+
+    #[test]
+    fn the_emission_is_divided_by_largest_remainder() {
+        let shares = testing::snapshot().parameters.shares;
+        // 13 · {0.7, 0.15, 0.1, 0.05} = 9.1, 1.95, 1.3, 0.65: one unit each to voters and treasury.
+        let parts = Parts::of(13, &shares).unwrap();
+        assert_eq!((parts.miners, parts.voters, parts.treasury), (9, 2, 1));
+    }
+}
