@@ -11,6 +11,7 @@ use adit_coordinator::running::{Coordinator, Running, StartError};
 use adit_coordinator::tokens::{TokenError, TokenFile};
 use adit_net::db::DbError;
 use adit_net::http::server::{Limits, Listen, ListenError};
+use adit_miner::network::NetworkView;
 use adit_net::{Clock as _, SharedRng, SystemClock};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
@@ -19,12 +20,13 @@ use adit_protocol::keys::uri::UriError;
 use rand_core::OsRng;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::faults::{Fault, Faults};
 use crate::folder::{Folder, make, port_of, write};
 use crate::miners::{Common, DevMiner, view};
-use crate::network::{Member, bring_up_to_date};
+use crate::network::Member;
+use crate::registry::DevRegistry;
 use crate::witness::DevWitness;
 use crate::{keys, network};
 
@@ -34,6 +36,8 @@ pub const MINERS_MAX: u32 = 64;
 const CLIENT: &str = "dev";
 /// How long miners may take to be drawn from.
 const READY: Duration = Duration::from_secs(120);
+/// How often members are looked at for the miners.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -58,14 +62,15 @@ pub struct Options {
 
 /// A development network that runs.
 pub struct DevNet {
+    registry: Arc<DevRegistry>,
     coordinator: Running,
     witness: DevWitness,
     miners: Vec<DevMiner>,
     folder: Folder,
     url: String,
     token: String,
-    /// Kept, so that miners go on with the network that they know.
-    _network: watch::Sender<std::sync::Arc<adit_miner::network::NetworkView>>,
+    /// Tells miners of new members.
+    following: JoinHandle<()>,
 }
 
 /// Why a development network does not start.
@@ -105,6 +110,12 @@ pub enum DevError {
     /// The coordinator does not start.
     #[error("the coordinator could not be started: {0}")]
     Coordinator(#[from] StartError),
+    /// The registry does not start.
+    #[error("the registry could not be started: {0}")]
+    Registry(#[from] adit_registry::StartError),
+    /// The registry refuses what a new network needs.
+    #[error("the registry does not do what the network needs: {0}")]
+    Ledger(String),
     /// The witness's database cannot be used.
     #[error("the witness could not be started: {0}")]
     Witness(#[from] DbError),
@@ -166,6 +177,8 @@ impl DevError {
                 _ => Code::InvalidArgument,
             },
             DevError::Coordinator(error) => error.code(),
+            DevError::Registry(error) => error.code(),
+            DevError::Ledger(_) => Code::Internal,
             DevError::Witness(error) => error.code(),
             DevError::Listen(error) => error.code(),
             DevError::Tokens(_) => Code::StateCorrupt,
@@ -189,27 +202,28 @@ impl DevNet {
         }
         let folder = Folder::take(&options.folder)?;
         let members = members(options)?;
-        let network_path = folder.path("network");
-        let now_ms = SystemClock.now_ms();
-        // Its address is known only when it listens; until then it is the one of the last time.
-        let before = folder.text("address");
-        let address = before.clone().unwrap_or("http://127.0.0.1:1".to_owned());
+        let registry = Arc::new(DevRegistry::start(&folder).await?);
         // Before the coordinator, who asks it what it knows.
         let witness = DevWitness::start(&folder).await?;
-        let witnesses = [witness.member()];
-        let file = bring_up_to_date(&network_path, &address, &members, &witnesses, now_ms)?;
-        witness.watch(&file.genesis.hash())?;
+        witness.watch(&registry.genesis().hash())?;
+        // Its address is registered before it listens there.
+        let before = folder.text("address");
+        let port = (options.port.or(before.as_deref().and_then(port_of))).map_or_else(free, Ok)?;
+        let address = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
+        let member = witness.member();
+        registry.register(&address, &members, &member).await?;
         let coordinator =
-            start_coordinator(&folder, options.port, before.as_deref(), &options.program).await?;
-        let token = token(&folder, now_ms)?;
+            start_coordinator(&folder, options.port, Some(&address), &options.program).await?;
+        let token = token(&folder, SystemClock.now_ms())?;
         let url = coordinator.url();
+        if url != address {
+            registry.register(&url, &members, &member).await?;
+        }
         if before.as_deref() != Some(url.as_str()) {
             write(&folder.path("address"), url.as_bytes(), 0o644)?;
         }
-        let file = bring_up_to_date(&network_path, &url, &members, &witnesses, now_ms)?;
-        (coordinator.reload()).map_err(|error| DevError::Coordinator(error.into()))?;
-
-        let (sender, network) = watch::channel(view(&file)?);
+        let (sender, network) = watch::channel(view(&registry.network()?)?);
+        let following = tokio::spawn(follow(Arc::clone(&registry), sender));
         let common = Common {
             url: url.clone(),
             network,
@@ -220,13 +234,14 @@ impl DevNet {
         };
         let miners = miners(&common, members, &folder).await?;
         let net = DevNet {
+            registry,
             coordinator,
             witness,
             miners,
             folder,
             url,
             token,
-            _network: sender,
+            following,
         };
         net.ready().await?;
         Ok(net)
@@ -235,6 +250,11 @@ impl DevNet {
     /// Address of the coordinator.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Address of the registry.
+    pub fn registry(&self) -> String {
+        self.registry.url()
     }
 
     /// Token of the client.
@@ -269,15 +289,21 @@ impl DevNet {
 
     /// Ends when the network cannot go on, with the reason.
     pub async fn failed(&self) -> String {
-        self.coordinator.failed().await
+        tokio::select! {
+            biased;
+            why = self.coordinator.failed() => why,
+            why = self.registry.failed() => why,
+        }
     }
 
     /// Ends the network in order: no new tasks are taken; what runs has up to `patience` to end, and
     /// is handed in. Whether all of it was.
     pub async fn shutdown(self, patience: Duration) -> bool {
         let DevNet {
+            registry,
             coordinator,
             witness,
+            following,
             miners,
             folder,
             ..
@@ -309,6 +335,12 @@ impl DevNet {
         // Last, so that no miner looks for it in vain.
         coordinator.stop().await;
         witness.stop().await;
+        following.abort();
+        // What follows it is gone once it is waited for.
+        let _ = following.await;
+        if let Some(registry) = Arc::into_inner(registry) {
+            registry.stop().await;
+        }
         drop(folder);
         all
     }
@@ -348,6 +380,37 @@ fn members(options: &Options) -> Result<Vec<Member>, DevError> {
         })
     };
     (0u32..).zip(honest.chain(cheats)).map(member).collect()
+}
+
+/// A port that nobody listens on at the moment.
+fn free() -> Result<u16, DevError> {
+    let bind = |address| {
+        let listener = std::net::TcpListener::bind(address)?;
+        Ok::<_, io::Error>(listener.local_addr()?.port())
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    bind(address).map_err(|source| ListenError::Bind { address, source }.into())
+}
+
+/// Tells miners of each epoch's members. The coordinator reads the network file itself.
+async fn follow(registry: Arc<DevRegistry>, miners: watch::Sender<Arc<NetworkView>>) {
+    let mut known = None;
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        let Ok(members) = registry.members() else {
+            return;
+        };
+        if known == Some(members.version) {
+            continue;
+        }
+        known = Some(members.version);
+        match registry.network().and_then(|file| view(&file)) {
+            Ok(view) => {
+                miners.send_replace(view);
+            }
+            Err(error) => tracing::warn!(%error, "miners were not told of new members"),
+        }
+    }
 }
 
 /// The client's token, made once.

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! lock            held by the process that runs it
-//! network         the network file
+//! genesis         the network's genesis document
+//! ledger-genesis  the ledger's
+//! registry/       the registry's state
+//! registry-address where the registry listened last
+//! network         the network file, as the registry signed it last
 //! token           the token of its one client
 //! address         where the coordinator listened last, so that it does again
 //! coordinator/    the coordinator's state

@@ -27,6 +27,10 @@ pub const COORDINATOR_LOG: &str = "//Coordinator//log";
 
 /// Cosigning key of their witness.
 pub const WITNESS: &str = "//Witness";
+/// Node key of their witness, which is registered as a checker.
+pub const CHECKER: &str = "//Checker";
+/// Signs the checkpoints of their registry's log.
+pub const REGISTRY_LOG: &str = "//Registry//log";
 
 /// What the phrase that everyone has comes to (BIP39), which takes some time to compute.
 const SEED: &str = "0xfac7959dbfe72f052e5a0c3c8d6530f202b02fd8f9f5ca3580ec8deb7797479e";
@@ -87,7 +91,14 @@ pub fn operator(number: u32) -> Result<Keypair, UriError> {
 
 /// Public keys of all accounts, and of all nodes that a development network may have.
 pub fn all() -> impl Iterator<Item = PublicKey> {
-    let nodes = [AUTHORITY, COORDINATOR, COORDINATOR_LOG, WITNESS];
+    let nodes = [
+        AUTHORITY,
+        COORDINATOR,
+        COORDINATOR_LOG,
+        WITNESS,
+        CHECKER,
+        REGISTRY_LOG,
+    ];
     let named = ACCOUNTS.into_iter().chain(nodes).map(derive);
     let miners = (0..MINERS).map(miner);
     named
@@ -115,10 +126,18 @@ mod tests {
             );
             miner(number).unwrap();
         }
-        for name in ["//Alice", AUTHORITY, COORDINATOR, COORDINATOR_LOG, WITNESS] {
+        for name in [
+            "//Alice",
+            AUTHORITY,
+            COORDINATOR,
+            COORDINATOR_LOG,
+            WITNESS,
+            CHECKER,
+            REGISTRY_LOG,
+        ] {
             let slowly = Keypair::from_uri(name).unwrap().public();
             assert!(all().any(|key| key == slowly), "{name}");
         }
-        assert_eq!(all().count(), 10 + 4 + 320);
+        assert_eq!(all().count(), 10 + 6 + 320);
     }
 }

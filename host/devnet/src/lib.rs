@@ -1,11 +1,12 @@
-//! A whole network in one process, for development: a coordinator, a witness and miners as they are
+//! A whole network in one process, for development: registry, coordinator, witness and miners as they are
 //! shipped, with keys that everyone has, and on request miners that cheat.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`devnet`] | starting it, what it tells, ending it |
 //! | [`keys`] | the keys that everyone has |
-//! | [`network`] | its network file, made once and signed anew when addresses or miners change |
+//! | `registry` | its registry, and the registrations in it |
+//! | [`network`] | what it is like; its network file where there is no registry |
 //! | [`folder`] | its folder, which one process has at a time |
 //! | [`miners`] | one miner of it |
 //! | `witness` | its witness |
@@ -23,6 +24,7 @@ pub mod folder;
 pub mod keys;
 pub mod miners;
 pub mod network;
+mod registry;
 pub mod simulation;
 mod witness;
 

@@ -1,7 +1,9 @@
-//! The network file of a development network.
+//! What a development network is like; and its network file where there is no registry, as in
+//! simulations and benchmarks.
 
 use std::path::Path;
 
+use adit_protocol::Amount;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
@@ -17,12 +19,11 @@ use crate::folder::write;
 use crate::{faults::Fault, keys};
 
 /// Length of an epoch in milliseconds.
-const EPOCH_MS: u64 = 30_000;
-/// A token, in its smallest part.
-const TOKEN: u128 = 1_000_000_000_000;
+pub(crate) const EPOCH_MS: u64 = 30_000;
 /// Stakes, in tokens: the defaults of the protocol, and a little more for each miner.
-const MINER_STAKE: u128 = 20_000;
-const COORDINATOR_STAKE: u128 = 2_000_000;
+pub(crate) const MINER_STAKE: u64 = 20_000;
+pub(crate) const COORDINATOR_STAKE: u64 = 2_000_000;
+pub(crate) const CHECKER_STAKE: u64 = 50_000;
 const SATURATION: u32 = 50;
 
 /// A miner that is to be a member.
@@ -92,14 +93,28 @@ fn read(
     Ok((file, membership))
 }
 
-fn genesis(authority: &Keypair, now_ms: u64) -> Genesis {
+/// The stake of the miner with a number, in tokens: more than the least, and not all the same, so
+/// that draws have weights to go by.
+pub(crate) fn miner_stake(number: u32) -> u64 {
+    MINER_STAKE + u64::from(number % 10) * 1_000
+}
+
+/// What is said of the miner with a number.
+pub(crate) fn introduction(number: u32, fault: Option<Fault>) -> String {
+    match fault {
+        None => format!("Miner {number} of a development network."),
+        Some(fault) => format!("Miner {number} of a development network, which cheats: {fault}."),
+    }
+}
+
+pub(crate) fn genesis(authority: &Keypair, now_ms: u64) -> Genesis {
     Genesis {
         name: "adit-dev".to_owned(),
         created_ms: now_ms,
         authority: authority.public().to_bytes(),
         epoch_ms: EPOCH_MS,
-        miner_stake_min: MINER_STAKE * TOKEN,
-        coordinator_stake_min: COORDINATOR_STAKE * TOKEN,
+        miner_stake_min: Amount::tokens(MINER_STAKE).units(),
+        coordinator_stake_min: Amount::tokens(COORDINATOR_STAKE).units(),
         saturation: SATURATION,
         development: true,
         ledger: None,
@@ -120,26 +135,19 @@ fn members(
             .public()
             .to_bytes(),
         account: account.map(|key| key.to_bytes()).unwrap_or_default(),
-        stake: COORDINATOR_STAKE * TOKEN,
+        stake: Amount::tokens(COORDINATOR_STAKE).units(),
         url: url.to_owned(),
         region: "local".to_owned(),
         introduction: "The coordinator of a development network.".to_owned(),
     };
     let mut members = Vec::with_capacity(miners.len());
     for (number, miner) in (0u32..).zip(miners) {
-        let introduction = match miner.fault {
-            None => format!("Miner {number} of a development network."),
-            Some(fault) => {
-                format!("Miner {number} of a development network, which cheats: {fault}.")
-            }
-        };
         members.push(MinerMember {
             node: miner.node.public().to_bytes(),
             account: keys::operator(number)?.public().to_bytes(),
-            // More than the least, and not all the same, so that draws have weights to go by.
-            stake: (MINER_STAKE + u128::from(number % 10) * 1_000) * TOKEN,
+            stake: Amount::tokens(miner_stake(number)).units(),
             jailed: None,
-            introduction,
+            introduction: introduction(number, miner.fault),
         });
     }
     members.sort_by_key(|member| member.node);

@@ -14,6 +14,8 @@ use adit_protocol::network::genesis::Genesis;
 pub struct Options {
     /// The folder for database, log and network file.
     pub state: PathBuf,
+    /// The file that always holds the newest network file.
+    pub network_file: PathBuf,
     /// The network's genesis document, which names the ledger's.
     pub genesis: Genesis,
     /// The ledger's genesis document.
@@ -28,11 +30,4 @@ pub struct Options {
     pub limits: Limits,
     /// The time of day, which blocks take theirs from.
     pub clock: Arc<dyn Clock>,
-}
-
-impl Options {
-    /// The file in the state folder that always holds the newest network file.
-    pub fn network_file(&self) -> PathBuf {
-        self.state.join("network")
-    }
 }

@@ -127,7 +127,7 @@ impl Registry {
         let (store, follower) = catch_up(store, beginning, &options).await?;
         let (state, members, tree) = follower.into_parts();
         let reader = Reader::open(&options.state)?;
-        let network_file = options.network_file();
+        let network_file = options.network_file.clone();
         let beginning = Beginning {
             store,
             state,

@@ -67,6 +67,7 @@ pub fn genesis() -> Genesis {
 pub fn options(folder: &Path, clock: &ManualClock) -> Options {
     Options {
         state: folder.to_owned(),
+        network_file: folder.join("network"),
         genesis: genesis(),
         ledger: ledger(),
         authority: keypair(200),
