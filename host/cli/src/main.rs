@@ -8,6 +8,7 @@
 //! | [`state`], [`journal`], [`received`], [`scratch`] | the state folder: blobs, key, receipts |
 //! | [`evidence`] | what an audit reads: a coordinator's log, and what belongs to it |
 //! | [`keyring`] | the keys that arguments name |
+//! | [`ledger`] | registries: where they are, and how transactions are handed in |
 //! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
@@ -27,6 +28,7 @@ mod input;
 mod journal;
 mod keyring;
 mod known;
+mod ledger;
 mod logging;
 mod models;
 mod order;
@@ -45,8 +47,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    audit, bench, build, bundle, coordinator, dev, doctor, explain, inspect, key, log, man, miner,
-    network, new, publish, receipt, run, task,
+    account, audit, bench, build, bundle, coordinator, dev, doctor, explain, faucet, inspect, key,
+    log, man, miner, network, new, node, publish, receipt, register, registry, run, stake, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -124,6 +126,22 @@ enum Command {
     /// Set up and run a coordinator: it takes tasks, draws miners, and keeps the log of receipts
     #[command(subcommand)]
     Coordinator(coordinator::Command),
+    /// Take tokens from the faucet of a network for tests
+    Faucet(faucet::Args),
+    /// Show what an account has and did, and send tokens
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Stake tokens, and vote for nodes with them
+    #[command(subcommand)]
+    Stake(stake::Command),
+    /// Register a node: a miner, a coordinator or a checker
+    Register(register::Args),
+    /// List the nodes of a network, and change your own
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Make and run a network's registry, and check one from its log alone
+    #[command(subcommand)]
+    Registry(registry::Command),
     /// Make, show and edit network files: what a network is, and who takes part in it
     #[command(subcommand)]
     Network(network::Command),
@@ -211,6 +229,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Miner(command) => miner::command(&ui, &state, &command),
         Command::Key(command) => key::command(&ui, &state, &command),
         Command::Coordinator(command) => coordinator::command(&ui, &state, &command),
+        Command::Faucet(args) => faucet::command(&ui, &state, &args),
+        Command::Account(command) => account::command(&ui, &state, &command),
+        Command::Stake(command) => stake::command(&ui, &state, &command),
+        Command::Register(args) => register::command(&ui, &state, &args),
+        Command::Node(command) => node::command(&ui, &state, &command),
+        Command::Registry(command) => registry::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),
         Command::Log(command) => log::command(&ui, &state, &command),
         Command::Explain(args) => explain::command(&ui, &args),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use adit_coordinator::options::{Bounds, Options as CoordinatorOptions};
 use adit_coordinator::running::{Coordinator, Running, StartError};
 use adit_coordinator::tokens::{TokenError, TokenFile};
+use adit_miner::network::NetworkView;
 use adit_net::db::DbError;
 use adit_net::http::server::{Limits, Listen, ListenError};
-use adit_miner::network::NetworkView;
 use adit_net::{Clock as _, SharedRng, SystemClock};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
@@ -112,7 +112,7 @@ pub enum DevError {
     Coordinator(#[from] StartError),
     /// The registry does not start.
     #[error("the registry could not be started: {0}")]
-    Registry(#[from] adit_registry::StartError),
+    Registry(Box<adit_registry::StartError>),
     /// The registry refuses what a new network needs.
     #[error("the registry does not do what the network needs: {0}")]
     Ledger(String),
@@ -148,6 +148,12 @@ pub enum DevError {
         /// Of how many.
         all: usize,
     },
+}
+
+impl From<adit_registry::StartError> for DevError {
+    fn from(error: adit_registry::StartError) -> DevError {
+        DevError::Registry(Box::new(error))
+    }
 }
 
 impl DevError {

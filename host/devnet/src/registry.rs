@@ -194,12 +194,14 @@ impl DevRegistry {
                     commission_ppm: known.profile.commission_ppm,
                     ..profile
                 };
-                self.submit(&wanted.operator, Action::Update { node, profile }).await?;
+                self.submit(&wanted.operator, Action::Update { node, profile })
+                    .await?;
             }
             return Ok(());
         }
         if let Some(amount) = wanted.bond.minus(stake).filter(|amount| !amount.is_zero()) {
-            self.submit(&wanted.operator, Action::Stake { amount }).await?;
+            self.submit(&wanted.operator, Action::Stake { amount })
+                .await?;
         }
         let keys = NodeKeys {
             node,
@@ -252,12 +254,11 @@ fn takes_part(members: &Membership, wanted: &Wanted) -> bool {
     }
 }
 
-fn wanted(
-    url: &str,
-    miners: &[Member],
-    witness: &WitnessMember,
-) -> Result<Vec<Wanted>, DevError> {
-    let operator = keys::accounts()?.into_iter().next().map(|alice| alice.keypair);
+fn wanted(url: &str, miners: &[Member], witness: &WitnessMember) -> Result<Vec<Wanted>, DevError> {
+    let operator = keys::accounts()?
+        .into_iter()
+        .next()
+        .map(|alice| alice.keypair);
     let operator = operator.ok_or_else(|| DevError::Ledger("there is no account".to_owned()))?;
     let mut all = vec![
         Wanted {

@@ -7,12 +7,14 @@
 //! | [`engine`] | one thread: transactions that wait become a block, which is durable before it is answered |
 //! | `store` | the only SQL: the log's tables, transactions by their ids, snapshots |
 //! | [`follow`] | the state from a log alone, for followers and for a start |
+//! | [`fsck`] | a registry's state at rest, checked |
 //! | [`http`] | the interface |
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod follow;
+pub mod fsck;
 pub mod http;
 pub mod options;
 pub mod running;

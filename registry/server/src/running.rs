@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ledger::State;
 use adit_ledger::entry::note_key;
+use adit_ledger::{Key, State};
 use adit_net::blocking;
 use adit_net::http::server::{ListenError, Server};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
@@ -31,19 +31,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub enum StartError {
     /// The authority's key is not the genesis document's.
     #[error(
-        "the key {found:?} is not the network's authority; hint: start the registry with the key that the network was made with"
+        "the key {found} is not the network's authority; hint: start the registry with the key that the network was made with"
     )]
     Authority {
         /// The key that was given.
-        found: adit_protocol::keys::PublicKey,
+        found: Key,
     },
     /// The log key is not the ledger genesis's.
     #[error(
-        "the key {found:?} is not that of the registry's log; hint: start the registry with the key that the ledger's genesis document names"
+        "the key {found} is not that of the registry's log; hint: start the registry with the key that the ledger's genesis document names"
     )]
     LogKey {
         /// The key that was given.
-        found: adit_protocol::keys::PublicKey,
+        found: Key,
     },
     /// Database or log.
     #[error(transparent)]
@@ -101,11 +101,15 @@ impl Registry {
     pub async fn start(options: Options) -> Result<Running, StartError> {
         let authority = options.authority.public();
         if authority.to_bytes() != options.genesis.authority {
-            return Err(StartError::Authority { found: authority });
+            return Err(StartError::Authority {
+                found: Key::new(&authority),
+            });
         }
         let log = options.log.public();
         if log.to_bytes() != *options.ledger.log.as_bytes() {
-            return Err(StartError::LogKey { found: log });
+            return Err(StartError::LogKey {
+                found: Key::new(&log),
+            });
         }
         // Before anything is made in the folder.
         let beginning =

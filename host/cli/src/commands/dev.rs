@@ -160,6 +160,7 @@ fn ports(net: &DevNet) -> anyhow::Result<Ports> {
     Ok(Ports {
         url: net.url().to_owned(),
         token: net.token().to_owned(),
+        registry: net.registry(),
         witness: net.witness(),
         network: net.network_file(),
         pid: std::process::id(),
@@ -176,6 +177,7 @@ fn banner(ui: &Ui, ports: &Ports, temporary: bool) {
     };
     ui.note("A development network runs on this machine.");
     ui.note(format!("  coordinator  {}", ports.url));
+    ui.note(format!("  registry     {}", ports.registry));
     ui.note(format!("  witness      {}", ports.witness));
     ui.note(format!("  token        {}", ports.token));
     ui.note(format!("  network      {}", ports.network.display()));
@@ -195,6 +197,8 @@ fn banner(ui: &Ui, ports: &Ports, temporary: bool) {
     ui.note("  adit task submit COMPONENT.wasm --input FILE");
     ui.note("  adit task list");
     ui.note("  adit task explain last --verify");
+    ui.note("  adit node list");
+    ui.note("  adit account show //Alice");
     ui.note("Ctrl-C ends it.");
 }
 

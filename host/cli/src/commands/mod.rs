@@ -1,5 +1,6 @@
 //! The commands, one module each. Each returns how the process is to end.
 
+pub mod account;
 pub mod audit;
 pub mod bench;
 pub mod build;
@@ -8,6 +9,7 @@ pub mod coordinator;
 pub mod dev;
 pub mod doctor;
 pub mod explain;
+pub mod faucet;
 pub mod inspect;
 pub mod key;
 pub mod log;
@@ -15,7 +17,11 @@ pub mod man;
 pub mod miner;
 pub mod network;
 pub mod new;
+pub mod node;
 pub mod publish;
 pub mod receipt;
+pub mod register;
+pub mod registry;
 pub mod run;
+pub mod stake;
 pub mod task;

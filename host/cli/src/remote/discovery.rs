@@ -26,6 +26,8 @@ pub struct Ports {
     pub url: String,
     /// The token of its client.
     pub token: String,
+    /// Address of the registry.
+    pub registry: String,
     /// Address of the witness.
     pub witness: String,
     /// The network file.
@@ -161,6 +163,7 @@ mod tests {
         let ports = Ports {
             url: "http://127.0.0.1:1".into(),
             token: "t".into(),
+            registry: "http://127.0.0.1:3".into(),
             witness: "http://127.0.0.1:2".into(),
             network: "/n".into(),
             pid: 1,

@@ -168,7 +168,10 @@ pub(super) fn parse_moment(name: &'static str, text: &str) -> Result<u64, TextEr
 
 /// A share in parts per million, as text a percentage: `10%`, `0.25%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Percent(pub u32);
+pub struct Percent(
+    /// Parts per million.
+    pub u32,
+);
 
 impl Display for Percent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -31,6 +31,7 @@ use adit_protocol::rand_core::{CryptoRng, RngCore};
 use adit_protocol::{Amount, Hash};
 
 pub use action::Action;
+pub use lines::Percent;
 pub use text_error::TextError;
 
 use crate::key::Key;

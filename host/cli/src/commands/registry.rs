@@ -1,0 +1,136 @@
+//! `adit registry`: make and run a registry, and check one from its log alone.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `init` | the genesis documents and keys of a new network |
+//! | `run` | the node |
+//! | `check` | replay and fsck: the state from the log, compared with every root in it |
+//! | `show` | where the ledger is |
+
+mod check;
+mod init;
+mod run;
+mod show;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit_ledger::LedgerGenesis;
+use adit_protocol::cbor::Document;
+use adit_protocol::network::genesis::Genesis;
+use anyhow::Context as _;
+
+use crate::amounts;
+use crate::error::{Exit, Failure};
+use crate::input::read_file;
+use crate::ledger::RegistryArgs;
+use crate::state::State;
+use crate::ui::Ui;
+
+/// The subcommands of `adit registry`.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make the genesis documents and the keys of a network's registry, in registry/ of the state folder
+    Init(InitArgs),
+    /// Run the registry: it takes transactions, keeps the ledger's log, and says who takes part
+    Run(RunArgs),
+    /// Follow a registry's log from the beginning, and compare the state with every root in it
+    Replay {
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Check the registry's own state folder, which it must not be running on
+    Fsck,
+    /// Show where a ledger is, its rules, and where its tokens are
+    Show {
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+}
+
+/// Options of `adit registry init`.
+#[derive(clap::Args)]
+pub struct InitArgs {
+    /// Name of the network, for people
+    #[arg(long)]
+    name: String,
+    /// Allow development keys, as //Alice, which everyone has, and open the faucet. Never for a
+    /// network with value
+    #[arg(long)]
+    development: bool,
+    /// Length of an epoch
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = amounts::duration)]
+    epoch: Duration,
+    /// Epochs until stake that is taken back is free
+    #[arg(long, value_name = "N", default_value = "14")]
+    unbonding: u64,
+    /// Least fee of a transaction, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "0.01", value_parser = amounts::tokens)]
+    fee_min: u128,
+    /// Least stake of a miner, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "20000", value_parser = amounts::tokens)]
+    miner_stake_min: u128,
+    /// Least stake of a coordinator, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "2000000", value_parser = amounts::tokens)]
+    coordinator_stake_min: u128,
+    /// Least stake of a checker, in tokens
+    #[arg(long, value_name = "TOKENS", default_value = "50000", value_parser = amounts::tokens)]
+    checker_stake_min: u128,
+    /// Stake above this many times the least counts no more in draws
+    #[arg(long, value_name = "N", default_value = "10")]
+    saturation: u32,
+    /// What an account begins with, as KEY=TOKENS; may be repeated
+    #[arg(long = "allocate", value_name = "KEY=TOKENS")]
+    allocations: Vec<String>,
+}
+
+/// Options of `adit registry run`.
+#[derive(clap::Args)]
+pub struct RunArgs {
+    /// Where to listen; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
+    listen: SocketAddr,
+    /// The certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, because a proxy on the way adds it
+    #[arg(long)]
+    insecure_listen: bool,
+}
+
+/// `adit registry ...`.
+pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Init(args) => init::command(ui, state, args),
+        Command::Run(args) => run::command(ui, state, args),
+        Command::Replay { registry } => check::replay(ui, registry),
+        Command::Fsck => check::fsck(ui, state),
+        Command::Show { registry } => show::command(ui, registry),
+    }
+}
+
+/// The registry's folder in the state folder.
+fn folder(state: &State) -> anyhow::Result<PathBuf> {
+    Ok(state.root()?.join("registry"))
+}
+
+/// The genesis documents of a registry's folder.
+fn documents(folder: &Path) -> anyhow::Result<(Genesis, LedgerGenesis)> {
+    let path = folder.join("genesis");
+    if !path.is_file() {
+        return Failure::argument("there is no registry")
+            .why(format!("{} does not exist", path.display()))
+            .hint("make one with `adit registry init`, or name its folder with --state")
+            .into_err();
+    }
+    Ok((read(&path)?, read(&folder.join("ledger-genesis"))?))
+}
+
+fn read<D: Document>(path: &Path) -> anyhow::Result<D> {
+    let bytes = read_file(path, D::MAX_LEN as u64, D::NAME)?;
+    D::from_cbor(&bytes).with_context(|| format!("{} cannot be used", path.display()))
+}

@@ -1,0 +1,96 @@
+//! `adit registry run`.
+
+use std::sync::Arc;
+
+use adit_net::SystemClock;
+use adit_net::http::server::{Limits, Listen};
+use adit_net::tls::ServerTls;
+use adit_protocol::Document as _;
+use adit_protocol::codes::Code;
+use adit_registry::{Options, Registry, StartError};
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{RunArgs, documents, folder};
+use crate::error::{Exit, Failure};
+use crate::state::{State, key_file, private_folder};
+use crate::ui::Ui;
+
+/// `adit registry run ...`.
+pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
+    let folder = folder(state)?;
+    let (genesis, ledger) = documents(&folder)?;
+    let data = folder.join("data");
+    private_folder(&data).with_context(|| format!("{} could not be made", data.display()))?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let loaded = ServerTls::load(certificate, key).map_err(|error| {
+                Failure::new(error.code(), "the registry cannot use its certificate").because(error)
+            });
+            Some(loaded?)
+        }
+        _ => None,
+    };
+    let network = genesis.hash();
+    let options = Options {
+        state: data,
+        network_file: folder.join("network"),
+        genesis,
+        ledger,
+        authority: key_file(&folder.join("keys/authority"))?,
+        log: key_file(&folder.join("keys/log"))?,
+        listen: Listen {
+            address: args.listen,
+            tls,
+            allow_insecure: args.insecure_listen,
+            metrics: None,
+        },
+        limits: Limits::default(),
+        clock: Arc::new(SystemClock),
+    };
+    crate::logging::start(ui);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("registry")
+        .build()
+        .context("the threads of the registry could not be started")?;
+    runtime.block_on(async {
+        let failed = "signals cannot be caught";
+        let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).context(failed)?;
+        let running = Registry::start(options).await.map_err(not_started)?;
+        match ui.json {
+            true => ui.object(&json!({ "url": running.url(), "network": network }))?,
+            false => ui.line(running.url())?,
+        }
+        ui.note("the registry runs; Ctrl-C or SIGTERM ends it in order");
+        let why = tokio::select! {
+            why = running.failed() => Some(why),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        };
+        running.stop().await;
+        match why {
+            None => Ok(Exit::Ok),
+            Some(why) => Failure::new(Code::Internal, "the registry had to stop")
+                .because(why)
+                .exit(Exit::Unexpected)
+                .into_err(),
+        }
+    })
+}
+
+fn not_started(error: StartError) -> Failure {
+    let exit = match error.code() {
+        Code::Internal => Exit::Unexpected,
+        Code::BadEncoding | Code::BadSignature => Exit::Signature,
+        Code::BadProof => Exit::Proof,
+        Code::Diverged => Exit::Diverged,
+        _ => Exit::Fixable,
+    };
+    Failure::new(error.code(), "the registry could not be started")
+        .because(&error)
+        .or_hint(format!("see `adit explain {}`", error.code()))
+        .exit(exit)
+}

@@ -1,0 +1,75 @@
+//! `adit registry show`.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::error::Exit;
+use crate::ledger::RegistryArgs;
+use crate::ledger::wire::Head;
+use crate::remote::{block_on, shown};
+use crate::text::{date_ms, one_line};
+use crate::ui::Ui;
+
+/// `adit registry show`.
+pub fn command(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
+    let done = block_on(async {
+        let ledger = registry.connect(ui).await?;
+        let answer: Value = ledger
+            .get("/v1/ledger")
+            .await
+            .context("the state of the ledger is not known")?;
+        if ui.json {
+            ui.object(&answer)?;
+            return Ok(Exit::Ok);
+        }
+        let head: Head =
+            serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+        let (rules, supply) = (&head.parameters, &head.supply);
+        ui.line(format!("registry      {}", shown(&ledger.url)))?;
+        ui.line(format!(
+            "network       {} ({})",
+            ledger.genesis_hash,
+            one_line(&ledger.genesis.name)
+        ))?;
+        ui.line(format!(
+            "block         {} of {}",
+            head.height,
+            date_ms(head.time_ms)
+        ))?;
+        ui.line(format!(
+            "epoch         {}, ends {}",
+            head.epoch,
+            date_ms(head.epoch_ends_ms)
+        ))?;
+        ui.line(format!(
+            "tokens        {} issued, {} burned",
+            head.issued, head.burned
+        ))?;
+        ui.line(format!("  free        {}", supply.free))?;
+        ui.line(format!(
+            "  staked      {} and {} in votes",
+            supply.stake, supply.votes
+        ))?;
+        ui.line(format!("  unbonding   {}", supply.unbonding))?;
+        ui.line(format!(
+            "  escrow      {} and {} unbonding",
+            supply.escrow, supply.escrow_unbonding
+        ))?;
+        ui.line(format!("least fee     {}", rules.fee_min))?;
+        ui.line(format!(
+            "least stake   {} for a miner, {} for a coordinator, {} for a checker",
+            rules.miner_stake_min, rules.coordinator_stake_min, rules.checker_stake_min
+        ))?;
+        ui.line(format!("least vote    {}", rules.vote_min))?;
+        ui.line(format!(
+            "unbonding     {} whole epochs",
+            rules.unbonding_epochs
+        ))?;
+        ui.line(format!(
+            "faucet        {} for an account in an epoch",
+            rules.faucet_account
+        ))?;
+        Ok(Exit::Ok)
+    })?;
+    Ok(done.unwrap_or_else(|exit| exit))
+}

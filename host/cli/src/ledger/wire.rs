@@ -1,0 +1,180 @@
+//! What a registry answers. Nothing of it is signed; `adit registry replay` checks all of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+/// An amount: in JSON a decimal string of 10^-12 token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Units(pub adit_protocol::Amount);
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Units, D::Error> {
+        let text = String::deserialize(d)?;
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let units = text.parse().ok().filter(|_| digits);
+        units
+            .map(|units| Units(adit_protocol::Amount::from_units(units)))
+            .ok_or_else(|| serde::de::Error::custom("an amount is digits alone, in 10^-12 token"))
+    }
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Account {
+    /// Tokens that can be spent.
+    pub free: Units,
+    /// Stake that is no vote.
+    pub stake: Units,
+    /// Number of the next transaction.
+    pub number: u64,
+    /// Votes.
+    pub voted: Vec<Vote>,
+    /// What unbonds.
+    pub unbonding: Vec<Unbonding>,
+    /// Nodes that it operates.
+    pub operates: Vec<String>,
+}
+
+/// Votes for a node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Vote {
+    /// The node.
+    pub node: String,
+    /// How many.
+    pub amount: Units,
+}
+
+/// Tokens that unbond.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Unbonding {
+    /// How many.
+    pub amount: Units,
+    /// What they become: `free`, `stake` or `escrow`.
+    pub to: String,
+    /// When, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// The epoch that begins then.
+    pub until_epoch: u64,
+}
+
+/// The ledger.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Head {
+    /// Blocks.
+    pub height: u64,
+    /// Time of the newest, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The epoch.
+    pub epoch: u64,
+    /// When it ends, in milliseconds since 1970.
+    pub epoch_ends_ms: u64,
+    /// All tokens that ever were.
+    pub issued: Units,
+    /// Those that were burned.
+    pub burned: Units,
+    /// The rules.
+    pub parameters: Parameters,
+    /// Where tokens are.
+    pub supply: Supply,
+}
+
+/// Rules.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Parameters {
+    /// Least fee.
+    pub fee_min: Units,
+    /// Least stakes.
+    pub miner_stake_min: Units,
+    /// Of a coordinator.
+    pub coordinator_stake_min: Units,
+    /// Of a checker.
+    pub checker_stake_min: Units,
+    /// Least votes of one account for one node.
+    pub vote_min: Units,
+    /// Whole epochs until stake is free.
+    pub unbonding_epochs: u64,
+    /// What the faucet gives an account in an epoch.
+    pub faucet_account: Units,
+}
+
+/// Where tokens are.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Supply {
+    /// In accounts.
+    pub free: Units,
+    /// Stake that is no vote.
+    pub stake: Units,
+    /// Votes.
+    pub votes: Units,
+    /// Unbonding.
+    pub unbonding: Units,
+    /// In escrows.
+    pub escrow: Units,
+    /// Unbonding from escrows.
+    pub escrow_unbonding: Units,
+}
+
+/// A page of nodes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Nodes {
+    /// Nodes.
+    pub items: Vec<Node>,
+    /// What comes after.
+    pub next: Option<String>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// The key that names it.
+    pub address: String,
+    /// What it does.
+    pub role: String,
+    /// Its operator.
+    pub operator: String,
+    /// All votes for it.
+    pub stake: Units,
+    /// What is in its escrow.
+    pub escrow: Units,
+    /// Whether it takes part in this epoch.
+    pub active: bool,
+    /// Whether it would if one began now.
+    pub eligible: bool,
+    /// Whether it was deregistered.
+    pub leaving: bool,
+    /// What is said of it.
+    pub profile: Profile,
+}
+
+/// What is said of a node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Profile {
+    /// The operator's part, in parts per million.
+    pub commission_ppm: u32,
+    /// Its address.
+    pub url: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// Who it is.
+    pub introduction: Option<String>,
+}
+
+/// A transaction that took effect.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Accepted {
+    /// Its id.
+    pub id: String,
+    /// Its block.
+    pub height: u64,
+    /// Its number.
+    pub number: u64,
+    /// Its text, where it was asked for.
+    pub text: Option<String>,
+}
