@@ -603,6 +603,7 @@ pub fn network_file(version: u64, stakes: &[u128], miner_stake: u128) -> Network
         coordinator_stake_min: 1,
         saturation: 10,
         development: true,
+        ledger: None,
     };
     let mut coordinators: Vec<CoordinatorMember> = stakes
         .iter()
