@@ -59,7 +59,7 @@ pub enum StartError {
     Membership(#[from] MembershipError),
     /// The node key is none of a coordinator of the network.
     #[error(
-        "the key {node} is not that of a coordinator of the network {network}; hint: register it (adit network add-coordinator), or start it with the registered key"
+        "the key {node} is not that of a coordinator of the network {network}; hint: register it (adit register, or adit network add-coordinator where there is no registry) and wait for the next epoch, or start it with the registered key"
     )]
     NotRegistered {
         /// The key.

@@ -28,6 +28,7 @@ use crate::ui::Ui;
 
 mod config;
 mod init;
+mod registry;
 mod run;
 
 use config::Config;
@@ -88,6 +89,9 @@ pub struct RunArgs {
     /// The network file
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
+    /// The network's registry, which says who takes part; the network file follows it
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
     /// How long to wait for open assignments when it is ended; a second signal ends it at once
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = amounts::duration)]
     drain: Duration,

@@ -234,7 +234,7 @@ pub fn unhex(text: &str) -> [u8; 32] {
 
 /// A port that is free now, and that the system gives to nobody by itself: below those from which
 /// connections begin, so that it is free again whenever its process is dead.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
     let begun = Instant::now();
     let first = std::process::id() as u16;

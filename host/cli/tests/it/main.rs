@@ -15,6 +15,7 @@ mod hostile;
 mod interrupt;
 mod keys;
 mod languages;
+mod ledger;
 mod legacy;
 mod logs;
 mod miner;

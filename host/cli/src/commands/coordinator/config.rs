@@ -5,6 +5,8 @@
 //! listen = "127.0.0.1:7470"
 //! public-url = "https://coordinator.example:7470"
 //! network = "network"               # a path in the coordinator's folder, or an absolute one
+//! registry = "https://registry.example:7480"  # which the network file follows, if there is one
+//! registry-ca = "/etc/adit/ca.pem"  # the authority of its certificate, if it is one of your own
 //! region = "eu-central"
 //! tls-self-signed = true            # or tls-cert and tls-key
 //! blob-bytes = "100GiB"             # room for blobs that are files
@@ -53,6 +55,12 @@ pub struct Config {
     /// The network file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<PathBuf>,
+    /// The registry that says who takes part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// The authority of its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_ca: Option<PathBuf>,
     /// The region.
     pub region: String,
     /// Whether it makes a certificate for itself.

@@ -1,6 +1,6 @@
 //! `adit coordinator run`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use super::config::Config;
+use super::registry::Followed;
 use super::{RunArgs, configuration, folder};
 use crate::error::{Exit, Failure};
 use crate::keyring::is_well_known;
@@ -31,8 +32,11 @@ const FILES: u64 = 65_536;
 pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
     let folder = folder(state)?;
     let config = configuration(&folder)?;
-    let options = options(&folder, &config, args)?;
-    check_keys(&options)?;
+    let network = network(&folder, &config, args);
+    let registry = args.registry.as_ref().or(config.registry.as_ref());
+    let followed = registry
+        .map(|url| Followed::new(url, config.registry_ca.as_deref(), &network))
+        .transpose()?;
     crate::logging::start(ui);
     allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -40,7 +44,23 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         .thread_name("coordinator")
         .build()
         .context("the threads of the coordinator could not be started")?;
+    if let Some(followed) = &followed {
+        runtime.block_on(followed.begin(ui))?;
+    }
+    let options = options(&folder, &config, args, network)?;
+    check_keys(&options)?;
+    // It ends with the runtime.
+    let _following = followed.map(|followed| runtime.spawn(followed.run()));
     runtime.block_on(serve(ui, options, args.drain))
+}
+
+/// Where the network file is.
+fn network(folder: &Path, config: &Config, args: &RunArgs) -> PathBuf {
+    match (&args.network, &config.network) {
+        (Some(path), _) => path.clone(),
+        (None, Some(path)) => folder.join(path),
+        (None, None) => folder.join("network"),
+    }
 }
 
 /// Asks for as many open files as the miners of a large network need; shells start programs with
@@ -131,7 +151,12 @@ impl Signals {
     }
 }
 
-fn options(folder: &Path, config: &Config, args: &RunArgs) -> anyhow::Result<Options> {
+fn options(
+    folder: &Path,
+    config: &Config,
+    args: &RunArgs,
+    network: PathBuf,
+) -> anyhow::Result<Options> {
     let wrong = |why: String| {
         Failure::argument("the configuration cannot be used")
             .why(why)
@@ -145,15 +170,10 @@ fn options(folder: &Path, config: &Config, args: &RunArgs) -> anyhow::Result<Opt
         None => Vec::new(),
         Some(text) => vec![Url::parse(text).map_err(|e| wrong(format!("public-url: {e}")))?],
     };
-    let network = match (&args.network, &config.network) {
-        (Some(path), _) => path.clone(),
-        (None, Some(path)) => folder.join(path),
-        (None, None) => folder.join("network"),
-    };
     if !network.is_file() {
         return Failure::argument("the coordinator cannot run")
             .why(format!("there is no network file {}", network.display()))
-            .hint("get it from the network's authority, or make a network with `adit network new`")
+            .hint("get it from the network's authority, or from its registry with --registry")
             .into_err();
     }
     let data = folder.join("data");

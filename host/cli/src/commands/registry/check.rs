@@ -62,9 +62,13 @@ pub fn fsck(ui: &Ui, state: &State) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let checked = checked.map_err(|error| {
+        let what = match error.code() {
+            Code::StateLocked => "was not checked",
+            _ => "is not in order",
+        };
         Failure::new(
             error.code(),
-            format!("the state in {} is not in order", data.display()),
+            format!("the state in {} {what}", data.display()),
         )
         .because(&error)
         .exit(exit(error.code()))
