@@ -59,6 +59,8 @@ pub struct Ledger {
     pub genesis: Genesis,
     /// Its hash, which transactions name.
     pub genesis_hash: Hash,
+    /// Whether that was compared with a file that the user has from elsewhere.
+    pub pinned: bool,
 }
 
 impl RegistryArgs {
@@ -86,7 +88,8 @@ impl RegistryArgs {
         let file: NetworkFile = answer.cbor().with_context(what)?;
         file.verify().with_context(what)?;
         let genesis_hash = file.genesis.hash();
-        if let Some(path) = self.network.as_ref().or(dev.as_ref()) {
+        let known = self.network.as_ref().or(dev.as_ref());
+        if let Some(path) = known {
             let bytes = read_file(path, NetworkFile::MAX_LEN as u64, "the network file")?;
             let pinned = NetworkFile::from_cbor(&bytes)
                 .with_context(|| format!("the network file {}", path.display()))?;
@@ -103,6 +106,7 @@ impl RegistryArgs {
             url,
             genesis: file.genesis,
             genesis_hash,
+            pinned: known.is_some(),
         })
     }
 

@@ -18,6 +18,8 @@
 //! | [`log_signed`], [`log_proof`] | recipes for a signed checkpoint and for proofs, and changes of them |
 //! | [`network_documents`], [`network_messages`], [`log_entry`] | every document of a network, message between nodes, entry of a log |
 //! | [`standing`] | a recipe for a coordinator's log, which is audited as it grows |
+//! | [`transaction`], [`registry_entry`] | a ledger's transaction, an entry of its log |
+//! | [`settlement_input`], [`settlement_output`] | the rows of a settlement |
 //! | [`onnx`], [`onnx_built`] | an ONNX file; a recipe for one, and a change of it |
 //! | [`archive`], [`recording`] | what the examples read: a tar archive, a WAV file |
 //!
@@ -31,6 +33,7 @@ mod log;
 mod network;
 mod onnx;
 mod receipts;
+mod registry;
 mod standing;
 mod tensors;
 
@@ -41,6 +44,7 @@ pub use log::{log_bundle, log_note, log_path, log_proof, log_request, log_signed
 pub use network::{log_entry, network_documents, network_messages};
 pub use onnx::{onnx, onnx_built};
 pub use receipts::{chain, receipt, receipt_altered};
+pub use registry::{registry_entry, settlement_input, settlement_output, transaction};
 pub use standing::standing;
 pub use tensors::{model_inputs, tensor, tolerance};
 
@@ -73,8 +77,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("receipt", receipt),
     ("receipt_altered", receipt_altered),
     ("recording", recording),
+    ("registry_entry", registry_entry),
+    ("settlement_input", settlement_input),
+    ("settlement_output", settlement_output),
     ("standing", standing),
     ("tensor", tensor),
     ("tolerance", tolerance),
+    ("transaction", transaction),
     ("uri", uri),
 ];

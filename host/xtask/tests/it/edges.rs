@@ -50,6 +50,8 @@ const ALLOWED: &[(&str, &[&[&str]])] = &[
         "host/fuzz/targets",
         &[&[
             PROTOCOL,
+            LEDGER,
+            SETTLEMENT,
             "guest-sdk",
             "examples/file-type",
             "examples/voice-activity",

@@ -34,7 +34,7 @@ pub fn replay(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
             .map_err(|error| failure(&what, error.into()))?;
         let followed = follower.walk(&reader, &checkpoint).await;
         followed.map_err(|error| failure(&what, error))?;
-        if registry.network.is_none() {
+        if !ledger.pinned {
             ui.note(format!(
                 "note: the network is the one that {} says itself; --network FILE compares with a file that you have from elsewhere",
                 shown(&ledger.url)
