@@ -19,6 +19,9 @@ impl Key {
     /// No key: what stands for "none" in the keys of the state.
     pub const NONE: Key = Key([0; 32]);
 
+    /// What comes after every key.
+    pub const LAST: Key = Key([0xff; 32]);
+
     /// The key of a public key.
     pub fn new(key: &PublicKey) -> Key {
         Key(key.to_bytes())

@@ -81,8 +81,6 @@ pub struct Head {
     pub burned: Units,
     /// The rules.
     pub parameters: Parameters,
-    /// Where tokens are.
-    pub supply: Supply,
 }
 
 /// Rules.

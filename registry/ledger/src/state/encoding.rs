@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | [`Head`] |
 //! | 1 ‖ account | [`Account`] |
-//! | 2 ‖ node | [`Node`](super::Node) |
+//! | 2 ‖ node | [`Node`] |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount |
@@ -15,7 +15,7 @@ use adit_protocol::network::genesis::Genesis;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Account, Head, State, Target, Unbonding};
+use super::{Account, Head, Node, State, Target, Unbonding};
 use crate::key::Key;
 
 const HEAD: u8 = 0;
@@ -103,6 +103,7 @@ impl State {
             taken: Default::default(),
             votes: Default::default(),
             unbonding: Default::default(),
+            by_account: Default::default(),
         };
         let mut last = vec![HEAD];
         for (at, Entry { key, value }) in entries {
@@ -114,16 +115,21 @@ impl State {
                     state.accounts.insert(account, decode(at, &value)?);
                 }
                 Place::Node(node) => {
-                    state.nodes.insert(node, decode(at, &value)?);
+                    let found: Node = decode(at, &value)?;
+                    state.by_account.nodes.insert((found.operator, node));
+                    state.nodes.insert(node, found);
                 }
                 Place::Taken(key) => {
                     state.taken.insert(key, decode(at, &value)?);
                 }
                 Place::Votes(node, voter) => {
                     state.votes.insert((node, voter), decode(at, &value)?);
+                    state.by_account.votes.insert((voter, node));
                 }
                 Place::Unbonding(unbonding) => {
                     state.unbonding.insert(unbonding, decode(at, &value)?);
+                    let entry = (unbonding.account, unbonding);
+                    state.by_account.unbonding.insert(entry);
                 }
             }
             last = key;

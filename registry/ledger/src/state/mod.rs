@@ -15,7 +15,7 @@ mod members;
 mod nodes;
 mod staking;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use adit_protocol::network::genesis::Genesis;
@@ -166,6 +166,18 @@ pub struct State {
     /// Votes by node and voter.
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
+    by_account: ByAccount,
+}
+
+/// What belongs to an account, by the account: it follows from the rest, and is no part of the root.
+/// Without it, whoever asks for an account would have all of the state looked through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ByAccount {
+    /// Voter and node.
+    votes: BTreeSet<(Key, Key)>,
+    unbonding: BTreeSet<(Key, Unbonding)>,
+    /// Operator and node.
+    nodes: BTreeSet<(Key, Key)>,
 }
 
 /// Why a ledger cannot begin.
@@ -229,6 +241,7 @@ impl State {
             taken: BTreeMap::new(),
             votes: BTreeMap::new(),
             unbonding: BTreeMap::new(),
+            by_account: ByAccount::default(),
         })
     }
 
@@ -313,28 +326,43 @@ impl State {
 
     /// Votes for a node, ascending by voter.
     pub fn votes_for(&self, node: Key) -> impl Iterator<Item = (Key, Amount)> {
-        let all = (node, Key::NONE)..=(node, Key::from_bytes([0xff; 32]));
+        let all = (node, Key::NONE)..=(node, Key::LAST);
         let votes = self.votes.range(all);
         votes.map(|((_, voter), amount)| (*voter, *amount))
     }
 
-    /// An account's votes, ascending by node. Looks at all nodes.
+    /// An account's votes, ascending by node.
     pub fn votes_of(&self, voter: Key) -> impl Iterator<Item = (Key, Amount)> {
-        self.nodes.keys().filter_map(move |node| {
-            let amount = self.votes.get(&(*node, voter))?;
-            Some((*node, *amount))
+        let all = (voter, Key::NONE)..=(voter, Key::LAST);
+        self.by_account.votes.range(all).map(|(voter, node)| {
+            let amount = self.votes.get(&(*node, *voter));
+            (*node, amount.copied().unwrap_or_default())
         })
     }
 
-    /// What of an account's tokens unbonds, in the order in which it is released. Looks at all that
-    /// unbonds.
+    /// What of an account's tokens unbonds, in the order in which it is released.
     pub fn unbonding_of(&self, account: Key) -> impl Iterator<Item = (Unbonding, Amount)> {
-        let all = self.unbonding.iter();
-        all.filter(move |(unbonding, _)| unbonding.account == account)
-            .map(|(unbonding, amount)| (*unbonding, *amount))
+        let first = Unbonding {
+            until_epoch: 0,
+            account,
+            node: Key::NONE,
+            to: Target::Free,
+        };
+        let all = self.by_account.unbonding.range((account, first)..);
+        all.take_while(move |(whose, _)| *whose == account)
+            .map(|(_, unbonding)| {
+                let amount = self.unbonding.get(unbonding);
+                (*unbonding, amount.copied().unwrap_or_default())
+            })
     }
 
-    /// All tokens by where they are.
+    /// The nodes that an account operates.
+    pub fn operated(&self, operator: Key) -> impl Iterator<Item = Key> {
+        let all = (operator, Key::NONE)..=(operator, Key::LAST);
+        self.by_account.nodes.range(all).map(|(_, node)| *node)
+    }
+
+    /// All tokens by where they are. Looks at all of the state.
     pub fn supply(&self) -> Supply {
         let accounts = || self.accounts.values();
         let unbonding = |escrow: bool| {

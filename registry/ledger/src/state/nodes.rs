@@ -66,6 +66,7 @@ impl State {
             return Err(refusal);
         }
         self.taken.insert(keys.node, keys.node);
+        self.by_account.nodes.insert((payer.key, keys.node));
         payer.events.push(Event::Registered {
             node: keys.node,
             role: *role,

@@ -148,6 +148,7 @@ impl State {
             payer.account.votes += 1;
         }
         add(self.votes.entry((node, payer.key)).or_default(), amount);
+        self.by_account.votes.insert((payer.key, node));
         if let Some(node) = self.nodes.get_mut(&node) {
             add(&mut node.stake, amount);
         }
@@ -172,6 +173,7 @@ impl State {
         match left.is_zero() {
             true => {
                 self.votes.remove(&(node, payer.key));
+                self.by_account.votes.remove(&(payer.key, node));
                 payer.account.votes = payer.account.votes.saturating_sub(1);
             }
             false if left < self.head.parameters.vote_min => return Rule::SmallVote.broken(),
@@ -199,6 +201,7 @@ impl State {
             to,
         };
         add(self.unbonding.entry(key).or_default(), amount);
+        self.by_account.unbonding.insert((payer.key, key));
         payer.events.push(Event::Unbonding {
             account: payer.key,
             node,
@@ -214,6 +217,8 @@ impl State {
             && first.key().until_epoch <= self.head.epoch
         {
             let (unbonding, amount) = first.remove_entry();
+            let entry = (unbonding.account, unbonding);
+            self.by_account.unbonding.remove(&entry);
             let account = self.accounts.entry(unbonding.account).or_default();
             match unbonding.to {
                 Target::Free | Target::Escrow => add(&mut account.free, amount),

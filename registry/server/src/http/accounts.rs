@@ -63,7 +63,6 @@ pub(super) async fn show(
         let state = &live.state;
         let voted = state.votes_of(key);
         let unbonding = state.unbonding_of(key);
-        let operates = state.nodes().filter(|(_, node)| node.operator == key);
         AccountView {
             address: key,
             account: state.account(&key),
@@ -77,7 +76,7 @@ pub(super) async fn show(
                     amount,
                 })
                 .collect(),
-            operates: operates.map(|(node, _)| *node).collect(),
+            operates: state.operated(key).collect(),
             epoch: state.head().epoch,
         }
     });

@@ -1,6 +1,7 @@
 //! The ledger as a whole: nodes, rules, who takes part.
 
 use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use adit_ledger::Key;
 use adit_ledger::root::StateRoot;
@@ -17,6 +18,8 @@ use super::{App, address};
 
 /// Nodes of one answer.
 const PAGE: usize = 256;
+/// How often tokens are counted at most.
+const SUPPLY_EVERY: Duration = Duration::from_secs(2);
 
 /// A node.
 #[derive(Clone, Debug, Serialize)]
@@ -43,8 +46,6 @@ pub struct LedgerView {
     pub head: Head,
     /// When the epoch ends, in milliseconds since 1970.
     pub epoch_ends_ms: u64,
-    /// Where the tokens are.
-    pub supply: Supply,
     /// The root that proofs are made against, of the end of the epoch before; none in the first.
     pub root: Option<StateRoot>,
 }
@@ -55,11 +56,23 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LedgerView>, Pro
         LedgerView {
             epoch_ends_ms: live.state.epoch_begins_ms(head.epoch.saturating_add(1)),
             head,
-            supply: live.state.supply(),
             root: live.tree.as_ref().map(|tree| tree.root()),
         }
     });
     Ok(Json(view.await?))
+}
+
+/// Where the tokens are, as of a moment ago: all of the state is looked at for it, so it is done once
+/// in a while for all who ask.
+pub(super) async fn supply(State(app): State<App>) -> Result<Json<Supply>, Problem> {
+    let fresh = |counted: &(Instant, Supply)| counted.0.elapsed() < SUPPLY_EVERY;
+    let mut counted = app.0.supply.lock().await;
+    if let Some((_, supply)) = counted.filter(fresh) {
+        return Ok(Json(supply));
+    }
+    let supply = app.look(|live| live.state.supply()).await?;
+    *counted = Some((Instant::now(), supply));
+    Ok(Json(supply))
 }
 
 #[derive(Debug, Deserialize)]

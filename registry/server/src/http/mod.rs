@@ -8,7 +8,8 @@
 //! | `GET /v1/accounts/{address}/transactions` | its transactions, newest first; `?before=` a number |
 //! | `GET /v1/accounts/{address}/proof` | a proof of it, as of the end of the last epoch |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
-//! | `GET /v1/ledger` | where the chain is, the rules, where the tokens are |
+//! | `GET /v1/ledger` | where the chain is, and the rules |
+//! | `GET /v1/ledger/supply` | where the tokens are, counted every two seconds at most |
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
 //! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
 //! | `/log/` | the log: checkpoint and tiles |
@@ -19,7 +20,9 @@ mod ledger;
 mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use adit_ledger::state::Supply;
 use adit_ledger::{Key, LedgerGenesis};
 use adit_net::http::extract::body_limit;
 use adit_net::http::health::{self, Version};
@@ -46,6 +49,8 @@ struct Inner {
     reader: Mutex<Reader>,
     genesis: Genesis,
     ledger: Bytes,
+    /// Where the tokens were when they were last counted.
+    supply: tokio::sync::Mutex<Option<(Instant, Supply)>>,
 }
 
 impl App {
@@ -60,6 +65,7 @@ impl App {
             reader: Mutex::new(reader),
             genesis: genesis.clone(),
             ledger: ledger.to_cbor().into(),
+            supply: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -115,6 +121,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/nodes", get(ledger::nodes))
         .route("/v1/nodes/{address}", get(ledger::node))
         .route("/v1/ledger", get(ledger::show))
+        .route("/v1/ledger/supply", get(ledger::supply))
         .route("/v1/ledger/genesis", get(ledger::genesis))
         .route("/v1/network", get(ledger::network))
         .merge(health::routes(version, ready))

@@ -322,6 +322,8 @@ async fn many_at_once_are_few_blocks() {
         ledger["issued"],
         Amount::tokens(1_000_500).units().to_string()
     );
+    let supply = get(&registry, "/v1/ledger/supply").await.unwrap();
+    assert_eq!(supply["free"], ledger["issued"]);
     // A clock that is set back does not stop it.
     clock.set_ms(BEGIN_MS - 5);
     done(&registry, 10, transfer(2, 1)).await;

@@ -1,11 +1,11 @@
 //! `adit registry show`.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::Exit;
 use crate::ledger::RegistryArgs;
-use crate::ledger::wire::Head;
+use crate::ledger::wire::{Head, Supply};
 use crate::remote::{block_on, shown};
 use crate::text::{date_ms, one_line};
 use crate::ui::Ui;
@@ -18,13 +18,18 @@ pub fn command(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
             .get("/v1/ledger")
             .await
             .context("the state of the ledger is not known")?;
+        let counted: Value = ledger
+            .get("/v1/ledger/supply")
+            .await
+            .context("it is not known where the tokens are")?;
         if ui.json {
-            ui.object(&answer)?;
+            ui.object(&json!({ "ledger": answer, "supply": counted }))?;
             return Ok(Exit::Ok);
         }
-        let head: Head =
-            serde_json::from_value(answer).context("the registry's answer cannot be read")?;
-        let (rules, supply) = (&head.parameters, &head.supply);
+        let unread = "the registry's answer cannot be read";
+        let head: Head = serde_json::from_value(answer).context(unread)?;
+        let supply: Supply = serde_json::from_value(counted).context(unread)?;
+        let rules = &head.parameters;
         ui.line(format!("registry      {}", shown(&ledger.url)))?;
         ui.line(format!(
             "network       {} ({})",
