@@ -6,6 +6,7 @@
 //! start.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -374,6 +375,14 @@ fn ended() -> StoreError {
 
 /// Closes the follower when the engine ends, however that is.
 pub(crate) struct Closing(pub Arc<Follower>);
+
+impl Deref for Closing {
+    type Target = Arc<Follower>;
+
+    fn deref(&self) -> &Arc<Follower> {
+        &self.0
+    }
+}
 
 impl Drop for Closing {
     fn drop(&mut self) {

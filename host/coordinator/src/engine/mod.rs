@@ -159,7 +159,7 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<(Engine, Receiver<Validation>), StartError> {
         let clock = Arc::clone(&options.clock);
         let (ByHand { thread, .. }, handle, asked) = ByHand::open(options)?;
-        let follower = Arc::clone(&thread.follower.0);
+        let follower = Arc::clone(&thread.follower);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let builder = std::thread::Builder::new().name(name.to_owned());
             builder.spawn(work).map_err(StartError::Thread)
@@ -279,7 +279,6 @@ impl ByHand {
             follower: Closing(follower),
             reader: Reader::connect(&options.database)?,
             recent: staged::Recent::default(),
-            batch: applied.saturating_add(1),
             leaf,
             core,
             membership: options.membership,

@@ -37,8 +37,6 @@ pub(super) struct Thread {
     /// Reads the tables beside the follower.
     pub reader: Connection,
     pub recent: Recent,
-    /// Number of the batch at work.
-    pub batch: u64,
     /// The leaf index that the next entry gets.
     pub leaf: u64,
     pub core: Core,
@@ -95,7 +93,7 @@ impl Thread {
             let open = self.take(&mut batch);
             if !self.turn(&mut batch)? || !open {
                 let now_ms = self.time();
-                return self.follower.0.finish(now_ms);
+                return self.follower.finish(now_ms);
             }
         }
     }
@@ -107,8 +105,8 @@ impl Thread {
         let open = self.take_waiting(&mut batch);
         let goes_on = self.turn(&mut batch)?;
         let now_ms = self.time();
-        if self.follower.0.next_ms() <= now_ms {
-            self.follower.0.turn(now_ms)?;
+        if self.follower.next_ms() <= now_ms {
+            self.follower.turn(now_ms)?;
             self.point(Point::AfterApply)?;
         }
         Ok(goes_on && open)
@@ -167,7 +165,7 @@ impl Thread {
 
     /// The same, with the follower's next thing to do.
     pub(super) fn until_step(&mut self) -> Duration {
-        let follower = self.follower.0.next_ms().saturating_sub(self.time());
+        let follower = self.follower.next_ms().saturating_sub(self.time());
         self.until_next().min(Duration::from_millis(follower))
     }
 
@@ -228,14 +226,14 @@ impl Thread {
         out: &mut Vec<Output>,
         work: impl FnOnce(&mut Core, &mut Io<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let follower = &self.follower.0;
+        let follower = &*self.follower;
         follower.alive()?;
         let applied = follower.applied();
         self.recent.forget(applied);
         let mut store = Staged {
             writes: Vec::new(),
             next: self.leaf,
-            batch: self.batch,
+            batch: self.journal.next(),
             recent: &mut self.recent,
             follower,
             reader: &self.reader,
@@ -255,7 +253,6 @@ impl Thread {
         let batch = self.journal.commit(writes, applied, goes_on)?;
         add(&self.shared.stats.commit_us, micros(committing));
         self.leaf = next;
-        self.batch = batch.number.saturating_add(1);
         follower.push(batch, now_ms)?;
         self.point(Point::AfterCommit)?;
         Ok(value)

@@ -65,6 +65,11 @@ impl Journal {
         Ok((journal, waiting))
     }
 
+    /// Number of the batch that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Makes writes durable as the next batch. `applied` is the last batch that the tables have;
     /// `goes_on` is asked before the commit.
     ///

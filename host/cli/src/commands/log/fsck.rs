@@ -36,14 +36,13 @@ pub struct Args {
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let mut line = ProgressLine::new(ui.shows_progress());
     let mut progress = |done, size| line.show(done, size, "entries");
-    let mut waiting = 0;
-    let (folder, checked) = match &args.folder {
+    let (folder, checked, waiting) = match &args.folder {
         Some(folder) => {
             let trust = Trust::log_alone(key(args, folder, None)?);
             let checked = fsck(folder, &trust, &mut progress);
             let what = format!("the log in {} is not in order", folder.display());
             let checked = checked.map_err(|error| of_mirror(what, &error));
-            (folder.clone(), checked)
+            (folder.clone(), checked, 0)
         }
         None => {
             let coordinator = state.root()?.join("coordinator");
@@ -56,11 +55,11 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             let what = format!("the log in {} is not in order", data.display());
             let checked = checked.map_err(|error| of_log(what, &error))?;
             let found = journal::fsck(&data.join(journal::FILE), &database);
-            waiting = found.map_err(|error| {
+            let waiting = found.map_err(|error| {
                 let what = format!("the journal in {} is not in order", data.display());
                 Failure::from_error(what, &error).exit(Exit::Signature)
             })?;
-            (folder, Ok(checked))
+            (folder, Ok(checked), waiting)
         }
     };
     line.clear();
