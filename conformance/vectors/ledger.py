@@ -10,8 +10,9 @@ refusals at their places, the state at the end and the proofs of accounts must b
 expected; each bad log must fail at its entry with its error. A line says so for each; the exit
 status is 1 if anything differs.
 
-It is written from the documentation of adit-ledger (registry/ledger/src) and protocol.md. The texts
-are in ledger_texts.py and the rules in ledger_state.py.
+It shares no code with adit-ledger, but its author knew that: the characters that are not seen, and
+what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py
+and the rules in ledger_state.py.
 """
 import json, sys
 from pathlib import Path
