@@ -1,12 +1,14 @@
-// Checks keys, addresses, signatures and keystores against polkadot-js, whose formats they are.
+// Checks keys, addresses, signatures and keystores against polkadot-js, whose formats they are, and
+// the signatures of transactions, which wallets make with it.
 //
 //     npm install @polkadot/keyring@14.0.3 @polkadot/util-crypto@14.0.3
-//     node polkadot.mjs [FOLDER]
+//     node polkadot.mjs [FOLDER [REGISTRY]]
 //
-// FOLDER is `v1` beside this file if none is given. Packages are found as Node finds them from here,
-// or in NODE_PATH. Good vectors must give the same value in polkadot-js, and bad ones must be refused
-// by it too, except where STRICTER says that ours are refused and theirs are not. The exit status is
-// 1 if anything is otherwise.
+// FOLDER and REGISTRY are `v1` and `registry` beside this file if none are given. Packages are found
+// as Node finds them from here, or in NODE_PATH. Good vectors must give the same value in
+// polkadot-js, and bad ones must be refused by it too, except where STRICTER says that ours are
+// refused and theirs are not. Of transactions it sees the account's signature alone: those whose
+// text is wrong are not looked at. The exit status is 1 if anything is otherwise.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -15,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 // Unlike `import`, `require` looks into NODE_PATH.
 const require = createRequire(import.meta.url);
 const { Keyring } = require('@polkadot/keyring');
-const { u8aEq, u8aToHex, hexToU8a } = require('@polkadot/util');
+const { u8aToHex, u8aWrapBytes, hexToU8a } = require('@polkadot/util');
 const {
   cryptoWaitReady, decodeAddress, encodeAddress, isAddress, mnemonicToEntropy, sr25519Verify,
 } = require('@polkadot/util-crypto');
@@ -79,9 +81,30 @@ function outcome(check, path, given) {
   }
 }
 
+// A transaction is a signature and the text that it is of; the account is in the third line.
+function transaction(path) {
+  const bytes = readFileSync(path);
+  const [signature, text] = [bytes.subarray(0, 64), bytes.subarray(64).toString('utf8')];
+  const [name, address] = text.split('\n')[2].split(': ');
+  if (name !== 'account') throw new Error('there is no account in the third line');
+  const key = decodeAddress(address, false, 42);
+  try {
+    return sr25519Verify(u8aWrapBytes(text), signature, key);
+  } catch {
+    // Signatures that are none, as one without its marker, are refused by an error.
+    return false;
+  }
+}
+
 await cryptoWaitReady();
-const folder = process.argv[2] ?? join(dirname(fileURLToPath(import.meta.url)), 'v1');
+const here = dirname(fileURLToPath(import.meta.url));
+const folder = process.argv[2] ?? join(here, 'v1');
+const registry = process.argv[3] ?? join(here, 'registry');
 let [right, wrong] = [0, 0];
+function count(name, fits, said) {
+  console.log(`${name}: ${fits ? said : `WRONG: ${said}`}`);
+  if (fits) right += 1; else wrong += 1;
+}
 for (const [kind, check] of Object.entries(CHECKS)) {
   const index = JSON.parse(readFileSync(join(folder, kind, 'index.json'), 'utf8'));
   for (const side of ['good', 'bad']) {
@@ -95,10 +118,22 @@ for (const [kind, check] of Object.entries(CHECKS)) {
       } else if (side === 'bad') {
         [fits, said] = [refused !== undefined, `refused: ${entry.why}`];
       }
-      if (!fits) said = `WRONG: ${refused ?? JSON.stringify(value)}, expected ${JSON.stringify(entry)}`;
-      console.log(`${name}: ${said}`);
-      if (fits) right += 1; else wrong += 1;
+      if (!fits) said = `${refused ?? JSON.stringify(value)}, expected ${JSON.stringify(entry)}`;
+      count(name, fits, said);
     }
+  }
+}
+
+const index = JSON.parse(readFileSync(join(registry, 'transactions/index.json'), 'utf8'));
+for (const side of ['good', 'bad']) {
+  for (const [file, entry] of Object.entries(index[side])) {
+    if (entry.of === 'text') continue;
+    // The word of a node key is not the account's signature, which holds there.
+    const expected = side === 'good' || entry.error === 'node';
+    const name = `transactions/${side}/${file}`;
+    const holds = transaction(join(registry, name));
+    const said = holds ? 'the account signed it' : `the account did not sign it: ${entry.why}`;
+    count(name, holds === expected, said);
   }
 }
 console.log(`${right} as they should be, ${wrong} not`);

@@ -9,7 +9,7 @@ use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
 use crate::project::{self, Project};
 
-/// For `conformance/vectors/verify.py`.
+/// For `conformance/vectors/verify.py` and `ledger.py`; `settlement.py` needs none.
 const PYTHON: &[&str] = &["blake3==1.0.11", "py-sr25519-bindings==0.2.4"];
 /// For the test of the coordinator's interface against its description.
 const SCHEMATHESIS: &[&str] = &[

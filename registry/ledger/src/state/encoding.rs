@@ -3,12 +3,19 @@
 //!
 //! | key | value, CBOR |
 //! |---|---|
-//! | 0 | [`Head`] |
-//! | 1 ‖ account | [`Account`] |
-//! | 2 ‖ node | [`Node`] |
+//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters) |
+//! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u |
+//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
-//! | 4 ‖ node ‖ voter | amount |
-//! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount |
+//! | 4 ‖ node ‖ voter | amount a |
+//! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
+//!
+//! A key is bytes one after the other, 32 for an account or node. A value that is a map has the
+//! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
+//! integers, from 2^64 on bignums (tag 2). Keys of nodes: {0 node b32, 1 log b32?}. Profile: {0 commission_ppm u,
+//! 1 url t?, 2 region t?, 3 introduction t?, 4 service? {0 class t, 1 uptime_ppm u, 2 latency_ms u}}.
+//! Roles: 0 miner, 1 coordinator, 2 checker. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
+//! unbond were no votes and in no escrow, the node in the key is 32 zeros.
 
 use adit_protocol::Document as _;
 use adit_protocol::network::genesis::Genesis;

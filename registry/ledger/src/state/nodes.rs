@@ -172,8 +172,9 @@ impl State {
         if node == operator || log.is_some_and(|log| log == *node || log == *operator) {
             return Rule::SameKeys.broken();
         }
-        // An account that was used: nobody should sign receipts with the key of their tokens.
-        if self.taken.contains_key(node) || self.accounts.contains_key(node) {
+        // An account that has signed: nobody should sign receipts with the key of their tokens. One
+        // that was only given some is no reason, or anyone could spoil the key of another.
+        if self.taken.contains_key(node) || self.account(node).number > 0 {
             return Err(Refusal::KeyTaken { key: *node });
         }
         Ok(())

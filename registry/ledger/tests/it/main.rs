@@ -3,3 +3,4 @@
 mod machine;
 mod rules;
 mod support;
+mod vectors;

@@ -1,6 +1,6 @@
-//! Files in `tests/data` that other implementations are compared with: inputs with the output, byte
-//! for byte, and inputs that must be refused. With `ADIT_BLESS` set in the environment they are
-//! written anew.
+//! Files in `conformance/vectors/registry/settlements` that other implementations are compared with:
+//! inputs with the output, byte for byte, and inputs that must be refused. With `ADIT_BLESS` set in
+//! the environment they are written anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,11 @@ use super::epochs::{Epoch, Size, made_up, plain};
 use super::hostile;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+    // Asked when the test runs, since clones that share a target folder share this binary.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("tests are run by cargo");
+    let root = Path::new(&here).ancestors().nth(2);
+    root.expect("the crate is in registry/")
+        .join("conformance/vectors/registry/settlements")
 }
 
 fn good() -> Vec<(&'static str, Epoch, &'static str)> {

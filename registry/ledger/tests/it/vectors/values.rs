@@ -1,0 +1,249 @@
+//! Transactions, states and errors as JSON: amounts in units of 10^-12 token as decimal strings,
+//! keys and signatures as `0x` and digits, integers from 2^53 on as decimal strings.
+
+use adit_ledger::refusal::{Refusal, Rule};
+use adit_ledger::state::{Account, Entry, Node};
+use adit_ledger::transaction::{SignatureError, TextError};
+use adit_ledger::{Action, Key, State, Transaction};
+use adit_protocol::Amount;
+use serde_json::{Map, Value, json};
+
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    format!("0x{}", digits.collect::<String>())
+}
+
+pub fn unhex(text: &Value) -> Vec<u8> {
+    let digits = text.as_str().and_then(|text| text.strip_prefix("0x"));
+    let digits = digits.expect("bytes begin with 0x").as_bytes();
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair));
+    pairs
+        .map(|pair| u8::from_str_radix(pair.unwrap(), 16).unwrap())
+        .collect()
+}
+
+pub fn key(key: &Key) -> String {
+    hex(key.as_bytes())
+}
+
+fn optional(of: &Option<Key>) -> Option<String> {
+    of.as_ref().map(key)
+}
+
+pub fn transaction(of: &Transaction) -> Value {
+    json!({
+        "genesis": of.genesis,
+        "account": key(&of.account),
+        "number": of.number,
+        "fee": of.fee,
+        "expires_ms": of.expires_ms,
+        "action": of.action.name(),
+        "fields": fields(&of.action),
+    })
+}
+
+fn fields(action: &Action) -> Value {
+    match action {
+        Action::Transfer { to, amount } => json!({ "to": key(to), "amount": amount }),
+        Action::Faucet { amount } | Action::Stake { amount } => json!({ "amount": amount }),
+        Action::Unstake { amount, from } => json!({ "amount": amount, "from": optional(from) }),
+        Action::Vote { node, amount }
+        | Action::Unvote { node, amount }
+        | Action::Deposit { node, amount }
+        | Action::Withdraw { node, amount } => json!({ "node": key(node), "amount": amount }),
+        Action::Register { registration, bond } => json!({
+            "role": registration.role,
+            "node": key(&registration.keys.node),
+            "log": optional(&registration.keys.log),
+            "name": registration.name,
+            "bond": bond,
+            "profile": registration.profile,
+            "proof": hex(registration.proof),
+        }),
+        Action::Update { node, profile } => json!({ "node": key(node), "profile": profile }),
+        Action::RotateKey { node, keys, proof } => json!({
+            "node": key(node),
+            "new_node": key(&keys.node),
+            "new_log": optional(&keys.log),
+            "proof": hex(proof),
+        }),
+        Action::Deregister { node } => json!({ "node": key(node) }),
+        other => panic!("{} has no fields here", other.name()),
+    }
+}
+
+/// All of a state, from its entries.
+pub fn state(of: &State) -> Value {
+    let mut parts: [Map<String, Value>; 3] = Default::default();
+    let [accounts, nodes, taken] = &mut parts;
+    let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
+    let targets = ["free", "stake", "escrow"];
+    of.entries(|Entry { key, value }| {
+        let (tag, rest) = key.split_first().unwrap();
+        let read = |at: usize| hex(&rest[at..at + 32]);
+        let amount = || minicbor::decode::<Amount>(&value).unwrap();
+        match tag {
+            0 => {}
+            1 => drop(accounts.insert(read(0), account(&minicbor::decode(&value).unwrap()))),
+            2 => drop(nodes.insert(read(0), node(&minicbor::decode(&value).unwrap()))),
+            3 => {
+                let owner: Key = minicbor::decode(&value).unwrap();
+                taken.insert(read(0), json!(self::key(&owner)));
+            }
+            4 => votes.push(json!({ "node": read(0), "voter": read(32), "amount": amount() })),
+            _ => unbonding.push(json!({
+                "until_epoch": u64::from_be_bytes(rest[..8].try_into().unwrap()),
+                "account": read(8),
+                "node": read(40),
+                "to": targets[usize::from(rest[72])],
+                "amount": amount(),
+            })),
+        }
+    });
+    let [accounts, nodes, taken] = parts;
+    json!({
+        "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
+        "unbonding": unbonding, "supply": of.supply(),
+    })
+}
+
+pub fn account(of: &Account) -> Value {
+    json!(of)
+}
+
+fn node(of: &Node) -> Value {
+    let keys = |keys: &adit_ledger::registration::NodeKeys| json!({ "node": key(&keys.node), "log": optional(&keys.log) });
+    json!({
+        "role": of.role,
+        "operator": key(&of.operator),
+        "keys": keys(&of.keys),
+        "next_keys": of.next_keys.as_ref().map(keys),
+        "name": of.name,
+        "profile": of.profile,
+        "next_commission_ppm": of.next_commission_ppm,
+        "stake": of.stake,
+        "escrow": of.escrow,
+        "leaving": of.leaving,
+    })
+}
+
+/// The variants of [`TextError`].
+pub const TEXT_ERRORS: [&str; 6] = [
+    "too-long",
+    "line",
+    "missing",
+    "value",
+    "left",
+    "not-canonical",
+];
+/// The variants of [`SignatureError`].
+pub const SIGNATURE_ERRORS: [&str; 2] = ["account", "node"];
+
+/// A variant and what is in it, except texts that are only for people.
+pub fn text_error(error: &TextError) -> (&'static str, Value) {
+    match error {
+        TextError::TooLong { found, max } => ("too-long", json!({ "found": found, "max": max })),
+        TextError::Line { .. } => ("line", Value::Null),
+        TextError::Missing { name, .. } => ("missing", json!({ "name": name })),
+        TextError::Value { name, .. } => ("value", json!({ "name": name })),
+        TextError::Left { .. } => ("left", Value::Null),
+        TextError::NotCanonical { at } => ("not-canonical", json!({ "at": at })),
+        other => panic!("no name for {other:?}"),
+    }
+}
+
+pub fn signature_error(error: SignatureError) -> &'static str {
+    match error {
+        SignatureError::Account => "account",
+        SignatureError::Node => "node",
+    }
+}
+
+/// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
+/// it takes 16,384 registrations.
+pub const REFUSALS: [&str; 24] = [
+    "other-network",
+    "number",
+    "expired",
+    "too-far-ahead",
+    "fee",
+    "insufficient",
+    "nothing",
+    "faucet",
+    "no-node",
+    "not-operator",
+    "key-taken",
+    "bond",
+    "rule to-itself",
+    "rule leaving",
+    "rule no-coordinator",
+    "rule small-vote",
+    "rule many-votes",
+    "rule role-keys",
+    "rule same-keys",
+    "rule name",
+    "rule name-taken",
+    "rule no-url",
+    "rule no-service",
+    "rule rotating",
+];
+
+/// The variant; for a rule `rule` and the rule's.
+pub fn refusal(of: &Refusal) -> &'static str {
+    match of {
+        Refusal::OtherNetwork { .. } => "other-network",
+        Refusal::Number { .. } => "number",
+        Refusal::Expired { .. } => "expired",
+        Refusal::TooFarAhead { .. } => "too-far-ahead",
+        Refusal::Fee { .. } => "fee",
+        Refusal::Insufficient { .. } => "insufficient",
+        Refusal::Nothing => "nothing",
+        Refusal::Faucet { .. } => "faucet",
+        Refusal::NoNode { .. } => "no-node",
+        Refusal::NotOperator { .. } => "not-operator",
+        Refusal::KeyTaken { .. } => "key-taken",
+        Refusal::Bond { .. } => "bond",
+        Refusal::Rule(rule) => match rule {
+            Rule::ToItself => "rule to-itself",
+            Rule::Leaving => "rule leaving",
+            Rule::NoCoordinator => "rule no-coordinator",
+            Rule::SmallVote => "rule small-vote",
+            Rule::ManyVotes => "rule many-votes",
+            Rule::RoleKeys => "rule role-keys",
+            Rule::SameKeys => "rule same-keys",
+            Rule::Name => "rule name",
+            Rule::NameTaken => "rule name-taken",
+            Rule::NoUrl => "rule no-url",
+            Rule::NoService => "rule no-service",
+            Rule::Full => "rule full",
+            Rule::Rotating => "rule rotating",
+        },
+        other => panic!("no name for {other:?}"),
+    }
+}
+
+/// A file of JSON: large integers as decimal strings, since not every reader has them whole, and
+/// keys in order whatever `serde_json` was built with.
+pub fn json_file(value: Value) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(&portable(value)).unwrap();
+    text.push(b'\n');
+    text
+}
+
+pub fn portable(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.as_u64().is_some_and(|n| n >= 1 << 53) => {
+            Value::String(number.to_string())
+        }
+        Value::Array(list) => list.into_iter().map(portable).collect(),
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.into_iter().collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries
+                .into_iter()
+                .map(|(key, value)| (key, portable(value)))
+                .collect()
+        }
+        other => other,
+    }
+}
