@@ -176,7 +176,7 @@ class State:
         node, log = keys
         need((log is None) == (role == "miner"), "rule role-keys")
         need(len({operator, node, log}) == 3, "rule same-keys")
-        need(node not in self.taken and node not in self.accounts, "key-taken")
+        need(node not in self.taken and not self.accounts.get(node, {}).get("number"), "key-taken")
 
     @staticmethod
     def check_profile(role, said):

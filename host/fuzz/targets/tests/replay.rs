@@ -54,7 +54,8 @@ impl Drop for Case<'_> {
 #[test]
 fn nothing_that_was_found_is_found_again() {
     let corpus = files(&root().join("host/fuzz/corpus"));
-    let vectors = files(&root().join("conformance/vectors/v1"));
+    let vectors = ["conformance/vectors/v1", "conformance/vectors/registry"];
+    let vectors: Vec<_> = vectors.map(|folder| files(&root().join(folder))).concat();
     assert!(!corpus.is_empty() && !vectors.is_empty());
     for (name, target) in TARGETS {
         let own = format!("corpus/{name}/");

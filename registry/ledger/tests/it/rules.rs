@@ -443,6 +443,20 @@ fn a_nodes_life() {
 }
 
 #[test]
+fn nobody_spoils_the_key_of_another_by_giving_it_tokens() {
+    let mut state = state();
+    let gift = Action::Transfer {
+        to: node(0),
+        amount: tokens(1),
+    };
+    ok(&mut state, 2, gift);
+    let amount = tokens(20_000);
+    ok(&mut state, 1, Action::Stake { amount });
+    ok(&mut state, 1, registration(Role::Miner, 1, 0, amount));
+    assert_eq!(state.account(&node(0)).free, tokens(1));
+}
+
+#[test]
 fn votes_are_not_dust() {
     let mut state = state();
     ok(
