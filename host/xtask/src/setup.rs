@@ -19,8 +19,9 @@ pub const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The target that shows the protocol crate to be free of I/O, and that browsers use.
 const BROWSER_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Folders whose packages are guests.
-const GUESTS: &[&str] = &["examples", "conformance/guests"];
+/// Folders whose packages are guests. Settlement is a program of the network's own as well: whoever
+/// recomputes rewards may run it in the sandbox.
+const GUESTS: &[&str] = &["examples", "conformance/guests", "registry/settlement"];
 /// The guests that the demo needs.
 const DEMO_GUESTS: &[&str] = &["word-count", "file-type"];
 /// The guests that cargo alone cannot link: they use an interface that `adit build` adapts.

@@ -1,6 +1,7 @@
 //! The registry as stakers, operators and strangers meet it: tokens, stake, votes, registrations, and
 //! a ledger that anyone recomputes from its log.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -345,4 +346,40 @@ fn a_networks_members_come_from_its_registry() {
     let mut serving = Node::start(coordinator.command(&run));
     assert_eq!(serving.line(), there);
     assert!(serving.said().contains("the registry was not asked"));
+}
+
+#[test]
+fn settlement_in_the_sandbox_gives_the_bytes_that_it_gives_natively() {
+    let home = Home::new();
+    let component = crate::support::guest("adit-settlement.wasm");
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let folder = Path::new(&here).join("../../conformance/vectors/registry/settlements");
+    let settle = |input: &Path| {
+        let component = component.to_str().unwrap();
+        let input = input.to_str().unwrap();
+        home.adit(&["run", component, "--input", input])
+    };
+    let mut compared = 0;
+    for expected in crate::support::files(&folder) {
+        if expected
+            .extension()
+            .is_some_and(|extension| extension == "out")
+        {
+            let settled = settle(&expected.with_extension("in")).exits(0);
+            // The vectors are what the library gives, byte for byte.
+            assert!(
+                settled.stdout == std::fs::read(&expected).unwrap(),
+                "{expected:?}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared >= 5, "{compared}");
+    home.adit(&["receipt", "replay", "last"]).exits(0);
+    let refused = settle(&folder.join("bad-shares.in")).exits(1);
+    assert!(
+        refused.stdout.is_empty() && refused.stderr.contains("task-error"),
+        "{}",
+        refused.stderr
+    );
 }
