@@ -383,3 +383,108 @@ fn settlement_in_the_sandbox_gives_the_bytes_that_it_gives_natively() {
         refused.stderr
     );
 }
+
+/// What a wallet sends: Alice's next transfer to Bob.
+fn transfer(genesis: adit_protocol::Hash, number: u64) -> (String, Value) {
+    use adit_ledger::{Action, Key, Transaction};
+    use adit_protocol::Amount;
+    use adit_protocol::keys::Keypair;
+    let key = |uri: &str| Keypair::from_uri(uri).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let signed = Transaction {
+        genesis,
+        account: Key::new(&key("//Alice").public()),
+        number,
+        fee: "0.01".parse().unwrap(),
+        expires_ms: u64::try_from(now.unwrap().as_millis()).unwrap() + 600_000,
+        action: Action::Transfer {
+            to: Key::new(&key("//Bob").public()),
+            amount: Amount::from_units(1),
+        },
+    }
+    .sign(&key("//Alice"), &mut rand_core::OsRng);
+    let bytes = signed.to_bytes();
+    let signature: String = bytes[..64]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let body = serde_json::json!({
+        "text": signed.text(),
+        "signature": format!("0x{signature}"),
+    });
+    (signed.id().to_string(), body)
+}
+
+/// Sends transfers until the registry is gone, and returns the ids of those that were acknowledged.
+fn load(url: &str, genesis: adit_protocol::Hash, acknowledged: &mut Vec<String>) {
+    use adit_net::http::client::{Client, ClientConfig, Retry};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let config = ClientConfig {
+            retry: Retry::NEVER,
+            ..ClientConfig::new(url.parse().unwrap())
+        };
+        let client = Client::new(config).unwrap();
+        // Where the last one was cut off, whether it took effect is not known: the account tells.
+        let alice = "/v1/accounts/5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+        let Ok(account) = client.get(alice).send().await else {
+            return;
+        };
+        let account: Value = account.json().unwrap();
+        let mut number = account["number"].as_u64().unwrap();
+        assert!(number >= acknowledged.len() as u64);
+        loop {
+            let (id, body) = transfer(genesis, number);
+            let answer = client.post("/v1/transactions").json(&body).send().await;
+            let Ok(answer) = answer else { return };
+            let answer: Value = answer.json().unwrap();
+            assert_eq!(answer["id"], id);
+            acknowledged.push(id);
+            number += 1;
+        }
+    });
+}
+
+#[test]
+fn what_a_registry_acknowledged_under_load_outlasts_every_kill() {
+    let home = Home::new();
+    let made = init(&home, &["--development", "--allocate", "//Alice=1000"]);
+    let genesis: adit_protocol::Hash = made["network"].as_str().unwrap().parse().unwrap();
+    let mut registry = Registry::run(home);
+    let mut acknowledged = Vec::new();
+    // Epochs are a second, so that some of the kills fall into the end of one.
+    for after_ms in [40, 130, 310, 620, 990, 1_400] {
+        let Registry { home, node, url } = registry;
+        std::thread::scope(|scope| {
+            let loading = scope.spawn(|| load(&url, genesis, &mut acknowledged));
+            std::thread::sleep(std::time::Duration::from_millis(after_ms));
+            node.kill();
+            loading.join().unwrap();
+        });
+        home.adit(&["registry", "fsck"]).exits(0);
+        registry = Registry::run(home);
+    }
+    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    let account = registry.json(&["account", "show", "//Alice"]);
+    let number = account["number"].as_u64().unwrap();
+    // At each kill one more may have taken effect that nobody was told of.
+    let all = acknowledged.len() as u64;
+    assert!(
+        (all..=all + 6).contains(&number),
+        "{number}, {all} acknowledged"
+    );
+    let Registry { home, node, .. } = registry;
+    node.kill();
+    let database = home.state().join("registry/data/registry.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    let mut find = database
+        .prepare("SELECT count(*) FROM transactions WHERE id = ?1")
+        .unwrap();
+    for id in &acknowledged {
+        let id: adit_protocol::Hash = id.parse().unwrap();
+        let found: i64 = find.query_row([id.as_bytes()], |row| row.get(0)).unwrap();
+        assert_eq!(found, 1, "{id}");
+    }
+}
