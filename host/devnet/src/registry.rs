@@ -32,6 +32,8 @@ const ADDRESS: &str = "registry-address";
 const SETUP_MS: u64 = 1_000;
 /// How long a transaction is good, in milliseconds.
 const EXPIRES_MS: u64 = 60_000;
+/// A wait from which on one would ask what is waited for, in milliseconds.
+const NOTICED_MS: u64 = 3_000;
 /// How often members are looked at that are to come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What each account that everyone has begins with, in tokens.
@@ -152,6 +154,19 @@ impl DevRegistry {
             self.bring_up_to_date(node).await?;
         }
         // Those that were registered now take part from the next epoch on.
+        let wait_ms = {
+            let live = self.live()?;
+            let next = live.state.head().epoch.saturating_add(1);
+            let begins_ms = live.state.epoch_begins_ms(next);
+            begins_ms.saturating_sub(SystemClock.now_ms())
+        };
+        let members = self.members()?;
+        if wait_ms > NOTICED_MS && !wanted.iter().all(|node| takes_part(&members, node)) {
+            tracing::warn!(
+                "new nodes take part from the next epoch on, in {} s",
+                wait_ms / 1000
+            );
+        }
         let patience = Duration::from_millis(EPOCH_MS.saturating_mul(2));
         let looks = async {
             loop {

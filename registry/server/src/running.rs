@@ -147,7 +147,9 @@ impl Registry {
             .map_err(internal)??;
         let handle = engine.handle().clone();
         let app = App::new(handle.clone(), reader, &options.genesis, &options.ledger);
-        let routes = router(app).nest("/log", adit_net::log::router(options.state.join(LOG)));
+        let routes = router(app)
+            .map_err(|error| StartError::Internal(error.to_string()))?
+            .nest("/log", adit_net::log::router(options.state.join(LOG)));
         let draining = CancellationToken::new();
         let server = Server::start(options.listen, options.limits, routes, draining).await?;
         Ok(Running {

@@ -291,10 +291,9 @@ fn a_networks_members_come_from_its_registry() {
         "//Alice",
     ];
     registry.json(&[&register[..], &keys].concat());
-    let source = format!("{url}/v1/network");
-    miner
-        .adit(&["miner", "init", "--network", &source])
-        .exits(0);
+    let set_up = miner.adit(&["miner", "init", "--network", &url]).exits(0);
+    let said = set_up.text() + &set_up.stderr;
+    assert!(said.contains("adit register miner"), "{said}");
     registry.json(&["stake", "add", "50000", "--key", "//Bob"]);
     let node = node_key(&miner, "miner/keys/node");
     let register = ["register", "miner", "--bond", "20000", "--key", "//Bob"];

@@ -8,6 +8,7 @@ use adit_net::http::extract::{Json, Path, Query};
 use adit_protocol::{Amount, Code};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::transactions::TransactionView;
 use super::{App, address};
@@ -16,44 +17,54 @@ use super::{App, address};
 const PAGE: u32 = 100;
 
 /// What an account has.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AccountView {
     /// Its address.
+    #[schema(value_type = String)]
     pub address: Key,
     /// What it has.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub account: Account,
     /// Its votes.
     pub voted: Vec<VoteView>,
     /// What unbonds.
     pub unbonding: Vec<UnbondingView>,
     /// Nodes that it operates.
+    #[schema(value_type = Vec<String>)]
     pub operates: Vec<Key>,
     /// The epoch of this answer.
     pub epoch: u64,
 }
 
 /// Votes for a node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VoteView {
     /// The node.
+    #[schema(value_type = String)]
     pub node: Key,
     /// How many, in 10^-12 token.
+    #[schema(value_type = String)]
     pub amount: Amount,
 }
 
 /// Tokens that unbond.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UnbondingView {
     /// What they are.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub unbonding: Unbonding,
     /// How many, in 10^-12 token.
+    #[schema(value_type = String)]
     pub amount: Amount,
     /// When they are released, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
+/// What an account has, and its votes.
+#[utoipa::path(get, path = "/v1/accounts/{address}", operation_id = "account", tag = "accounts", params(("address" = String, Path, description = "an SS58 address, prefix 42")),
+    responses((status = 200, body = AccountView)))]
 pub(super) async fn show(
     State(app): State<App>,
     Path(text): Path<String>,
@@ -83,12 +94,17 @@ pub(super) async fn show(
     Ok(Json(view.await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Before {
+    /// Only those before this number.
     before: Option<u64>,
 }
 
+/// An account's transactions, the newest first, 100 at most.
+#[utoipa::path(get, path = "/v1/accounts/{address}/transactions", tag = "accounts",
+    params(("address" = String, Path, description = "an SS58 address, prefix 42"), Before),
+    responses((status = 200, body = Vec<TransactionView>)))]
 pub(super) async fn transactions(
     State(app): State<App>,
     Path(text): Path<String>,
@@ -102,6 +118,9 @@ pub(super) async fn transactions(
     Ok(Json(found.into_iter().map(TransactionView::from).collect()))
 }
 
+/// A proof of what an account had at the end of the last epoch.
+#[utoipa::path(get, path = "/v1/accounts/{address}/proof", tag = "accounts", params(("address" = String, Path, description = "an SS58 address, prefix 42")),
+    responses((status = 200, description = "root, entries and the way from each to the root", body = Object), (status = 404, description = "no epoch is over yet")))]
 pub(super) async fn proof(
     State(app): State<App>,
     Path(text): Path<String>,

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{App, address};
 
@@ -22,12 +23,14 @@ const PAGE: usize = 256;
 const SUPPLY_EVERY: Duration = Duration::from_secs(2);
 
 /// A node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NodeView {
     /// The key that it was registered with, which names it for ever.
+    #[schema(value_type = String)]
     pub address: Key,
     /// What the ledger has of it.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub node: Node,
     /// Whether its stake is at least the least of its role, and it is not leaving: whether it would
     /// take part if an epoch began now.
@@ -35,21 +38,26 @@ pub struct NodeView {
     /// Whether it takes part in this epoch.
     pub active: bool,
     /// The least stake of its role, in 10^-12 token.
+    #[schema(value_type = String)]
     pub stake_min: Amount,
 }
 
 /// The ledger.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LedgerView {
     /// Where the chain is, and the rules.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub head: Head,
     /// When the epoch ends, in milliseconds since 1970.
     pub epoch_ends_ms: u64,
     /// The root that proofs are made against, of the end of the epoch before; none in the first.
+    #[schema(value_type = Option<Object>)]
     pub root: Option<StateRoot>,
 }
 
+/// Where the chain is, and the rules.
+#[utoipa::path(get, path = "/v1/ledger", operation_id = "ledger", tag = "ledger", responses((status = 200, body = LedgerView)))]
 pub(super) async fn show(State(app): State<App>) -> Result<Json<LedgerView>, Problem> {
     let view = app.look(|live| {
         let head = live.state.head().clone();
@@ -64,6 +72,8 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LedgerView>, Pro
 
 /// Where the tokens are, as of a moment ago: all of the state is looked at for it, so it is done once
 /// in a while for all who ask.
+#[utoipa::path(get, path = "/v1/ledger/supply", tag = "ledger",
+    responses((status = 200, description = "amounts in 10^-12 token", body = Object)))]
 pub(super) async fn supply(State(app): State<App>) -> Result<Json<Supply>, Problem> {
     let fresh = |counted: &(Instant, Supply)| counted.0.elapsed() < SUPPLY_EVERY;
     let mut counted = app.0.supply.lock().await;
@@ -75,22 +85,27 @@ pub(super) async fn supply(State(app): State<App>) -> Result<Json<Supply>, Probl
     Ok(Json(supply))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
+    /// Only nodes of this role: `miner`, `coordinator` or `checker`.
     role: Option<String>,
+    /// Only nodes after this address.
     after: Option<String>,
 }
 
 /// A page of nodes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NodesView {
     /// Nodes, ascending by the keys that they were registered with.
     pub items: Vec<NodeView>,
     /// What to ask for as `after` next; none at the end.
+    #[schema(value_type = Option<String>)]
     pub next: Option<Key>,
 }
 
+/// Nodes, 256 at most.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(Which), responses((status = 200, body = NodesView)))]
 pub(super) async fn nodes(
     State(app): State<App>,
     Query(Which { role, after }): Query<Which>,
@@ -122,6 +137,9 @@ pub(super) async fn nodes(
     Ok(Json(page.await?))
 }
 
+/// A node, by any of its keys.
+#[utoipa::path(get, path = "/v1/nodes/{address}", tag = "nodes", params(("address" = String, Path, description = "an SS58 address, prefix 42")),
+    responses((status = 200, body = NodeView), (status = 404, description = "no node has that key")))]
 pub(super) async fn node(
     State(app): State<App>,
     Path(text): Path<String>,
@@ -156,10 +174,16 @@ fn view(live: &crate::engine::Live, address: Key, node: &Node) -> NodeView {
     }
 }
 
+/// The ledger's genesis document.
+#[utoipa::path(get, path = "/v1/ledger/genesis", tag = "ledger",
+    responses((status = 200, description = "deterministic CBOR", content_type = "application/cbor")))]
 pub(super) async fn genesis(State(app): State<App>) -> Response {
     document(app.0.ledger.clone())
 }
 
+/// Who takes part in this epoch: the network file, as the authority signed it.
+#[utoipa::path(get, path = "/v1/network", tag = "ledger",
+    responses((status = 200, description = "deterministic CBOR", content_type = "application/cbor")))]
 pub(super) async fn network(State(app): State<App>) -> Result<Response, Problem> {
     Ok(document(app.look(|live| live.network.clone()).await?))
 }

@@ -13,10 +13,12 @@
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
 //! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
 //! | `/log/` | the log: checkpoint and tiles |
+//! | `GET /v1/openapi.json` | all of this, described |
 //! | `/livez`, `/readyz`, `/version` | for operators |
 
 mod accounts;
 mod ledger;
+mod openapi;
 mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +98,10 @@ impl App {
 }
 
 /// The routes, without those of the log.
-pub(crate) fn router(app: App) -> Router {
+///
+/// # Errors
+/// Those of serde, for a description that cannot be written as JSON.
+pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
     let version = Version {
         role: "registry".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -110,7 +115,8 @@ pub(crate) fn router(app: App) -> Router {
         Some(why) => Err(why.to_owned()),
     };
     let submissions = Router::new().route("/v1/transactions", post(transactions::submit));
-    body_limit(submissions, SUBMISSION_BYTES_MAX)
+    let described = adit_net::openapi::routes(&openapi::document())?;
+    Ok(body_limit(submissions, SUBMISSION_BYTES_MAX)
         .route("/v1/transactions/{id}", get(transactions::show))
         .route("/v1/accounts/{address}", get(accounts::show))
         .route(
@@ -125,7 +131,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/ledger/genesis", get(ledger::genesis))
         .route("/v1/network", get(ledger::network))
         .merge(health::routes(version, ready))
-        .with_state(app)
+        .merge(described)
+        .with_state(app))
 }
 
 /// Reads an address in a path or a parameter.

@@ -7,12 +7,13 @@ use adit_net::{Problem, blocking};
 use adit_protocol::{Code, Hash};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use crate::store::Place;
 
 /// What a wallet has signed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
     /// The transaction's text, without what wallets put around it.
@@ -22,7 +23,7 @@ pub struct Submission {
 }
 
 /// A transaction that took effect.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TransactionView {
     /// Its id.
     pub id: String,
@@ -39,6 +40,7 @@ pub struct TransactionView {
     pub text: Option<String>,
     /// What it did; known right after it was handed in.
     #[serde(default, skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
     pub events: Vec<adit_ledger::Event>,
 }
 
@@ -58,6 +60,14 @@ impl From<Place> for TransactionView {
 
 /// Takes a transaction. One that took effect already is answered as the first time, so that it can be
 /// sent again when an answer was lost.
+#[utoipa::path(post, path = "/v1/transactions", tag = "transactions",
+    request_body = Submission,
+    responses((status = 200, description = "it took effect, and is durable", body = TransactionView),
+        (status = 403, description = "the account may not do that"),
+        (status = 409, description = "its number is not the account's next, or a key is taken"),
+        (status = 422, description = "the ledger refuses it"),
+        (status = 429, description = "the faucet has given enough"),
+        (status = 503, description = "too many wait")))]
 pub(super) async fn submit(
     State(app): State<App>,
     Json(submission): Json<Submission>,
@@ -89,6 +99,10 @@ pub(super) async fn submit(
     }))
 }
 
+/// A transaction that took effect.
+#[utoipa::path(get, path = "/v1/transactions/{id}", operation_id = "transaction", tag = "transactions",
+    params(("id" = String, Path, description = "its id, `blake3:` and 64 digits")),
+    responses((status = 200, body = TransactionView), (status = 404, description = "none of that id took effect")))]
 pub(super) async fn show(
     State(app): State<App>,
     Path(id): Path<String>,

@@ -156,9 +156,14 @@ fn needed(view: &NetworkView, node: &[u8; 32], engine: &adit_protocol::Hash) -> 
         Some((code @ Code::NotRegistered, what)) => all.push(Needed {
             code,
             what,
-            how: format!(
-                "the network's authority has to add the node key with a stake of {least} tokens at least: `adit network add-miner`"
-            ),
+            how: match view.genesis().ledger {
+                Some(_) => format!(
+                    "register it from an account with a stake of {least} tokens at least: `adit register miner`; it takes part from the next epoch on"
+                ),
+                None => format!(
+                    "the network's authority has to add the node key with a stake of {least} tokens at least: `adit network add-miner`"
+                ),
+            },
         }),
         Some((code @ Code::BelowMinimumStake, _)) => {
             let has = view.miner(node).map_or(0, |miner| miner.stake);
