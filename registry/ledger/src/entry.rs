@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::event::Event;
 use crate::refusal::Refusal;
-use crate::root::StateRoot;
+use crate::root::{StateRoot, StateTree};
 use crate::state::{BlockTime, State};
 use crate::transaction::{SignatureError, SignedTransaction, TextError, Verified};
 
@@ -192,8 +192,10 @@ impl ReplayError {
 #[derive(Clone, Debug)]
 pub struct Replay {
     state: State,
-    /// The epoch whose root came last, until a block begins.
-    rooted: Option<u64>,
+    /// The state at the end of the last epoch whose root was compared.
+    tree: Option<StateTree>,
+    /// Whether that root was the entry before.
+    rooted: bool,
     /// Whether a block has begun.
     in_block: bool,
 }
@@ -204,21 +206,28 @@ impl Replay {
         Replay {
             in_block: state.head().height > 0,
             state,
-            rooted: None,
+            tree: None,
+            rooted: false,
         }
     }
 
     /// Goes on with a state whose root is the entry before.
     pub fn after_root(state: State) -> Replay {
         Replay {
-            rooted: Some(state.head().epoch),
+            tree: Some(StateTree::of(&state)),
+            rooted: true,
             ..Replay::new(state)
         }
     }
 
     /// Whether the entry before was the root of an epoch.
     pub fn is_rooted(&self) -> bool {
-        self.rooted.is_some()
+        self.rooted
+    }
+
+    /// The state at the end of the last epoch that is over, as far as it was followed.
+    pub fn tree(&self) -> Option<&StateTree> {
+        self.tree.as_ref()
     }
 
     /// The state after the entries so far.
@@ -226,9 +235,9 @@ impl Replay {
         &self.state
     }
 
-    /// The state, to go on with.
-    pub fn into_state(self) -> State {
-        self.state
+    /// The state, to go on with, and that at the end of the last epoch.
+    pub fn into_parts(self) -> (State, Option<StateTree>) {
+        (self.state, self.tree)
     }
 
     /// Does what an entry says, and what happened by it.
@@ -241,10 +250,11 @@ impl Replay {
             LogEntry::Transaction(signed) => self.transaction(&signed.verify()?),
             LogEntry::Epoch(said) => {
                 let epoch = self.state.head().epoch;
-                if said.epoch != epoch || self.rooted.is_some() {
+                if said.epoch != epoch || self.rooted {
                     return Err(ReplayError::RootPlace { epoch: said.epoch });
                 }
-                let found = StateRoot::of(&self.state);
+                let tree = StateTree::of(&self.state);
+                let found = tree.root();
                 if said.state != found {
                     return Err(ReplayError::Root {
                         epoch,
@@ -252,7 +262,8 @@ impl Replay {
                         found,
                     });
                 }
-                self.rooted = Some(epoch);
+                self.tree = Some(tree);
+                self.rooted = true;
                 Ok(Vec::new())
             }
         }
@@ -269,11 +280,11 @@ impl Replay {
         }
         // A root, and nothing else, comes between two epochs.
         let turns = self.state.epoch_at(time_ms) > head.epoch;
-        if turns != (self.rooted == Some(head.epoch)) {
+        if turns != self.rooted {
             return Err(ReplayError::RootPlace { epoch: head.epoch });
         }
         let events = self.state.begin_block(time_ms)?;
-        self.rooted = None;
+        self.rooted = false;
         self.in_block = true;
         Ok(events)
     }
@@ -283,7 +294,7 @@ impl Replay {
     /// # Errors
     /// [`ReplayError::Refused`], [`ReplayError::NoBlock`].
     pub fn transaction(&mut self, transaction: &Verified) -> Result<Vec<Event>, ReplayError> {
-        if !self.in_block || self.rooted.is_some() {
+        if !self.in_block || self.rooted {
             return Err(ReplayError::NoBlock);
         }
         Ok(self.state.apply(transaction)?)

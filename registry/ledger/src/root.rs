@@ -31,21 +31,6 @@ pub struct StateRoot {
     pub root: Hash,
 }
 
-impl StateRoot {
-    /// The root of a state.
-    pub fn of(state: &State) -> StateRoot {
-        let mut frontier = Frontier::new();
-        state.entries(|entry| {
-            // A state with 2^62 entries does not fit into any machine.
-            let _ = frontier.append(leaf_hash(&leaf(&entry)));
-        });
-        StateRoot {
-            size: frontier.size(),
-            root: frontier.root(),
-        }
-    }
-}
-
 fn leaf(entry: &Entry) -> Vec<u8> {
     // Keys have at most 74 bytes.
     let length = u8::try_from(entry.key.len()).unwrap_or(u8::MAX);
@@ -103,8 +88,14 @@ pub enum AccountProofError {
 impl StateTree {
     /// The tree of a state.
     pub fn of(state: &State) -> StateTree {
-        let mut leaves = Vec::new();
-        state.entries(|entry| leaves.push(leaf(&entry)));
+        let mut entries = Vec::new();
+        state.entries(|entry| entries.push(entry));
+        StateTree::of_entries(&entries)
+    }
+
+    /// The tree of a state's entries, all of them and in their order.
+    pub fn of_entries(entries: &[Entry]) -> StateTree {
+        let leaves: Vec<_> = entries.iter().map(leaf).collect();
         let mut levels = vec![
             leaves
                 .iter()
@@ -118,6 +109,7 @@ impl StateTree {
         }
         let mut frontier = Frontier::new();
         for hash in levels.first().into_iter().flatten() {
+            // A state with 2^62 entries does not fit into any machine.
             let _ = frontier.append(*hash);
         }
         let root = StateRoot {

@@ -338,7 +338,9 @@ impl Worker {
         let mut batch = Batch::default();
         let mut tree = None;
         if state.epoch_at(time_ms) > before.epoch {
-            let over = StateTree::of(state);
+            let mut entries = Vec::new();
+            state.entries(|entry| entries.push(entry));
+            let over = StateTree::of_entries(&entries);
             batch.entries.push(
                 LogEntry::Epoch(EpochRoot {
                     epoch: before.epoch,
@@ -346,8 +348,6 @@ impl Worker {
                 })
                 .to_bytes(),
             );
-            let mut entries = Vec::new();
-            state.entries(|entry| entries.push(entry));
             batch.snapshot = Some((1, entries));
             tree = Some(Arc::new(over));
         }

@@ -57,7 +57,6 @@ impl FollowError {
 pub struct Follower {
     replay: Replay,
     members: Membership,
-    tree: Option<StateTree>,
     leaf: u64,
     epochs: u64,
     transactions: u64,
@@ -73,7 +72,6 @@ impl Follower {
         Ok(Follower {
             members: state.members(),
             replay: Replay::new(state),
-            tree: None,
             leaf: 0,
             epochs: 0,
             transactions: 0,
@@ -84,7 +82,6 @@ impl Follower {
     pub fn at(state: State, leaf: u64) -> Follower {
         Follower {
             members: state.members(),
-            tree: Some(StateTree::of(&state)),
             replay: Replay::after_root(state),
             leaf,
             epochs: 0,
@@ -113,7 +110,6 @@ impl Follower {
             self.members = state.members();
         }
         if self.replay.is_rooted() {
-            self.tree = Some(StateTree::of(state));
             self.epochs = self.epochs.saturating_add(1);
         } else if state.head().height == height {
             self.transactions = self.transactions.saturating_add(1);
@@ -156,7 +152,7 @@ impl Follower {
 
     /// The state at the end of the last epoch that is over, as far as it was followed.
     pub fn tree(&self) -> Option<&StateTree> {
-        self.tree.as_ref()
+        self.replay.tree()
     }
 
     /// Index of the next entry.
@@ -175,7 +171,8 @@ impl Follower {
     }
 
     pub(crate) fn into_parts(self) -> (State, Membership, Option<StateTree>) {
-        (self.replay.into_state(), self.members, self.tree)
+        let (state, tree) = self.replay.into_parts();
+        (state, self.members, tree)
     }
 }
 

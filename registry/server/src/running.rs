@@ -1,16 +1,16 @@
 //! Starting a registry, and ending it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_ledger::entry::note_key;
+use adit_ledger::root::StateTree;
 use adit_ledger::{Key, State};
 use adit_net::blocking;
 use adit_net::http::server::{ListenError, Server};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
-use adit_protocol::{Code, Document as _, Hash};
+use adit_protocol::{Code, Document as _};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -183,7 +183,6 @@ async fn catch_up(
 /// The newest snapshot, if it is what the log says at that place.
 fn snapshot(store: &mut Store, options: &Options) -> Result<Option<Follower>, StartError> {
     use adit_ledger::entry::LogEntry;
-    use adit_ledger::root::StateRoot;
     let Some((leaf, entries)) = store.snapshot()? else {
         return Ok(None);
     };
@@ -192,10 +191,11 @@ fn snapshot(store: &mut Store, options: &Options) -> Result<Option<Follower>, St
     };
     let said = store.entry(root)?;
     let state = State::from_entries(&options.genesis, entries);
-    match (LogEntry::from_bytes(&said), state) {
-        (Ok(LogEntry::Epoch(said)), Ok(state)) if said.state == StateRoot::of(&state) => {
-            Ok(Some(Follower::at(state, leaf)))
-        }
+    let follower = state.ok().map(|state| Follower::at(state, leaf));
+    let found = follower.as_ref().and_then(Follower::tree);
+    let found = found.map(StateTree::root);
+    match LogEntry::from_bytes(&said) {
+        Ok(LogEntry::Epoch(said)) if found == Some(said.state) => Ok(follower),
         _ => {
             tracing::warn!(
                 leaf,
@@ -207,12 +207,6 @@ fn snapshot(store: &mut Store, options: &Options) -> Result<Option<Follower>, St
 }
 
 impl Running {
-    /// The address that it listens on.
-    pub fn addr(&self) -> SocketAddr {
-        let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        self.server.as_ref().map_or(none, Server::address)
-    }
-
     /// Its address for programs on this machine.
     pub fn url(&self) -> String {
         self.server.as_ref().map(Server::url).unwrap_or_default()
@@ -226,12 +220,6 @@ impl Running {
     /// The file that always holds the newest network file.
     pub fn network_file(&self) -> &std::path::Path {
         &self.network_file
-    }
-
-    /// Hash of the network's genesis document.
-    pub fn genesis(&self) -> Option<Hash> {
-        let live = self.handle.shared().live().ok()?;
-        Some(live.state.head().genesis)
     }
 
     /// Ends when the engine has failed, with the reason.

@@ -26,7 +26,7 @@ use url::Url;
 use crate::error::{Exit, Failure};
 use crate::input::read_file;
 use crate::keyring;
-use crate::remote::{discovery, shown};
+use crate::remote::{discovery, roots, shown};
 use crate::state::State;
 use crate::text::one_line;
 use crate::ui::Ui;
@@ -53,6 +53,7 @@ pub struct RegistryArgs {
 /// A registry that can be asked.
 pub struct Ledger {
     client: Client,
+    roots: Roots,
     /// Its address.
     pub url: Url,
     /// The network's genesis document.
@@ -71,13 +72,9 @@ impl RegistryArgs {
     /// When none is named, or it is of another network than the user's file says.
     pub async fn connect(&self, ui: &Ui) -> anyhow::Result<Ledger> {
         let (url, dev) = self.place(ui)?;
-        let mut roots = Roots::system();
-        if let Some(ca) = &self.ca {
-            let what = || format!("the certificate authority {}", ca.display());
-            roots = roots.and_file(ca).with_context(what)?;
-        }
+        let roots = roots(self.ca.as_deref())?;
         let client = Client::new(ClientConfig {
-            roots,
+            roots: roots.clone(),
             ..ClientConfig::new(url.clone())
         })
         .context("the registry cannot be asked")?;
@@ -103,6 +100,7 @@ impl RegistryArgs {
         }
         Ok(Ledger {
             client,
+            roots,
             url,
             genesis: file.genesis,
             genesis_hash,
@@ -198,11 +196,11 @@ impl Ledger {
     /// # Errors
     ///
     /// Those of the address.
-    pub fn log(&self, roots: Roots) -> anyhow::Result<Client> {
+    pub fn log(&self) -> anyhow::Result<Client> {
         let mut url = self.url.clone();
         url.set_path("log");
         let config = ClientConfig {
-            roots,
+            roots: self.roots.clone(),
             ..ClientConfig::new(url)
         };
         Client::new(config).context("the log cannot be asked")

@@ -122,11 +122,7 @@ impl SignArgs {
             confirm(ui, &text)?;
         }
         let signed = transaction.sign(keypair, &mut OsRng);
-        let (signature, _) = signed
-            .to_bytes()
-            .split_first_chunk::<64>()
-            .map_or(([0; 64], 0), |(signature, _)| (*signature, 0));
-        let body = json!({ "text": text, "signature": hex(&signature) });
+        let body = json!({ "text": text, "signature": hex(signed.signature()) });
         let answer = (ledger.client.post("/v1/transactions").idempotent())
             .json(&body)
             .send()

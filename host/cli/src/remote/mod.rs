@@ -132,11 +132,7 @@ impl RemoteArgs {
             .hint("use the https address of the coordinator")
             .into_err();
         }
-        let mut roots = Roots::system();
-        if let Some(ca) = self.ca.as_ref().or(config.ca.as_ref()) {
-            let what = || format!("the certificate authority {}", ca.display());
-            roots = roots.and_file(ca).with_context(what)?;
-        }
+        let roots = roots(self.ca.as_deref().or(config.ca.as_deref()))?;
         let client = Client::new(ClientConfig {
             roots,
             token,
@@ -278,6 +274,19 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
         None => false,
     }
+}
+
+/// Whose word on certificates counts: the system's authorities, and one of the user's own.
+///
+/// # Errors
+///
+/// When the file of the authority cannot be used.
+pub fn roots(ca: Option<&Path>) -> anyhow::Result<Roots> {
+    let Some(ca) = ca else {
+        return Ok(Roots::system());
+    };
+    let what = || format!("the certificate authority {}", ca.display());
+    Roots::system().and_file(ca).with_context(what)
 }
 
 /// An address without what may be secret in it, and without a slash that says nothing.

@@ -195,6 +195,11 @@ impl SignedTransaction {
         &self.text
     }
 
+    /// The signature.
+    pub fn signature(&self) -> &[u8; SIGNATURE] {
+        &self.signature
+    }
+
     /// BLAKE3 of the text: the signature is no part of it, since there are many for one text.
     pub fn id(&self) -> Hash {
         self.id

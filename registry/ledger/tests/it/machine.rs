@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
-use adit_ledger::root::StateRoot;
+use adit_ledger::root::StateTree;
 use adit_ledger::state::Entry;
 use adit_ledger::{Action, Event, Key, State};
 use adit_protocol::Amount;
@@ -224,7 +224,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
             let block = |state: &mut State, log: &mut Vec<LogEntry>, watch: &mut Watch, ms: u64| {
                 let head = state.head();
                 if state.epoch_at(ms) > head.epoch {
-                    let (epoch, root) = (head.epoch, StateRoot::of(state));
+                    let (epoch, root) = (head.epoch, StateTree::of(state).root());
                     log.push(LogEntry::Epoch(EpochRoot { epoch, state: root }));
                 }
                 let height = head.height + 1;
@@ -315,7 +315,7 @@ fn a_log_that_was_tampered_with_is_found() {
     }
     let root = EpochRoot {
         epoch: 0,
-        state: StateRoot::of(&state),
+        state: StateTree::of(&state).root(),
     };
     log.push(LogEntry::Epoch(root).to_bytes());
     log.push(

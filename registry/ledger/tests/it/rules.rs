@@ -2,7 +2,7 @@
 
 use adit_ledger::refusal::Rule;
 use adit_ledger::registration::{NodeKeys, Role};
-use adit_ledger::root::{StateRoot, StateTree};
+use adit_ledger::root::StateTree;
 use adit_ledger::state::{AHEAD_MS_MAX, Target};
 use adit_ledger::{Action, Event, Key, Refusal, State, Transaction};
 use adit_protocol::{Amount, Hash};
@@ -580,7 +580,11 @@ fn accounts_are_proven() {
         registration(Role::Miner, 1, 0, tokens(20_000)),
     );
     let tree = StateTree::of(&state);
-    let root = StateRoot::of(&state);
+    // The same from what a snapshot holds.
+    let mut entries = Vec::new();
+    state.entries(|entry| entries.push(entry));
+    let again = State::from_entries(&genesis().0, entries).unwrap();
+    let root = StateTree::of(&again).root();
     assert_eq!(tree.root(), root);
     for number in 0..RICH {
         let proof = tree.prove(&account(number));

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_net::http::client::{Client, ClientConfig};
-use adit_net::tls::Roots;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
 use adit_protocol::network::membership::NetworkFile;
@@ -13,7 +12,7 @@ use url::Url;
 
 use crate::error::{Exit, Failure};
 use crate::input::read_file;
-use crate::remote::shown;
+use crate::remote::{roots, shown};
 use crate::state::write_file;
 use crate::text::one_line;
 use crate::ui::Ui;
@@ -42,13 +41,8 @@ impl Followed {
             .why(error.to_string())
             .hint("it looks like https://host:port")
         })?;
-        let mut roots = Roots::system();
-        if let Some(ca) = ca {
-            let what = || format!("the certificate authority {}", ca.display());
-            roots = roots.and_file(ca).with_context(what)?;
-        }
         let client = Client::new(ClientConfig {
-            roots,
+            roots: roots(ca)?,
             ..ClientConfig::new(url)
         });
         Ok(Followed {

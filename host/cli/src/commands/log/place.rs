@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use adit_net::http::client::{Client, ClientConfig};
 use adit_net::log::{CHECKPOINT, FolderSource, LogReader, SourceError, TileSource, Trust};
-use adit_net::tls::Roots;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
 use adit_protocol::keys::PublicKey;
@@ -19,7 +18,7 @@ use url::Url;
 use super::failure::of_read;
 use crate::error::{Exit, Failure};
 use crate::input::read_file;
-use crate::remote::{discovery, shown};
+use crate::remote::{discovery, roots, shown};
 use crate::text::one_line;
 use crate::ui::Ui;
 
@@ -162,11 +161,7 @@ impl LogArgs {
         if matches!(url.path(), "" | "/") {
             log.set_path(LOG);
         }
-        let mut roots = Roots::system();
-        if let Some(ca) = &self.ca {
-            let what = || format!("the certificate authority {}", ca.display());
-            roots = roots.and_file(ca).with_context(what)?;
-        }
+        let roots = roots(self.ca.as_deref())?;
         let client = |base: &Url| {
             let config = ClientConfig {
                 roots: roots.clone(),

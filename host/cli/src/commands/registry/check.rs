@@ -1,10 +1,8 @@
 //! `adit registry replay` and `fsck`: the state from the log alone.
 
 use adit_net::log::LogReader;
-use adit_net::tls::Roots;
 use adit_protocol::codes::Code;
 use adit_registry::follow::{FollowError, Follower, trust};
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::{documents, folder};
@@ -20,14 +18,9 @@ pub fn replay(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
         let document = ledger.ledger_genesis().await?;
-        let mut roots = Roots::system();
-        if let Some(ca) = &registry.ca {
-            let what = || format!("the certificate authority {}", ca.display());
-            roots = roots.and_file(ca).with_context(what)?;
-        }
         let what = format!("the log of {} was not followed", shown(&ledger.url));
         let trust = trust(&ledger.genesis, &document).map_err(|e| failure(&what, e))?;
-        let reader = LogReader::new(ledger.log(roots)?, trust);
+        let reader = LogReader::new(ledger.log()?, trust);
         let checkpoint = reader.checkpoint().await;
         let checkpoint = checkpoint.map_err(|e| failure(&what, e.into()))?.checkpoint;
         let mut follower = Follower::new(&ledger.genesis, &document)

@@ -57,7 +57,7 @@ impl Story {
         let time_ms = self.network.created_ms + after_ms;
         let epoch = self.state.head().epoch;
         if self.state.epoch_at(time_ms) > epoch {
-            let state = StateRoot::of(&self.state);
+            let state = StateTree::of(&self.state).root();
             let root = EpochRoot { epoch, state };
             self.roots.push(root);
             self.log.push(LogEntry::Epoch(root).to_bytes());
@@ -272,7 +272,7 @@ fn ledgers_come_to_what_is_expected() {
         assert_eq!(portable(json!(roots)), expected["roots"], "{name}");
         let state = portable(values::state(replay.state()));
         assert_eq!(state, expected["state"], "{name}");
-        let root = StateRoot::of(replay.state());
+        let root = StateTree::of(replay.state()).root();
         assert_eq!(portable(json!(root)), expected["root"], "{name}");
         check_proofs(name, &root, &expected);
     }
