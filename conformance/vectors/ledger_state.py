@@ -18,13 +18,29 @@ ROLES = ["miner", "coordinator", "checker"]
 FREE, STAKE, ESCROW = range(3)  # What tokens become when they are done unbonding.
 NONE = bytes(32)
 ACCOUNT = ["free", "stake", "number", "votes", "faucet", "faucet_epoch"]
-PARAMETERS = ["fee_min", "miner_stake_min", "coordinator_stake_min", "checker_stake_min", "vote_min",
-              "unbonding_epochs", "faucet_account", "faucet_epoch", "engines"]
 
 
 def need(condition, error):
     if not condition:
         raise Refused(error)
+
+
+def plain(value):
+    """Parameters as their reader returns them, with numbers for numbers and bytes for hashes."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, int):
+        return value
+    return hash_named(value) if value.startswith("blake3:") else int(value)
+
+
+def fields_of(value):
+    """A record as the map that it is in the state: its fields are in the order of their keys."""
+    if isinstance(value, dict):
+        return tuple(fields_of(one) for one in value.values())
+    return value
 
 
 class State:
@@ -33,14 +49,13 @@ class State:
         self.genesis = genesis
         self.created_ms, self.epoch_ms = int(network["created_ms"]), int(network["epoch_ms"])
         self.height, self.time_ms, self.epoch = 0, self.created_ms, 0
-        self.parameters = {name: [hash_named(one) for one in value] if name == "engines"
-                           else int(value) for name, value in ledger["parameters"].items()}
+        self.parameters = plain(ledger["parameters"])
         self.accounts, self.nodes, self.taken, self.votes, self.unbonding = {}, {}, {}, {}, {}
         for one in ledger["allocations"]:
             account = bytes.fromhex(one["account"][2:])
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
         self.issued = sum(account["free"] for account in self.accounts.values())
-        self.burned = self.faucet_given = 0
+        self.burned = self.faucet_given = self.treasury = self.rewards = 0
 
     def account(self, key):
         return dict(self.accounts.get(key) or dict.fromkeys(ACCOUNT, 0))
@@ -245,9 +260,9 @@ class State:
             service = one["service"] and tuple(one["service"].values())
             return tuple(service if name == "service" else value for name, value in one.items())
 
-        parameters = tuple(self.parameters[name] for name in PARAMETERS)
         entries = {b"\0": (self.genesis, self.height, self.time_ms, self.epoch, self.issued,
-                           self.burned, self.faucet_given, parameters)}
+                           self.burned, self.faucet_given, fields_of(self.parameters),
+                           self.treasury, self.rewards)}
         for key, account in self.accounts.items():
             entries[account_key(key)] = tuple(account[name] for name in ACCOUNT)
         for key, node in self.nodes.items():
@@ -276,7 +291,8 @@ class State:
                 "stake": sum(account["stake"] for account in self.accounts.values()),
                 "votes": sum(self.votes.values()), "unbonding": unbonding(False),
                 "escrow": sum(node["escrow"] for node in self.nodes.values()),
-                "escrow_unbonding": unbonding(True)}
+                "escrow_unbonding": unbonding(True), "treasury": self.treasury,
+                "rewards": self.rewards}
 
     def copy(self):
         return copy.deepcopy(self)

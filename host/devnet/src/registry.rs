@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, Transaction};
 use adit_net::http::server::{Limits, Listen, ListenError};
 use adit_net::{Clock as _, SystemClock};
@@ -353,6 +354,16 @@ fn documents(folder: &Folder) -> Result<(Genesis, LedgerGenesis), DevError> {
             faucet_account: Amount::tokens(5_000_000),
             faucet_epoch: Amount::tokens(100_000_000),
             engines: vec![engine_document().hash()],
+            rewards: RewardRules {
+                emission: Amount::tokens(1_000),
+                ..RewardRules::default()
+            },
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules {
+                voting_epochs: 2,
+                timelock_epochs: 3,
+                ..GovernanceRules::default()
+            },
         },
         allocations,
     };

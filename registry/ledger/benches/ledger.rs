@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::root::StateTree;
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::transaction::Verified;
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, SignedTransaction, State, Transaction};
 use adit_protocol::keys::Keypair;
@@ -38,6 +39,9 @@ fn state() -> State {
             faucet_account: Amount::ZERO,
             faucet_epoch: Amount::ZERO,
             engines: vec![Hash::of(b"engine")],
+            rewards: RewardRules::default(),
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules::default(),
         },
         allocations: vec![Allocation {
             account,

@@ -9,16 +9,16 @@ use serde::Serialize;
 
 use crate::key::Key;
 use crate::registration::Role;
+use crate::rules::{EPOCHS_MAX, GovernanceRules, RewardRules, SlashingRules};
 
 /// Most accounts that have tokens at the beginning.
 const ALLOCATIONS_MAX: usize = 4096;
-/// Longest unbonding, in epochs.
-const UNBONDING_EPOCHS_MAX: u64 = 100_000;
 
 /// The rules that can differ between networks and be changed by a vote.
 ///
 /// CBOR: 0 fee_min a, 1 miner_stake_min a, 2 coordinator_stake_min a, 3 checker_stake_min a,
-/// 4 vote_min a, 5 unbonding_epochs u, 6 faucet_account a, 7 faucet_epoch a, 8 engines \[h\].
+/// 4 vote_min a, 5 unbonding_epochs u, 6 faucet_account a, 7 faucet_epoch a, 8 engines \[h\],
+/// 9 [rewards](RewardRules), 10 [slashing](SlashingRules), 11 [governance](GovernanceRules).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Parameters {
@@ -51,6 +51,15 @@ pub struct Parameters {
     /// Engine ids whose results are paid, ascending, at least one.
     #[n(8)]
     pub engines: Vec<Hash>,
+    /// How epochs are closed and settled.
+    #[n(9)]
+    pub rewards: RewardRules,
+    /// What misdeeds cost.
+    #[n(10)]
+    pub slashing: SlashingRules,
+    /// How rules are changed.
+    #[n(11)]
+    pub governance: GovernanceRules,
 }
 
 impl Parameters {
@@ -84,17 +93,19 @@ impl Parameters {
                 "it is 0, and anyone could be a thousand miners",
             );
         }
-        if self.unbonding_epochs > UNBONDING_EPOCHS_MAX {
+        if self.unbonding_epochs > EPOCHS_MAX {
             return Invalid::new(
                 "unbonding_epochs",
-                format!("at most {UNBONDING_EPOCHS_MAX} are allowed"),
+                format!("at most {EPOCHS_MAX} are allowed"),
             );
         }
         fields::count("engines", self.engines.len(), 64)?;
         if self.engines.is_empty() || !self.engines.is_sorted_by(|a, b| a < b) {
             return Invalid::new("engines", "they must be ascending, and at least one");
         }
-        Ok(())
+        self.rewards.check()?;
+        self.slashing.check()?;
+        self.governance.check(self.unbonding_epochs)
     }
 }
 

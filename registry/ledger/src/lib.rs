@@ -8,7 +8,8 @@
 //! | [`key`] | keys in the order of their bytes, and as addresses |
 //! | [`transaction`] | the text form, its signature, what transactions do |
 //! | [`registration`] | nodes: roles, keys, what their operators say of them |
-//! | [`genesis`] | what a ledger begins with, and its rules |
+//! | [`genesis`] | what a ledger begins with, and its parameters |
+//! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
@@ -23,6 +24,7 @@ pub mod key;
 pub mod refusal;
 pub mod registration;
 pub mod root;
+pub mod rules;
 pub mod state;
 pub mod transaction;
 

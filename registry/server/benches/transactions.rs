@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_ledger::genesis::Allocation;
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, Transaction};
 use adit_net::Clock as _;
 use adit_net::SystemClock;
@@ -69,6 +70,9 @@ async fn measure(flight: usize, seconds: usize) {
             faucet_account: Amount::ZERO,
             faucet_epoch: Amount::ZERO,
             engines: vec![Hash::of(b"engine")],
+            rewards: RewardRules::default(),
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules::default(),
         },
         allocations,
     };

@@ -151,6 +151,12 @@ pub struct Head {
     /// The rules.
     #[n(7)]
     pub parameters: Parameters,
+    /// What belongs to the network and is spent by votes, in 10^-12 token.
+    #[n(8)]
+    pub treasury: Amount,
+    /// What was earned and not claimed yet, in 10^-12 token.
+    #[n(9)]
+    pub rewards: Amount,
 }
 
 /// The state of a ledger after some block.
@@ -233,6 +239,8 @@ impl State {
                 burned: Amount::ZERO,
                 faucet: Amount::ZERO,
                 parameters: ledger.parameters.clone(),
+                treasury: Amount::ZERO,
+                rewards: Amount::ZERO,
             },
             accounts: (ledger.allocations.iter())
                 .map(|one| (one.account, account(one.amount)))
@@ -378,6 +386,8 @@ impl State {
             unbonding: unbonding(false),
             escrow: self.nodes.values().map(|node| node.escrow).sum::<Amount>(),
             escrow_unbonding: unbonding(true),
+            treasury: self.head.treasury,
+            rewards: self.head.rewards,
         }
     }
 }
@@ -397,6 +407,10 @@ pub struct Supply {
     pub escrow: Amount,
     /// Of escrows, unbonding.
     pub escrow_unbonding: Amount,
+    /// In the treasury.
+    pub treasury: Amount,
+    /// Earned and not claimed.
+    pub rewards: Amount,
 }
 
 impl Supply {
@@ -409,6 +423,8 @@ impl Supply {
             self.unbonding,
             self.escrow,
             self.escrow_unbonding,
+            self.treasury,
+            self.rewards,
         ];
         parts.into_iter().sum()
     }

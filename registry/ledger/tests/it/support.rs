@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::transaction::Verified;
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, State, Transaction};
 use adit_protocol::keys::Keypair;
@@ -69,6 +70,9 @@ pub fn genesis() -> (Genesis, LedgerGenesis) {
             faucet_account: Amount::tokens(1_000),
             faucet_epoch: Amount::tokens(2_500),
             engines: vec![Hash::of(b"engine")],
+            rewards: RewardRules::default(),
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules::default(),
         },
         allocations,
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adit_ledger::genesis::Allocation;
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, Transaction};
 use adit_net::ManualClock;
 use adit_net::http::client::{Client, ClientConfig, ClientError};
@@ -42,6 +43,9 @@ pub fn ledger() -> LedgerGenesis {
             faucet_account: Amount::tokens(1_000),
             faucet_epoch: Amount::tokens(100_000),
             engines: vec![Hash::of(b"engine")],
+            rewards: RewardRules::default(),
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules::default(),
         },
         allocations: vec![Allocation {
             account: key(1),

@@ -1,6 +1,7 @@
 //! `adit registry init`.
 
 use adit_ledger::genesis::Allocation;
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Key, LedgerGenesis, Parameters};
 use adit_protocol::Amount;
 use adit_protocol::cbor::{Document, Invalid};
@@ -63,6 +64,16 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
             faucet_account,
             faucet_epoch,
             engines: vec![engine_document().hash()],
+            rewards: RewardRules {
+                saturation: args.saturation,
+                ..RewardRules::default()
+            },
+            slashing: SlashingRules::default(),
+            governance: GovernanceRules {
+                // So that whoever does not agree can be gone before.
+                timelock_epochs: args.unbonding.saturating_add(2),
+                ..GovernanceRules::default()
+            },
         },
         allocations,
     };

@@ -4,6 +4,7 @@ mod everyday;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
+use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Action, LedgerGenesis, Parameters};
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::{Amount, Document as _, Hash};
@@ -42,6 +43,9 @@ fn parameters() -> Parameters {
         faucet_account: tokens(1_000),
         faucet_epoch: tokens(1_500),
         engines: vec![Hash::of(b"engine")],
+        rewards: RewardRules::default(),
+        slashing: SlashingRules::default(),
+        governance: GovernanceRules::default(),
     }
 }
 
