@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`options`], [`running`] | starting a registry, and ending it |
 //! | [`engine`] | one thread: transactions that wait become a block, which is durable before it is answered |
+//! | [`settling`] | from ledger and logs to the rewards of an epoch |
 //! | `store` | the only SQL: the log's tables, transactions by their ids, snapshots |
 //! | [`follow`] | the state from a log alone, for followers and for a start |
 //! | [`fsck`] | a registry's state at rest, checked |

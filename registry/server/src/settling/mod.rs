@@ -1,0 +1,7 @@
+//! From a ledger and the logs of its coordinators to what an epoch's rewards are.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`snapshot`] | the ledger's part of a settlement's input |
+
+pub mod snapshot;
