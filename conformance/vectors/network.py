@@ -56,7 +56,8 @@ BODIES = {
     "assignment": (Record(
         lambda a: None if int(a["deadline_ms"]) > int(a["issued_ms"]) else "deadline_ms",
         genesis=h, coordinator=b(32), miner=b(32), task=h, attempt=u(32), replica=u(32),
-        roster=u(64), epoch=u(64), local=flag, issued_ms=u(64), deadline_ms=u(64), escrow=amount),
+        roster=u(64), epoch=u(64), local=flag, issued_ms=u(64), deadline_ms=u(64), escrow=amount,
+        terms=optional(Record(price=amount, attempt_fee=amount, replicas=u(8)))),
         512, 4096, 1024),
     "acceptance": (Record(assignment=h, miner=b(32), at_ms=u(64)), 128, 4096, 1024),
     "active": (Record(genesis=h, coordinator=b(32), miner=b(32), at_ms=u(64), until_ms=u(64)),

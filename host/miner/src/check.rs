@@ -7,7 +7,7 @@ use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::exec::ExecSpec;
 use adit_protocol::keys::PublicKey;
-use adit_protocol::network::assignment::{ActiveUntil, Assignment};
+use adit_protocol::network::assignment::{ActiveUntil, Assignment, Terms};
 use adit_protocol::network::exchange::Work;
 use adit_protocol::network::genesis::network_id;
 use adit_protocol::rand_core::{CryptoRng, RngCore};
@@ -36,6 +36,8 @@ pub struct Authority {
     pub miner: NodeKey,
     /// Engine id of this miner.
     pub engine: Hash,
+    /// Whether the network has a ledger, so that assignments say what they pay.
+    pub paid: bool,
 }
 
 /// A work item that was checked: it is the coordinator's, for this miner, and fits together.
@@ -110,6 +112,11 @@ pub enum Distrust {
         /// This program's.
         own: Hash,
     },
+    /// The assignment does not say what its task pays.
+    #[error(
+        "the assignment does not say of pay what its task says, and the miner would not get it"
+    )]
+    Terms,
     /// No device of this miner meets the requirements.
     #[error("no device of this miner meets its requirements")]
     NoDevice,
@@ -138,6 +145,7 @@ impl Distrust {
             Distrust::OtherTask { .. } => "other-task",
             Distrust::OtherExec { .. } => "other-exec",
             Distrust::OtherEngine { .. } => "other-engine",
+            Distrust::Terms => "terms",
             Distrust::NoDevice => "no-device",
             Distrust::TooMany => "too-many",
             Distrust::Countersignature => "countersignature",
@@ -242,6 +250,9 @@ impl Authority {
             return Err(Distrust::OtherCoordinator(crate::text::hex(
                 &task.coordinator,
             )));
+        }
+        if assignment.terms != self.paid.then(|| Terms::of(&task)) {
+            return Err(Distrust::Terms);
         }
         let found = Hash::of(&work.exec);
         if found != task.exec {

@@ -247,6 +247,7 @@ impl TestLog {
             issued_ms: self.now_ms,
             deadline_ms: self.now_ms + 60_000,
             escrow: 0,
+            terms: None,
         };
         change(&mut assignment);
         let signed = assignment.sign(&self.coordinator, &mut OsRng);

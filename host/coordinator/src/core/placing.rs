@@ -1,7 +1,7 @@
 //! Draws and assignments.
 
 use adit_protocol::hash::Hash;
-use adit_protocol::network::assignment::Assignment;
+use adit_protocol::network::assignment::{Assignment, Terms};
 use adit_protocol::network::draw::DrawNumber;
 use adit_protocol::network::entry::Entry;
 use adit_protocol::network::roster::Candidate;
@@ -90,15 +90,18 @@ impl Core {
                 .saturating_add(task.spec.deadline_ms)
                 .saturating_add(self.options.grace_ms),
             escrow,
+            terms: (self.members.genesis.ledger).map(|_| Terms::of(&task.spec)),
         };
-        let requirements = self.options.audit.then(|| task.spec.requirements.clone());
+        let mut disclosed = Facts::default();
+        if self.options.audit {
+            disclosed.disclose(&task.spec);
+        }
         let (task_number, verification) = (task.number, task.spec.verification);
         let signed = assignment.sign(&self.node, &mut &mut *self.rng);
         let hash = signed.body_hash();
         let facts = Facts {
             own: !self.options.audit,
-            requirements,
-            ..Facts::default()
+            ..disclosed
         };
         let streak = self.standing.record(&miner).streak;
         let leaf = self.log(&Entry::Assignment(signed.clone()), &facts, &[miner], io)?;

@@ -135,7 +135,7 @@ async fn facts(engine: &Engine, entry: &Entry) -> Facts {
             if let Ok(assignment) = signed.unverified()
                 && let Ok(context) = engine.task_spec(assignment.task).await
             {
-                facts.requirements = Some(context.spec.requirements.clone());
+                facts.disclose(&context.spec);
             }
         }
         _ => {}

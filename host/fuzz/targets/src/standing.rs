@@ -284,6 +284,7 @@ impl Log {
             issued_ms: 0,
             deadline_ms: 1000,
             escrow: 0,
+            terms: None,
         };
         if self.broken(recipe) {
             match any::<u8>(recipe) % 5 {

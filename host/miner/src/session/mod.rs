@@ -125,8 +125,13 @@ impl Session {
             .saturating_add(shared.options.queue_depth)
             .clamp(1, adit_protocol::network::exchange::SLOTS_MAX);
         let (ready, received) = mpsc::unbounded_channel();
+        let (genesis, paid) = {
+            let network = shared.network.borrow();
+            (network.genesis_hash(), network.genesis().ledger.is_some())
+        };
         let authority = Authority {
-            genesis: shared.network.borrow().genesis_hash(),
+            genesis,
+            paid,
             coordinator,
             miner: shared.node,
             engine: shared.engine,

@@ -252,6 +252,7 @@ impl Fake {
                 issued_ms,
                 deadline_ms: issued_ms + 60_000,
                 escrow: 1,
+                terms: None,
             },
             task,
             exec,

@@ -4,10 +4,12 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+use crate::amount::Amount;
 use crate::cbor::Document;
 use crate::cbor::fields::Invalid;
 use crate::hash::Hash;
 use crate::signed::Signable;
+use crate::task::TaskSpec;
 
 /// A task given to a miner. Its hash, without the signature, is in the receipt. Signed by the
 /// coordinator's node under `adit-assignment-v1`.
@@ -56,6 +58,38 @@ pub struct Assignment {
     #[cbor(with = "crate::cbor::fields::amount")]
     #[serde(serialize_with = "crate::json::decimal")]
     pub escrow: u128,
+    /// What the task pays, on a network with a ledger; absent where nothing is paid.
+    #[n(12)]
+    pub terms: Option<Terms>,
+}
+
+/// What a task pays, as its spec says: in the log, so that rewards can be computed of tasks whose
+/// specs are not disclosed. The miner, who has the spec, takes no assignment with other terms.
+///
+/// CBOR: 0 price a, 1 attempt_fee a, 2 replicas u.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Terms {
+    /// Pay for an accepted result, in 10^-12 token.
+    #[n(0)]
+    pub price: Amount,
+    /// Pay for an honest attempt without a result, in 10^-12 token.
+    #[n(1)]
+    pub attempt_fee: Amount,
+    /// Results of the task that are paid at most.
+    #[n(2)]
+    pub replicas: u8,
+}
+
+impl Terms {
+    /// Those of a task.
+    pub fn of(spec: &TaskSpec) -> Terms {
+        Terms {
+            price: Amount::from_units(spec.price),
+            attempt_fee: Amount::from_units(spec.attempt_fee),
+            replicas: spec.verification.replicas,
+        }
+    }
 }
 
 impl Document for Assignment {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::log::checkpoint::Checkpoint;
-use adit_protocol::network::assignment::Assignment;
+use adit_protocol::network::assignment::{Assignment, Terms};
 use adit_protocol::network::entry::{CancelledBy, Entry, EntryError, Verdict};
 use adit_protocol::network::roster::Roster;
 use adit_protocol::network::standing::{Facts, Fault, Standing};
@@ -99,7 +99,7 @@ struct Recorder<'a> {
     source: String,
     standing: Standing,
     /// What tasks that are not over need, as far as it is disclosed.
-    known: HashMap<Hash, Requirements>,
+    known: HashMap<Hash, (Requirements, Terms)>,
     /// Tasks that anyone may have the spec and blobs of.
     public: HashSet<Hash>,
     rosters: HashMap<Hash, Arc<Roster>>,
@@ -205,7 +205,8 @@ impl<'a> Recorder<'a> {
             if spec.disclosure == Disclosure::Public {
                 self.public.insert(*hash);
             }
-            self.known.insert(*hash, spec.requirements);
+            let terms = Terms::of(&spec);
+            self.known.insert(*hash, (spec.requirements, terms));
         }
         Ok(())
     }
@@ -255,7 +256,8 @@ impl<'a> Recorder<'a> {
             }
             Entry::Assignment(signed) => {
                 if let Ok(assignment) = signed.unverified() {
-                    facts.requirements = self.assignment(&assignment);
+                    let known = self.assignment(&assignment);
+                    (facts.requirements, facts.terms) = known.unzip();
                 }
             }
             Entry::Receipt(receipt) => self.receipt(leaf, receipt),
@@ -295,8 +297,8 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Counts a draw; returns the requirements, if they are disclosed.
-    fn assignment(&mut self, assignment: &Assignment) -> Option<Requirements> {
+    /// Counts a draw; returns what the task asks for and pays, if it is disclosed.
+    fn assignment(&mut self, assignment: &Assignment) -> Option<(Requirements, Terms)> {
         let stats = &mut self.record.stats;
         stats.time(assignment.issued_ms);
         stats.course.add(assignment.issued_ms);
@@ -309,7 +311,7 @@ impl<'a> Recorder<'a> {
             stats.draws_without_roster += 1;
             return None;
         }
-        let Some(requirements) = self.known.get(&assignment.task) else {
+        let Some((requirements, terms)) = self.known.get(&assignment.task) else {
             stats.draws_undisclosed += 1;
             return None;
         };
@@ -321,7 +323,7 @@ impl<'a> Recorder<'a> {
             assignment.local,
             &assignment.miner,
         );
-        Some(requirements.clone())
+        Some((requirements.clone(), *terms))
     }
 
     fn receipt(&mut self, leaf: u64, receipt: &Receipt) {

@@ -146,6 +146,7 @@ impl Liar {
             issued_ms,
             deadline_ms: issued_ms + lease_ms,
             escrow: 1,
+            terms: None,
         };
         Work {
             assignment: assignment.sign(signer, &mut OsRng),

@@ -8,14 +8,14 @@ use super::{Drawn, InForce, Lease, Nobody, Standing, Unjudged};
 use crate::cbor::Document as _;
 use crate::hash::Hash;
 use crate::keys::PublicKey;
-use crate::network::assignment::Assignment;
+use crate::network::assignment::{Assignment, Terms};
 use crate::network::entry::{Cancel, Decision, Entry, Expiry, Verdict};
 use crate::network::membership::Membership;
 use crate::network::roster::{Roster, RosterEntry, weights};
 use crate::receipt::Receipt;
 use crate::signed::{Signed, SignedError};
 use crate::status::Status;
-use crate::task::Requirements;
+use crate::task::{Requirements, TaskSpec};
 
 /// What an entry refers to and does not hold. What is absent is not checked, and said to be.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +26,19 @@ pub struct Facts {
     pub membership: Option<Arc<Membership>>,
     /// Of an assignment: the requirements in its task's spec.
     pub requirements: Option<Requirements>,
+    /// Of an assignment: what its task's spec says of pay.
+    pub terms: Option<Terms>,
     /// Of an assignment: that this process has just signed it, so that its signature need not be
     /// checked.
     pub own: bool,
+}
+
+impl Facts {
+    /// Takes what an assignment's task spec says.
+    pub fn disclose(&mut self, spec: &TaskSpec) {
+        self.requirements = Some(spec.requirements.clone());
+        self.terms = Some(Terms::of(spec));
+    }
 }
 
 /// A rule that an entry breaks.
@@ -123,6 +133,7 @@ impl Standing {
         check(self.names_this_log(&a));
         check(self.next_attempt(&a));
         check(self.drawn(&a, facts));
+        check(self.pays(&a, facts.terms));
         if self.leases.contains_key(&id) || self.ended.as_ref().is_some_and(|e| e.contains(&id)) {
             return Err(Fault::Twice(id));
         }
@@ -156,6 +167,33 @@ impl Standing {
                     "it names leaf {} and epoch {}, and in force is leaf {} of epoch {}",
                     a.roster, a.epoch, force.leaf, force.roster.epoch
                 ),
+            );
+        }
+        Ok(())
+    }
+
+    /// What it pays is said where there is a ledger, is what its task pays, and is committed.
+    fn pays(&mut self, a: &Assignment, expected: Option<Terms>) -> Result<(), Fault> {
+        let before = std::mem::replace(&mut self.escrow, Some(a.escrow));
+        let Some(terms) = a.terms else {
+            return match self.genesis.ledger {
+                None => Ok(()),
+                Some(_) => field("terms", "they are missing, and the network has a ledger"),
+            };
+        };
+        if self.genesis.ledger.is_none() {
+            return field("terms", "they are there, and the network has no ledger");
+        }
+        if expected.is_some_and(|expected| expected != terms) {
+            return field("terms", "they are not those of the task");
+        }
+        // A coordinator goes on from its own number.
+        if self.ended.is_some()
+            && before.unwrap_or(0).saturating_add(terms.price.units()) != a.escrow
+        {
+            return field(
+                "escrow",
+                "it is not that of the assignment before and the price",
             );
         }
         Ok(())

@@ -139,6 +139,8 @@ pub struct Standing {
     /// Assignments that ended, and tasks that were forgotten: kept by auditors, who have no
     /// database to ask.
     ended: Option<HashSet<Hash>>,
+    /// The escrow that the newest assignment says is committed.
+    escrow: Option<u128>,
     indexes: index::Indexes,
 }
 
@@ -158,6 +160,7 @@ impl Standing {
             unjudged: HashMap::new(),
             newest: HashMap::new(),
             ended: audit.then(HashSet::new),
+            escrow: None,
             indexes: index::Indexes::default(),
         }
     }

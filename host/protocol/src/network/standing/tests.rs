@@ -2,8 +2,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
+use crate::Amount;
 use crate::keys::Keypair;
-use crate::network::assignment::Acceptance;
+use crate::network::assignment::{Acceptance, Terms};
 use crate::network::entry::{Cancel, CancelledBy, Decision, Entry, Expiry, Judged, Verdict};
 use crate::network::membership::{Membership, MinerMember};
 use crate::network::roster::{RosterEntry, weights};
@@ -37,6 +38,10 @@ fn requirements() -> Requirements {
 
 impl Writer {
     fn new(miners: u8) -> Writer {
+        Writer::with_ledger(miners, None)
+    }
+
+    fn with_ledger(miners: u8, ledger: Option<Hash>) -> Writer {
         let coordinator = Keypair::from_seed([200; 32]);
         let genesis = Genesis {
             name: "test".into(),
@@ -47,7 +52,7 @@ impl Writer {
             coordinator_stake_min: 0,
             saturation: 50,
             development: true,
-            ledger: None,
+            ledger,
         };
         let mut miners: Vec<_> = (1..=miners).map(|n| Keypair::from_seed([n; 32])).collect();
         miners.sort_by_key(|key| key.public().to_bytes());
@@ -157,11 +162,13 @@ impl Writer {
             issued_ms: 6_000,
             deadline_ms: 9_000,
             escrow: 0,
+            terms: None,
         };
         change(&mut assignment);
         let signed = assignment.sign(&self.coordinator, &mut self.rng);
         let facts = Facts {
             requirements: Some(requirements()),
+            terms: self.genesis.ledger.map(|_| TERMS),
             ..Facts::default()
         };
         self.push(Entry::Assignment(signed), facts);
@@ -523,6 +530,68 @@ fn assignments_are_of_this_log_and_signed() {
         w.only_fault()
             .contains("signature of the assignment does not fit")
     );
+}
+
+const TERMS: Terms = Terms {
+    price: Amount::tokens(2),
+    attempt_fee: Amount::tokens(1),
+    replicas: 1,
+};
+
+#[test]
+fn pay_is_said_where_there_is_a_ledger_and_adds_up() {
+    let paid = || {
+        let mut w = Writer::with_ledger(3, Some(Hash::of(b"ledger")));
+        w.roster(|_| {});
+        for n in 0..3 {
+            w.assign(task(n), 0, |a| {
+                a.terms = Some(TERMS);
+                a.escrow = u128::from(n + 1) * TERMS.price.units();
+            });
+        }
+        w
+    };
+    assert!(paid().audit().is_empty());
+    type Pay = fn(&mut Assignment);
+    let faults: [(Pay, &str); 4] = [
+        (
+            |_| {},
+            "its terms is not what it has to be: they are missing",
+        ),
+        (
+            |a| {
+                a.escrow = 4 * TERMS.price.units();
+                a.terms = Some(Terms {
+                    attempt_fee: Amount::ZERO,
+                    ..TERMS
+                });
+            },
+            "its terms is not what it has to be: they are not those of the task",
+        ),
+        (
+            |a| {
+                a.terms = Some(TERMS);
+                a.escrow = 4 * TERMS.price.units() + 1;
+            },
+            "its escrow is not",
+        ),
+        (
+            |a| {
+                a.terms = Some(TERMS);
+                a.escrow = 3 * TERMS.price.units();
+            },
+            "its escrow is not",
+        ),
+    ];
+    for (change, expected) in faults {
+        let mut w = paid();
+        w.assign(task(9), 0, change);
+        let found = w.only_fault();
+        assert!(found.starts_with(expected), "{found}");
+    }
+    let mut w = honest();
+    w.assign(task(1), 0, |a| a.terms = Some(TERMS));
+    assert!(w.only_fault().contains("the network has no ledger"));
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Draw {
             issued_ms: 0,
             deadline_ms: 1,
             escrow: 0,
+            terms: None,
         };
         for (at, miner) in (0..).zip(&self.held) {
             standing.restore_lease(assignment(*miner, self.task.hash(), at), 8, false);

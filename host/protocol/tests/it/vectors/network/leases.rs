@@ -1,8 +1,9 @@
 //! Assignments, acceptances and the coordinator's word for how long a miner is active, each as it is
 //! signed.
 
+use adit_protocol::Amount;
 use adit_protocol::cbor::{Document, Reason};
-use adit_protocol::network::assignment::{Acceptance, ActiveUntil, Assignment};
+use adit_protocol::network::assignment::{Acceptance, ActiveUntil, Assignment, Terms};
 use adit_protocol::signed::{Signable, SignedError};
 
 use super::{Signing, assembled, check_signed, key, sample_genesis, signed};
@@ -24,6 +25,7 @@ pub fn assignment() -> Assignment {
         issued_ms: 1_700_000_000_000,
         deadline_ms: 1_700_000_060_000,
         escrow: 3_000_000_000_000,
+        terms: None,
     }
 }
 
@@ -108,7 +110,20 @@ pub fn assignments() -> Kind {
             "an acceptance was signed as an assignment",
         ),
     ];
-    let good = vec![("plain", assignment()), ("least", least), ("most", most)];
+    let paid = Assignment {
+        terms: Some(Terms {
+            price: Amount::tokens(3),
+            attempt_fee: Amount::from_units(u128::MAX),
+            replicas: 3,
+        }),
+        ..assignment()
+    };
+    let good = vec![
+        ("plain", assignment()),
+        ("paid", paid),
+        ("least", least),
+        ("most", most),
+    ];
     signed(&signing, &coordinator(), good, bad, |file, _| {
         check_signed(file, |a: &Assignment| a.coordinator)
     })

@@ -121,7 +121,7 @@ impl Log {
             Entry::Assignment(signed) => {
                 let task = signed.unverified().ok().map(|a| a.task);
                 let spec = task.and_then(|task| self.tasks.get(&task));
-                facts.requirements = spec.map(|spec| spec.requirements.clone());
+                spec.into_iter().for_each(|spec| facts.disclose(spec));
             }
             _ => {}
         }

@@ -181,6 +181,7 @@ impl Writer {
             issued_ms: BEGIN_MS + 1000 * self.leaf(),
             deadline_ms: BEGIN_MS + 1000 * self.leaf() + 60_000,
             escrow: u128::from(self.leaf()) * TOKEN,
+            terms: None,
         };
         self.redraw(&mut assignment);
         assignment
