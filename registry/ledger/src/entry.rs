@@ -15,9 +15,10 @@ use thiserror::Error;
 
 use crate::event::Event;
 use crate::refusal::Refusal;
-use crate::root::{StateRoot, StateTree};
+use crate::root::StateTree;
 use crate::state::{BlockTime, State};
 use crate::transaction::{SignatureError, SignedTransaction, TextError, Verified};
+use crate::tree::TreeRoot;
 
 const BLOCK: u8 = 1;
 const TRANSACTION: u8 = 2;
@@ -41,7 +42,7 @@ pub struct EpochRoot {
     pub epoch: u64,
     /// The state then.
     #[n(1)]
-    pub state: StateRoot,
+    pub state: TreeRoot,
 }
 
 /// An entry of the registry's log.
@@ -171,9 +172,9 @@ pub enum ReplayError {
         /// The epoch.
         epoch: u64,
         /// What the log says.
-        said: StateRoot,
+        said: TreeRoot,
         /// What it comes to.
-        found: StateRoot,
+        found: TreeRoot,
     },
 }
 

@@ -115,4 +115,35 @@ pub enum Event {
         /// How many.
         amount: Amount,
     },
+    /// It is fixed which leaves of a coordinator's log belong to an epoch.
+    Closed {
+        /// The coordinator.
+        node: Key,
+        /// The epoch.
+        epoch: u64,
+        /// The first leaf.
+        first: u64,
+        /// The leaf after the last.
+        size: u64,
+    },
+    /// An epoch is settled.
+    Settled {
+        /// The epoch.
+        epoch: u64,
+        /// What was minted, in 10^-12 token.
+        minted: Amount,
+        /// What was burned of escrows.
+        burned: Amount,
+        /// What accounts earned.
+        paid: Amount,
+        /// The epoch from which on it can be claimed.
+        from_epoch: u64,
+    },
+    /// An account has taken what it earned.
+    Claimed {
+        /// The account.
+        account: Key,
+        /// How much.
+        amount: Amount,
+    },
 }

@@ -13,6 +13,8 @@
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
+//! | [`rewards`] | what accounts earned: what a quorum signs of it, and proofs for claims |
+//! | [`tree`] | Merkle trees of lists |
 //! | [`entry`] | what is in the registry's log |
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -23,10 +25,12 @@ pub mod genesis;
 pub mod key;
 pub mod refusal;
 pub mod registration;
+pub mod rewards;
 pub mod root;
 pub mod rules;
 pub mod state;
 pub mod transaction;
+pub mod tree;
 
 pub use event::Event;
 pub use genesis::{LedgerGenesis, Parameters};

@@ -102,6 +102,28 @@ pub enum Refusal {
         /// The key.
         key: Key,
     },
+    /// It is not that epoch's turn.
+    #[error(
+        "epoch {found} cannot be closed or settled in epoch {now}; hint: an epoch is closed in the next one, and settled once and in order"
+    )]
+    Epoch {
+        /// The epoch now.
+        now: u64,
+        /// The one in the transaction.
+        found: u64,
+    },
+    /// Too few checkers signed.
+    #[error(
+        "checkers with a stake of {found} signed, of {all} in all, and {needed_ppm} of a million parts are needed; hint: gather more signatures"
+    )]
+    Quorum {
+        /// Stake of those that signed.
+        found: Amount,
+        /// Stake of all.
+        all: Amount,
+        /// What is needed, in parts per million.
+        needed_ppm: u32,
+    },
     /// The bond is too small.
     #[error("a {} needs a bond of {min}, this one is {found}; hint: stake more first", role.name())]
     Bond {
@@ -164,6 +186,56 @@ pub enum Rule {
     /// It has keys that wait for the next epoch.
     #[error("the node's keys change in the next epoch already; hint: try again then")]
     Rotating,
+    /// The epoch of the log is closed.
+    #[error(
+        "it is fixed already what of the log belongs to that epoch; hint: the first one counts"
+    )]
+    Closed,
+    /// A log that became shorter.
+    #[error(
+        "the log is shorter than at the end of an epoch before; hint: if its coordinator signed that, it is evidence"
+    )]
+    SmallerLog,
+    /// The log's key did not sign.
+    #[error(
+        "the signature is not that of the coordinator's log key over this checkpoint; hint: take all of it from one checkpoint"
+    )]
+    LogSignature,
+    /// Not a checker whose word counts.
+    #[error(
+        "one that signed is no checker whose signature counts; hint: it must be registered with the least stake"
+    )]
+    NoChecker,
+    /// A checker's signature does not fit.
+    #[error(
+        "a checker's signature does not fit; hint: all must sign the same, each with the key registered for that"
+    )]
+    CheckerSignature,
+    /// An earlier epoch waits.
+    #[error("an epoch before is closed and not settled; hint: settle epochs in order")]
+    Order,
+    /// Coordinators have not closed the epoch.
+    #[error(
+        "not all coordinators have closed the epoch; hint: they have time until the next one ends"
+    )]
+    Early,
+    /// The same settlement again.
+    #[error("the epoch is settled so already; hint: nothing is left to do")]
+    SettledSo,
+    /// Sums do not agree.
+    #[error("the settlement's sums do not agree with each other; hint: it must not be applied")]
+    Sums,
+    /// More minted than rules allow.
+    #[error("the settlement mints more than the rules allow; hint: it must not be applied")]
+    Emission,
+    /// Nothing was settled yet.
+    #[error("no settlement counts yet; hint: its root counts when the time to object is over")]
+    NoRewards,
+    /// A claim that is not in the tree.
+    #[error(
+        "the proof does not lead to the root that counts; hint: get a new one, as the root changes with each epoch"
+    )]
+    ClaimProof,
 }
 
 impl Rule {
@@ -183,7 +255,7 @@ impl Refusal {
             Refusal::Number { .. } => Code::TransactionNumber,
             Refusal::Expired { .. } | Refusal::TooFarAhead { .. } => Code::TransactionExpired,
             Refusal::Insufficient { .. } => Code::InsufficientFunds,
-            Refusal::Rule(_) => Code::RuleBroken,
+            Refusal::Rule(_) | Refusal::Epoch { .. } | Refusal::Quorum { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
             Refusal::NoNode { .. } => Code::NotFound,
             Refusal::NotOperator { .. } => Code::Forbidden,

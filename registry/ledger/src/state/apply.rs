@@ -58,6 +58,21 @@ impl State {
             account,
             events: &mut events,
         };
+        if let Action::Claim {
+            total,
+            index,
+            proof,
+        } = &transaction.action
+        {
+            // Before the fee: all that an account has may be what it earned.
+            let amount = self.claimable(&payer.key, *total, *index, proof)?;
+            add(&mut payer.account.free, amount);
+            payer.account.claimed = *total;
+            payer.events.push(Event::Claimed {
+                account: payer.key,
+                amount,
+            });
+        }
         if !transaction.fee.is_zero() {
             payer.spend(transaction.fee)?;
             payer.events.push(Event::Burned {
@@ -129,6 +144,17 @@ impl State {
             Action::Deregister { node } => self.deregister(payer, *node),
             Action::Deposit { node, amount } => self.deposit(payer, *node, *amount),
             Action::Withdraw { node, amount } => self.withdraw(payer, *node, *amount),
+            Action::CloseEpoch(closure) => self.close_epoch(payer, closure),
+            Action::Settle {
+                settlement,
+                attestations,
+            } => self.settle(payer, settlement, attestations),
+            Action::Claim { total, .. } => {
+                let before = self.account(&payer.key).claimed;
+                let amount = total.minus(before).unwrap_or_default();
+                self.head.rewards = self.head.rewards.minus(amount).unwrap_or_default();
+                Ok(())
+            }
         }
     }
 

@@ -3,12 +3,15 @@
 //!
 //! | key | value, CBOR |
 //! |---|---|
-//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a |
-//! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u |
+//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 10 settled u |
+//! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u, 6 claimed a |
 //! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
+//! | 6 ‖ coordinator ‖ epoch u64 BE | [`Closing`]: 0 first u, 1 size u, 2 root h, 3 node_key b32 |
+//! | 7 ‖ epoch u64 BE | [`Settled`]: 0 hash h, 1 in_epoch u, 2 from_epoch u, 3 minted a, 4 treasury a, 5 paid a, 6 earned {0 size u, 1 root h}, 7 charges \[{0 node b32, 1 spent a, 2 burned a}\] |
+//! | 8 ‖ epoch u64 BE | [rules of rewards](crate::rules::RewardRules) that held up to then |
 //!
 //! A key is bytes one after the other, 32 for an account or node. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
@@ -31,6 +34,9 @@ const NODE: u8 = 2;
 const TAKEN: u8 = 3;
 const VOTES: u8 = 4;
 const UNBONDING: u8 = 5;
+const CLOSING: u8 = 6;
+const SETTLED: u8 = 7;
+const FORMER_RULES: u8 = 8;
 
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +84,18 @@ impl State {
             key.push(unbonding.to as u8);
             put(key, encode(amount));
         }
+        for ((node, epoch), closing) in &self.closings {
+            put(
+                [&joined(CLOSING, &[node])[..], &epoch.to_be_bytes()].concat(),
+                encode(closing),
+            );
+        }
+        for (epoch, settled) in &self.settlements {
+            put(of_epoch(SETTLED, *epoch), encode(settled));
+        }
+        for (epoch, rules) in &self.former_rules {
+            put(of_epoch(FORMER_RULES, *epoch), encode(rules));
+        }
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -110,6 +128,9 @@ impl State {
             taken: Default::default(),
             votes: Default::default(),
             unbonding: Default::default(),
+            closings: Default::default(),
+            settlements: Default::default(),
+            former_rules: Default::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -137,6 +158,15 @@ impl State {
                     state.unbonding.insert(unbonding, decode(at, &value)?);
                     let entry = (unbonding.account, unbonding);
                     state.by_account.unbonding.insert(entry);
+                }
+                Place::Closing(node, epoch) => {
+                    state.closings.insert((node, epoch), decode(at, &value)?);
+                }
+                Place::Settled(epoch) => {
+                    state.settlements.insert(epoch, decode(at, &value)?);
+                }
+                Place::FormerRules(epoch) => {
+                    state.former_rules.insert(epoch, decode(at, &value)?);
                 }
             }
             last = key;
@@ -168,11 +198,19 @@ enum Place {
     Taken(Key),
     Votes(Key, Key),
     Unbonding(Unbonding),
+    Closing(Key, u64),
+    Settled(u64),
+    FormerRules(u64),
+}
+
+fn of_epoch(tag: u8, epoch: u64) -> Vec<u8> {
+    [&[tag][..], &epoch.to_be_bytes()].concat()
 }
 
 fn parse(key: &[u8]) -> Option<Place> {
     let (tag, rest) = key.split_first()?;
     let one = |rest: &[u8]| rest.try_into().ok().map(Key::from_bytes);
+    let epoch = |rest: &[u8]| rest.try_into().ok().map(u64::from_be_bytes);
     Some(match *tag {
         ACCOUNT => Place::Account(one(rest)?),
         NODE => Place::Node(one(rest)?),
@@ -198,6 +236,12 @@ fn parse(key: &[u8]) -> Option<Place> {
                 to,
             })
         }
+        CLOSING => {
+            let (node, rest) = rest.split_at_checked(32)?;
+            Place::Closing(one(node)?, epoch(rest)?)
+        }
+        SETTLED => Place::Settled(epoch(rest)?),
+        FORMER_RULES => Place::FormerRules(epoch(rest)?),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 //! | `apply` | a transaction: what all have in common, transfers, the faucet |
 //! | `staking` | stake, votes, unbonding |
 //! | `nodes` | registrations |
+//! | `settling` | closing and settling epochs, claims |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
@@ -13,6 +14,7 @@ mod apply;
 mod encoding;
 mod members;
 mod nodes;
+mod settling;
 mod staking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +29,13 @@ use thiserror::Error;
 pub use apply::AHEAD_MS_MAX;
 pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
+pub use settling::{Closing, Settled};
 
 use crate::event::Event;
 use crate::genesis::{LedgerGenesis, Parameters};
 use crate::key::Key;
 use crate::registration::{NodeKeys, Profile, Role};
+use crate::rules::RewardRules;
 
 /// What an account has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -55,6 +59,9 @@ pub struct Account {
     /// The epoch in which it last took from the faucet.
     #[n(5)]
     pub faucet_epoch: u64,
+    /// What it has claimed of what it earned, in all, in 10^-12 token.
+    #[n(6)]
+    pub claimed: Amount,
 }
 
 /// A node that takes part, or did.
@@ -157,6 +164,9 @@ pub struct Head {
     /// What was earned and not claimed yet, in 10^-12 token.
     #[n(9)]
     pub rewards: Amount,
+    /// The epoch that comes to be settled next.
+    #[n(10)]
+    pub settled: u64,
 }
 
 /// The state of a ledger after some block.
@@ -172,6 +182,12 @@ pub struct State {
     /// Votes by node and voter.
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
+    /// By coordinator and epoch: those that are not settled, and each coordinator's newest.
+    closings: BTreeMap<(Key, u64), Closing>,
+    /// By epoch: the one that counts, later ones, and those that open epochs have to know.
+    settlements: BTreeMap<u64, Settled>,
+    /// Rules of rewards that were changed, by the last epoch in which they held.
+    former_rules: BTreeMap<u64, RewardRules>,
     by_account: ByAccount,
 }
 
@@ -241,6 +257,7 @@ impl State {
                 parameters: ledger.parameters.clone(),
                 treasury: Amount::ZERO,
                 rewards: Amount::ZERO,
+                settled: 0,
             },
             accounts: (ledger.allocations.iter())
                 .map(|one| (one.account, account(one.amount)))
@@ -249,6 +266,9 @@ impl State {
             taken: BTreeMap::new(),
             votes: BTreeMap::new(),
             unbonding: BTreeMap::new(),
+            closings: BTreeMap::new(),
+            settlements: BTreeMap::new(),
+            former_rules: BTreeMap::new(),
             by_account: ByAccount::default(),
         })
     }

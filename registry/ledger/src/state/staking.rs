@@ -219,6 +219,16 @@ impl State {
             let (unbonding, amount) = first.remove_entry();
             let entry = (unbonding.account, unbonding);
             self.by_account.unbonding.remove(&entry);
+            if unbonding.to == Target::Escrow && self.owes(&unbonding.node) {
+                // Receipts wait to be paid of it.
+                let later = Unbonding {
+                    until_epoch: self.head.epoch.saturating_add(1),
+                    ..unbonding
+                };
+                add(self.unbonding.entry(later).or_default(), amount);
+                self.by_account.unbonding.insert((later.account, later));
+                continue;
+            }
             let account = self.accounts.entry(unbonding.account).or_default();
             match unbonding.to {
                 Target::Free | Target::Escrow => add(&mut account.free, amount),

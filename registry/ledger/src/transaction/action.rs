@@ -12,6 +12,7 @@
 //! | `rotate-key` | `node`, `new-node-key`, `new-log-key`?, `proof` |
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
+//! | `close-epoch`, `settle`, `claim` | in [`settling`](super::settling) |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
 //! `service-class`?, with it `service-uptime` and `service-latency` (milliseconds).
@@ -19,10 +20,12 @@
 use adit_protocol::{Amount, Hash};
 
 use super::lines::{Lines, Percent, Reader};
+use super::settling::{self, Attestation, Closure};
 use super::text_error::TextError;
 use super::values;
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
+use crate::rewards::Settlement;
 
 /// What a transaction does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +111,24 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
+    /// Fixes what of a coordinator's log belongs to an epoch.
+    CloseEpoch(Box<Closure>),
+    /// Settles an epoch.
+    Settle {
+        /// What was computed.
+        settlement: Box<Settlement>,
+        /// The checkers that say so, ascending.
+        attestations: Vec<Attestation>,
+    },
+    /// Takes what the account earned and has not taken before.
+    Claim {
+        /// What it earned in all, in 10^-12 token.
+        total: Amount,
+        /// Its place among the accounts that earned anything.
+        index: u64,
+        /// The way from there to the root.
+        proof: Vec<Hash>,
+    },
 }
 
 impl Action {
@@ -126,6 +147,9 @@ impl Action {
             Action::Deregister { .. } => "deregister",
             Action::Deposit { .. } => "deposit",
             Action::Withdraw { .. } => "withdraw",
+            Action::CloseEpoch(_) => "close-epoch",
+            Action::Settle { .. } => "settle",
+            Action::Claim { .. } => "claim",
         }
     }
 
@@ -164,10 +188,21 @@ impl Action {
                 lines.field("proof", values::Digits(*proof));
             }
             Action::Deregister { node } => lines.field("node", node),
+            Action::CloseEpoch(closure) => settling::write_closure(lines, closure),
+            Action::Settle {
+                settlement,
+                attestations,
+            } => settling::write_settlement(lines, settlement, attestations),
+            Action::Claim {
+                total,
+                index,
+                proof,
+            } => settling::write_claim(lines, *total, *index, proof),
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Action, TextError> {
+    /// Reads the lines from `action` on, of a transaction of the network of this genesis hash.
+    pub(super) fn read(reader: &mut Reader<'_>, genesis: Hash) -> Result<Action, TextError> {
         let name = reader.text("action")?;
         Ok(match name {
             "transfer" => Action::Transfer {
@@ -216,6 +251,22 @@ impl Action {
                 node: reader.field("node")?,
                 amount: reader.field("amount")?,
             },
+            "close-epoch" => Action::CloseEpoch(Box::new(settling::read_closure(reader)?)),
+            "settle" => {
+                let (settlement, attestations) = settling::read_settlement(reader, genesis)?;
+                Action::Settle {
+                    settlement: Box::new(settlement),
+                    attestations,
+                }
+            }
+            "claim" => {
+                let (total, index, proof) = settling::read_claim(reader)?;
+                Action::Claim {
+                    total,
+                    index,
+                    proof,
+                }
+            }
             _ => {
                 return Err(TextError::Value {
                     name: "action",

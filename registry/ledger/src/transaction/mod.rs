@@ -23,6 +23,7 @@
 
 pub mod action;
 mod lines;
+pub mod settling;
 mod text_error;
 mod values;
 
@@ -32,13 +33,14 @@ use adit_protocol::{Amount, Hash};
 
 pub use action::Action;
 pub use lines::Percent;
+pub use settling::{Attestation, Closure, Cosigned};
 pub use text_error::TextError;
 
 use crate::key::Key;
 use lines::{Lines, MOMENT_MS_MAX, Reader, moment, parse_moment};
 
 /// Longest text of a transaction, in bytes.
-pub const TEXT_MAX: usize = 8 * 1024;
+pub const TEXT_MAX: usize = 48 * 1024;
 /// The first line.
 const TITLE: &str = "Adit transaction, version 1";
 /// What wallets sign under.
@@ -92,13 +94,14 @@ impl Transaction {
         }
         let mut reader = Reader::new(text);
         reader.line(TITLE)?;
+        let genesis = reader.field("genesis")?;
         let transaction = Transaction {
-            genesis: reader.field("genesis")?,
+            genesis,
             account: reader.field("account")?,
             number: reader.field("number")?,
             fee: reader.field("fee")?,
             expires_ms: parse_moment("expires", reader.text("expires")?)?.min(MOMENT_MS_MAX),
-            action: Action::read(&mut reader)?,
+            action: Action::read(&mut reader, genesis)?,
         };
         reader.end()?;
         let again = transaction.to_text();

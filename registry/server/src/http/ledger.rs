@@ -4,8 +4,8 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use adit_ledger::Key;
-use adit_ledger::root::StateRoot;
 use adit_ledger::state::{Head, Node, Supply};
+use adit_ledger::tree::TreeRoot;
 use adit_net::Problem;
 use adit_net::http::extract::{CONTENT_TYPE_CBOR, Json, Path, Query};
 use adit_protocol::{Amount, Code};
@@ -53,7 +53,7 @@ pub struct LedgerView {
     pub epoch_ends_ms: u64,
     /// The root that proofs are made against, of the end of the epoch before; none in the first.
     #[schema(value_type = Option<Object>)]
-    pub root: Option<StateRoot>,
+    pub root: Option<TreeRoot>,
 }
 
 /// Where the chain is, and the rules.

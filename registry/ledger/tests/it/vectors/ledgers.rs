@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use adit_ledger::entry::{EpochRoot, LogEntry, LogEntryError, Replay, ReplayError};
-use adit_ledger::root::{AccountProof, AccountProofError, Included, StateRoot, StateTree};
+use adit_ledger::root::{AccountProof, AccountProofError, StateTree};
 use adit_ledger::transaction::SignedTransaction;
+use adit_ledger::tree::{Included, TreeRoot};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
@@ -290,7 +291,7 @@ fn ledgers_come_to_what_is_expected() {
     assert_eq!(actions.len(), 12, "{actions:?}");
 }
 
-fn check_proofs(name: &str, root: &StateRoot, expected: &Value) {
+fn check_proofs(name: &str, root: &TreeRoot, expected: &Value) {
     let read = |value: &Value| -> (Key, AccountProof) {
         let entries = value["entries"].as_array().unwrap().iter();
         let entries = entries.map(|entry| Included {
