@@ -31,6 +31,8 @@ pub const WITNESS: &str = "//Witness";
 pub const CHECKER: &str = "//Checker";
 /// Signs the checkpoints of their registry's log.
 pub const REGISTRY_LOG: &str = "//Registry//log";
+/// Pays the fees of what the checker hands in.
+pub const CHECKER_FEES: &str = "//Checker//fees";
 
 /// What the phrase that everyone has comes to (BIP39), which takes some time to compute.
 const SEED: &str = "0xfac7959dbfe72f052e5a0c3c8d6530f202b02fd8f9f5ca3580ec8deb7797479e";

@@ -13,11 +13,13 @@ use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Rol
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Action, Key, LedgerGenesis, Parameters, Transaction};
 use adit_net::http::server::{Limits, Listen, ListenError};
+use adit_net::tls::Roots;
 use adit_net::{Clock as _, SystemClock};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::{Membership, NetworkFile, WitnessMember};
 use adit_protocol::{Amount, Document as _};
+use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::{Options, Registry, Running, StartError};
 use adit_runtime::engine_document::engine_document;
 use rand_core::OsRng;
@@ -26,6 +28,7 @@ use crate::devnet::DevError;
 use crate::folder::{Folder, make, port_of, write};
 use crate::keys;
 use crate::network::{self, EPOCH_MS, Member};
+use crate::witness;
 
 /// The file of the address where it listened last.
 const ADDRESS: &str = "registry-address";
@@ -39,6 +42,10 @@ const NOTICED_MS: u64 = 3_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What each account that everyone has begins with, in tokens.
 const ACCOUNT_TOKENS: u64 = 10_000_000;
+/// What the coordinator's tasks can be paid of at the beginning, in tokens.
+const ESCROW_TOKENS: u64 = 1_000_000;
+/// What the checker has for fees, in tokens.
+const FEES_TOKENS: u64 = 100_000;
 /// The operators' part of what nodes earn, in parts per million.
 const COMMISSION_PPM: u32 = 100_000;
 
@@ -80,6 +87,7 @@ impl DevRegistry {
                 listen: Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
                 limits: Limits::default(),
                 clock: Arc::new(SystemClock),
+                settler: Some(settler()?),
             })
         };
         let before = folder.text(ADDRESS);
@@ -237,7 +245,13 @@ impl DevRegistry {
         };
         let bond = wanted.bond;
         let action = Action::Register { registration, bond };
-        self.submit(&wanted.operator, action).await
+        self.submit(&wanted.operator, action).await?;
+        if wanted.role == Role::Coordinator {
+            let amount = Amount::tokens(ESCROW_TOKENS);
+            self.submit(&wanted.operator, Action::Deposit { node, amount })
+                .await?;
+        }
+        Ok(())
     }
 
     async fn submit(&self, account: &Keypair, action: Action) -> Result<(), DevError> {
@@ -259,6 +273,17 @@ impl DevRegistry {
         let accepted = self.running.handle().submit(verified).await;
         accepted.map(drop).map_err(|error| ledger(&error))
     }
+}
+
+/// The checker of the network is run by its registry.
+fn settler() -> Result<SettlerOptions, DevError> {
+    Ok(SettlerOptions {
+        account: Keypair::from_uri(keys::CHECKER_FEES)?,
+        node: Keypair::from_uri(keys::CHECKER)?,
+        name: (witness::NAME.parse()).map_err(|_| DevError::Ledger("it has no name".to_owned()))?,
+        cosign: Keypair::from_uri(keys::WITNESS)?,
+        roots: Roots::system(),
+    })
 }
 
 fn takes_part(members: &Membership, wanted: &Wanted) -> bool {
@@ -341,6 +366,10 @@ fn documents(folder: &Folder) -> Result<(Genesis, LedgerGenesis), DevError> {
             amount: Amount::tokens(ACCOUNT_TOKENS),
         });
     }
+    allocations.push(Allocation {
+        account: Key::new(&Keypair::from_uri(keys::CHECKER_FEES)?.public()),
+        amount: Amount::tokens(FEES_TOKENS),
+    });
     allocations.sort_by_key(|one| one.account);
     let document = LedgerGenesis {
         log: Key::new(&Keypair::from_uri(keys::REGISTRY_LOG)?.public()),

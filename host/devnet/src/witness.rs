@@ -20,7 +20,7 @@ use crate::folder::{Folder, make, port_of, write};
 use crate::keys;
 
 /// Its name in its cosignatures.
-const NAME: &str = "adit-dev/witness";
+pub(crate) const NAME: &str = "adit-dev/witness";
 /// The file of the address where it listened last.
 const ADDRESS: &str = "witness-address";
 /// How long requests have to end when it is ended.

@@ -50,6 +50,11 @@ impl<T: Signable> Signed<T> {
         }
     }
 
+    /// The signature alone, for forms that carry the document in another way.
+    pub fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
     /// Hash of the document without the signature, since one document has many valid signatures.
     pub fn body_hash(&self) -> Hash {
         Hash::of(&self.body)

@@ -214,6 +214,11 @@ pub enum Rule {
     /// An earlier epoch waits.
     #[error("an epoch before is closed and not settled; hint: settle epochs in order")]
     Order,
+    /// No log was closed in the epoch.
+    #[error(
+        "no log was closed in the epoch, and nothing can be settled; hint: settle the first epoch with a closed log"
+    )]
+    NothingClosed,
     /// Coordinators have not closed the epoch.
     #[error(
         "not all coordinators have closed the epoch; hint: they have time until the next one ends"

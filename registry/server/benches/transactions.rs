@@ -98,6 +98,7 @@ async fn measure(flight: usize, seconds: usize) {
         listen: Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
+        settler: None,
     })
     .await
     .expect("a registry");

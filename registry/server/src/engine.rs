@@ -86,6 +86,8 @@ pub struct Live {
     pub state: State,
     /// The state at the end of the last epoch that is over, with proofs; `None` in the first.
     pub tree: Option<Arc<StateTree>>,
+    /// That state, where somebody settles epochs.
+    pub end: Option<Arc<State>>,
     /// Who takes part in this epoch.
     pub members: Arc<Membership>,
     /// The same, signed, as the network file.
@@ -174,6 +176,8 @@ pub(crate) struct Beginning {
     pub authority: Keypair,
     pub network_file: PathBuf,
     pub clock: Arc<dyn Clock>,
+    /// Whether the state at the end of the last epoch is kept.
+    pub keeps_end: bool,
 }
 
 /// The engine's thread.
@@ -197,12 +201,14 @@ impl Engine {
             authority,
             network_file,
             clock,
+            keeps_end,
         } = beginning;
         let network = sign(&genesis, &members, &authority);
         write(&network_file, &network)?;
         let live = Live {
             state,
             tree: tree.map(Arc::new),
+            end: None,
             members: Arc::new(members),
             network,
         };
@@ -219,6 +225,7 @@ impl Engine {
             authority,
             network_file,
             clock,
+            keeps_end,
         };
         worker.turn(Vec::new())?;
         let thread = std::thread::Builder::new()
@@ -271,6 +278,7 @@ struct Worker {
     authority: Keypair,
     network_file: PathBuf,
     clock: Arc<dyn Clock>,
+    keeps_end: bool,
 }
 
 /// Answers that are given once the block is durable.
@@ -337,6 +345,7 @@ impl Worker {
         }
         let mut batch = Batch::default();
         let mut tree = None;
+        let mut end = None;
         if state.epoch_at(time_ms) > before.epoch {
             let mut entries = Vec::new();
             state.entries(|entry| entries.push(entry));
@@ -350,6 +359,7 @@ impl Worker {
             );
             batch.snapshot = Some((1, entries));
             tree = Some(Arc::new(over));
+            end = self.keeps_end.then(|| Arc::new(state.clone()));
         }
         let height = before.height.saturating_add(1);
         batch
@@ -402,6 +412,7 @@ impl Worker {
         }
         if let Some(tree) = tree {
             live.tree = Some(tree);
+            live.end = end;
             let members = live.state.members();
             live.network = sign(&self.genesis, &members, &self.authority);
             live.members = Arc::new(members);

@@ -26,6 +26,12 @@ pub enum FollowError {
     /// The log cannot be read, or does not belong to its checkpoint.
     #[error(transparent)]
     Log(#[from] ReadLogError),
+    /// An epoch is not over yet.
+    #[error("epoch {epoch} is not over in the log; hint: ask again when it is")]
+    NotYet {
+        /// The epoch.
+        epoch: u64,
+    },
     /// An entry is against the rules.
     #[error("entry {leaf}: {error}")]
     Replay {
@@ -48,6 +54,7 @@ impl FollowError {
                 FailureKind::Signature => Code::BadSignature,
                 FailureKind::Proof => Code::BadProof,
             },
+            FollowError::NotYet { .. } => Code::NotFound,
             FollowError::Replay { error, .. } => error.code(),
         }
     }
@@ -138,6 +145,33 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// Follows a log up to the end of an epoch, and returns the state then.
+    ///
+    /// # Errors
+    /// [`FollowError`]; [`FollowError::NotYet`] if the epoch is not over in it.
+    pub async fn walk_to_end_of<S: TileSource>(
+        &mut self,
+        reader: &LogReader<S>,
+        checkpoint: &Checkpoint,
+        epoch: u64,
+    ) -> Result<State, FollowError> {
+        let range = self.leaf..checkpoint.size;
+        let walk = reader.walk(checkpoint, range, WalkOptions::default());
+        let mut walk = walk.await?;
+        while let Some(bundle) = walk.next().await? {
+            for (leaf, entry) in bundle.entries() {
+                if leaf != self.leaf {
+                    continue;
+                }
+                self.entry(entry)?;
+                if self.replay.is_rooted() && self.state().head().epoch == epoch {
+                    return Ok(self.state().clone());
+                }
+            }
+        }
+        Err(FollowError::NotYet { epoch })
     }
 
     /// The state after the entries so far.

@@ -9,6 +9,8 @@ use adit_net::http::server::{Limits, Listen};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
 
+use crate::settling::settler::SettlerOptions;
+
 /// What a registry is started with.
 #[derive(Clone)]
 pub struct Options {
@@ -30,4 +32,6 @@ pub struct Options {
     pub limits: Limits,
     /// The time of day, which blocks take theirs from.
     pub clock: Arc<dyn Clock>,
+    /// The checker that runs beside it, if one does: it closes and settles epochs.
+    pub settler: Option<SettlerOptions>,
 }

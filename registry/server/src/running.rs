@@ -12,12 +12,15 @@ use adit_net::http::server::{ListenError, Server};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
 use adit_protocol::{Code, Document as _};
 use thiserror::Error;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Beginning, Engine, EngineError, Handle};
 use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
 use crate::options::Options;
+use crate::settling::keep::Keep;
+use crate::settling::settler::Settler;
 use crate::store::{LOG, Reader, Store, StoreError};
 
 /// How long requests may take to end once the server stops.
@@ -82,6 +85,9 @@ impl StartError {
     }
 }
 
+/// Name of the folder of what was earned, in the state folder.
+const REWARDS: &str = "rewards";
+
 /// A registry, to be started.
 pub struct Registry;
 
@@ -89,6 +95,8 @@ pub struct Registry;
 pub struct Running {
     server: Option<Server>,
     engine: Option<Engine>,
+    settler: Option<JoinHandle<()>>,
+    ending: CancellationToken,
     handle: Handle,
     network_file: PathBuf,
 }
@@ -141,20 +149,43 @@ impl Registry {
             authority: options.authority.clone(),
             network_file: network_file.clone(),
             clock: Arc::clone(&options.clock),
+            keeps_end: options.settler.is_some(),
         };
         let engine = blocking(move || Engine::start(beginning))
             .await
             .map_err(internal)??;
         let handle = engine.handle().clone();
-        let app = App::new(handle.clone(), reader, &options.genesis, &options.ledger);
+        let keep = Arc::new(Keep::new(options.state.join(REWARDS)));
+        let app = App::new(
+            handle.clone(),
+            reader,
+            &options.genesis,
+            &options.ledger,
+            Arc::clone(&keep),
+        );
         let routes = router(app)
             .map_err(|error| StartError::Internal(error.to_string()))?
             .nest("/log", adit_net::log::router(options.state.join(LOG)));
         let draining = CancellationToken::new();
         let server = Server::start(options.listen, options.limits, routes, draining).await?;
+        let ending = CancellationToken::new();
+        let settler = options.settler.map(|settler| {
+            let settler = Settler::new(
+                settler,
+                handle.clone(),
+                options.genesis,
+                options.ledger,
+                options.state,
+                keep,
+                options.clock,
+            );
+            tokio::spawn(settler.run(ending.clone()))
+        });
         Ok(Running {
             server: Some(server),
             engine: Some(engine),
+            settler,
+            ending,
             handle,
             network_file,
         })
@@ -236,6 +267,10 @@ impl Running {
     pub async fn stop(mut self) {
         if let Some(server) = self.server.take() {
             server.shutdown(SERVER_PATIENCE).await;
+        }
+        self.ending.cancel();
+        if let Some(settler) = self.settler.take() {
+            let _ = settler.await;
         }
         let Running { engine, handle, .. } = self;
         drop(handle);

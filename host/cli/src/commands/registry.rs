@@ -100,6 +100,30 @@ pub struct RunArgs {
     /// Listen beyond this machine without TLS, because a proxy on the way adds it
     #[arg(long)]
     insecure_listen: bool,
+    #[command(flatten)]
+    checker: CheckerArgs,
+}
+
+/// Options of the checker that a registry can run beside it, which closes and settles epochs.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Checker")]
+pub struct CheckerArgs {
+    /// Run a checker too: the name that it is registered with. It mirrors the coordinators' logs,
+    /// closes each epoch and settles it
+    #[arg(long = "checker", value_name = "NAME", requires_all = ["checker_node", "checker_cosign", "checker_account"])]
+    name: Option<String>,
+    /// The checker's node key: a key file, `local`, or a development key as //Name
+    #[arg(long, value_name = "KEY", requires = "name")]
+    checker_node: Option<String>,
+    /// The checker's cosigning key
+    #[arg(long, value_name = "KEY", requires = "name")]
+    checker_cosign: Option<String>,
+    /// The account that pays the fees of what the checker hands in
+    #[arg(long, value_name = "KEY", requires = "name")]
+    checker_account: Option<String>,
+    /// The certificate authority of the coordinators' certificates, in PEM, if it is one of your own
+    #[arg(long, value_name = "FILE", requires = "name")]
+    checker_ca: Option<PathBuf>,
 }
 
 /// `adit registry ...`.

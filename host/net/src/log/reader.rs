@@ -177,6 +177,11 @@ impl<S: TileSource> LogReader<S> {
         LogReader { source, trust }
     }
 
+    /// Where it is read from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// Whose word counts.
     pub fn trust(&self) -> &Trust {
         &self.trust

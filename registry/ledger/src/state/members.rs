@@ -8,13 +8,16 @@ use super::{Node, State};
 use crate::registration::Role;
 
 impl State {
+    /// Whether a node would take part if an epoch began now.
+    pub fn takes_part(&self, node: &Node) -> bool {
+        !node.leaving && node.stake >= self.parameters().stake_min(node.role)
+    }
+
     /// The members: nodes that are not leaving and have the least stake of their role. The version
     /// is the epoch and one, so that it counts up; ask at the beginning of an epoch, since members
     /// are fixed for its length.
     pub fn members(&self) -> Membership {
         let parameters = self.parameters();
-        let taking_part =
-            |node: &&Node| !node.leaving && node.stake >= parameters.stake_min(node.role);
         let mut membership = Membership {
             genesis: self.head.genesis,
             version: self.head.epoch.saturating_add(1),
@@ -23,7 +26,7 @@ impl State {
             miners: Vec::new(),
             witnesses: Vec::new(),
         };
-        for node in self.nodes.values().filter(taking_part) {
+        for node in self.nodes.values().filter(|node| self.takes_part(node)) {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             let profile = &node.profile;
             // Miners have none.

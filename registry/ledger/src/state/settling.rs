@@ -313,22 +313,25 @@ impl State {
                 None => wrong,
             };
         }
-        // An epoch is left out only if nothing in it could be paid.
-        if self.unsettled().any(|(closed, _)| closed < epoch) {
-            return Rule::Order.broken();
+        // An epoch is left out only if nothing in it can be paid.
+        match self.unsettled().map(|(closed, _)| closed).min() {
+            None => Rule::NothingClosed.broken(),
+            Some(first) if first < epoch => Rule::Order.broken(),
+            Some(first) if first > epoch => Rule::NothingClosed.broken(),
+            Some(_) if self.ready_to_settle(epoch) => Ok(None),
+            Some(_) => Rule::Early.broken(),
         }
-        let late = epoch.saturating_add(2) <= head.epoch;
-        let least = head.parameters.coordinator_stake_min;
+    }
+
+    /// Whether nobody can close an epoch any more, or all coordinators that take part have.
+    pub fn ready_to_settle(&self, epoch: u64) -> bool {
         let waits = |(key, node): (&Key, &Node)| {
             node.role == Role::Coordinator
-                && !node.leaving
-                && node.stake >= least
+                && self.takes_part(node)
                 && !self.closings.contains_key(&(*key, epoch))
         };
-        match !late && self.nodes.iter().any(waits) {
-            true => Rule::Early.broken(),
-            false => Ok(None),
-        }
+        let late = epoch.saturating_add(2) <= self.head.epoch;
+        late || !self.nodes.iter().any(waits)
     }
 
     /// What the ledger knows itself of what a settlement can say.
@@ -515,6 +518,12 @@ impl State {
     /// A settlement that is kept.
     pub fn settled(&self, epoch: u64) -> Option<&Settled> {
         self.settlements.get(&epoch)
+    }
+
+    /// The settlements that are kept, by epoch.
+    pub fn settlements(&self) -> impl Iterator<Item = (u64, &Settled)> {
+        let all = self.settlements.iter();
+        all.map(|(epoch, settled)| (*epoch, settled))
     }
 
     /// The newest settlement, with its epoch.

@@ -7,6 +7,9 @@
 //! | `GET /v1/accounts/{address}` | what an account has, and its votes |
 //! | `GET /v1/accounts/{address}/transactions` | its transactions, newest first; `?before=` a number |
 //! | `GET /v1/accounts/{address}/proof` | a proof of it, as of the end of the last epoch |
+//! | `GET /v1/accounts/{address}/rewards` | what it earned, with the proof that a claim needs |
+//! | `GET /v1/nodes/{address}/rewards` | how a node came to what it earned, newest epoch first |
+//! | `GET /v1/rewards` | what is settled, and what comes next |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
 //! | `GET /v1/ledger` | where the chain is, and the rules |
 //! | `GET /v1/ledger/supply` | where the tokens are, counted every two seconds at most |
@@ -19,6 +22,7 @@
 mod accounts;
 mod ledger;
 mod openapi;
+mod rewards;
 mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +41,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 
 use crate::engine::{Handle, Live};
+use crate::settling::keep::Keep;
 use crate::store::{Reader, StoreError};
 
 /// Longest body of a transaction, in bytes: a text, escaped, and a signature.
@@ -51,6 +56,7 @@ struct Inner {
     reader: Mutex<Reader>,
     genesis: Genesis,
     ledger: Bytes,
+    keep: Arc<Keep>,
     /// Where the tokens were when they were last counted.
     supply: tokio::sync::Mutex<Option<(Instant, Supply)>>,
 }
@@ -61,12 +67,14 @@ impl App {
         reader: Reader,
         genesis: &Genesis,
         ledger: &LedgerGenesis,
+        keep: Arc<Keep>,
     ) -> App {
         App(Arc::new(Inner {
             handle,
             reader: Mutex::new(reader),
             genesis: genesis.clone(),
             ledger: ledger.to_cbor().into(),
+            keep,
             supply: tokio::sync::Mutex::default(),
         }))
     }
@@ -124,6 +132,9 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
             get(accounts::transactions),
         )
         .route("/v1/accounts/{address}/proof", get(accounts::proof))
+        .route("/v1/accounts/{address}/rewards", get(rewards::account))
+        .route("/v1/nodes/{address}/rewards", get(rewards::node))
+        .route("/v1/rewards", get(rewards::show))
         .route("/v1/nodes", get(ledger::nodes))
         .route("/v1/nodes/{address}", get(ledger::node))
         .route("/v1/ledger", get(ledger::show))

@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, ledger, transactions};
+use super::{accounts, ledger, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,9 @@ use super::{accounts, ledger, transactions};
         accounts::show,
         accounts::transactions,
         accounts::proof,
+        rewards::account,
+        rewards::node,
+        rewards::show,
         ledger::nodes,
         ledger::node,
         ledger::show,

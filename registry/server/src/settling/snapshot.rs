@@ -45,18 +45,18 @@ pub fn parameters(
     }
 }
 
-/// The snapshot of a state at the end of an epoch. A node that is there has at least the least stake
-/// of its role, and the quality of all is whole: there are no checkers yet who measure it.
+/// The snapshot of a state at the end of an epoch: all nodes that were ever registered, since what
+/// they worked for is owed to them. One below the least stake of miners, or that is leaving and took
+/// its stake away, has the quality 0, and so no part of the emission; the quality of all others is
+/// whole, as there are no checkers yet who measure it.
 ///
 /// `escrows` says what is left of a coordinator's escrow for this epoch.
 pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -> Snapshot {
     let rules = state.parameters();
     let head = state.head();
     let of = |role: Role| {
-        let there = move |node: &&(&Key, &Node)| {
-            node.1.role == role && node.1.stake >= rules.stake_min(role)
-        };
-        state.nodes().filter(move |node| there(&node)).collect::<Vec<_>>()
+        let nodes = state.nodes().filter(move |(_, node)| node.role == role);
+        nodes.collect::<Vec<(&Key, &Node)>>()
     };
     let (coordinators, miners) = (of(Role::Coordinator), of(Role::Miner));
     let nodes = coordinators.iter().chain(&miners);
@@ -85,7 +85,10 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
                 operator: *node.operator.as_bytes(),
                 stake: node.stake.units(),
                 commission_ppm: node.profile.commission_ppm,
-                quality_ppm: WHOLE_PPM,
+                quality_ppm: match node.stake >= rules.miner_stake_min {
+                    true => WHOLE_PPM,
+                    false => 0,
+                },
                 cut_ppm: 0,
             })
             .collect(),
@@ -94,8 +97,6 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
 }
 
 /// The index of each node of a snapshot's list by the key that names it.
-pub(super) fn indexes<'a>(
-    nodes: impl Iterator<Item = &'a [u8; 32]>,
-) -> BTreeMap<[u8; 32], u32> {
+pub(super) fn indexes<'a>(nodes: impl Iterator<Item = &'a [u8; 32]>) -> BTreeMap<[u8; 32], u32> {
     nodes.copied().zip(0u32..).collect()
 }

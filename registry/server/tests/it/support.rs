@@ -79,6 +79,7 @@ pub fn options(folder: &Path, clock: &ManualClock) -> Options {
         listen: Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         limits: Limits::default(),
         clock: Arc::new(clock.clone()),
+        settler: None,
     }
 }
 

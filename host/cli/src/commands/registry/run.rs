@@ -7,13 +7,16 @@ use adit_net::http::server::{Limits, Listen};
 use adit_net::tls::ServerTls;
 use adit_protocol::Document as _;
 use adit_protocol::codes::Code;
+use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::{Options, Registry, StartError};
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{RunArgs, documents, folder};
+use super::{CheckerArgs, RunArgs, documents, folder};
 use crate::error::{Exit, Failure};
+use crate::keyring;
+use crate::remote::roots;
 use crate::state::{State, key_file, private_folder};
 use crate::ui::Ui;
 
@@ -33,6 +36,7 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         _ => None,
     };
     let network = genesis.hash();
+    let settler = settler(ui, state, &args.checker, genesis.development)?;
     let options = Options {
         state: data,
         network_file: folder.join("network"),
@@ -48,6 +52,7 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         },
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
+        settler,
     };
     crate::logging::start(ui);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -93,4 +98,38 @@ fn not_started(error: StartError) -> Failure {
         .because(&error)
         .or_hint(format!("see `adit explain {}`", error.code()))
         .exit(exit)
+}
+
+/// The checker that is to run beside it, if one is.
+fn settler(
+    ui: &Ui,
+    state: &State,
+    args: &CheckerArgs,
+    development: bool,
+) -> anyhow::Result<Option<SettlerOptions>> {
+    let (Some(name), Some(node), Some(cosign), Some(account)) = (
+        &args.name,
+        &args.checker_node,
+        &args.checker_cosign,
+        &args.checker_account,
+    ) else {
+        return Ok(None);
+    };
+    let key = |key: &str| {
+        let secret = keyring::secret(ui, state, key, None)?;
+        match secret.development && !development {
+            false => Ok(secret.keypair),
+            true => Failure::new(Code::BadKey, "a development key cannot be used here")
+                .why("everyone has it, and the tokens of this network have a value")
+                .hint("make a key of your own with `adit key new`")
+                .into_err(),
+        }
+    };
+    Ok(Some(SettlerOptions {
+        account: key(account)?,
+        node: key(node)?,
+        name: name.parse().context("the checker's name cannot be used")?,
+        cosign: key(cosign)?,
+        roots: roots(args.checker_ca.as_deref())?,
+    }))
 }

@@ -1,0 +1,162 @@
+//! From the entries of a coordinator's log to the receipts that an epoch is settled from.
+//!
+//! A receipt belongs to the epoch in whose leaves its verdict is: before that nobody knows what is due
+//! for it. What it pays is said by its assignment, which is in the log before it. None of this judges
+//! the coordinator: its log is its word, and its escrow pays for it. What could hurt others is checked
+//! here: that the miner signed the receipt, and that a receipt's fields are those of its assignment.
+
+use std::collections::HashMap;
+
+use adit_protocol::network::assignment::{Assignment, Terms};
+use adit_protocol::network::entry::{Decision, Entry};
+use adit_protocol::network::genesis::network_id;
+use adit_protocol::receipt::{Receipt, verify_batch};
+use adit_protocol::{Hash, Status};
+use rand_core::OsRng;
+
+/// A receipt that was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Its leaf.
+    pub leaf: u64,
+    /// The receipt.
+    pub receipt: Box<Receipt>,
+    /// Whether the verdict accepts it, and it can be paid at all.
+    pub accepted: bool,
+    /// What its assignment says that it pays; nothing is due where there is none.
+    pub terms: Option<Terms>,
+}
+
+struct Open {
+    miner: [u8; 32],
+    task: Hash,
+    epoch: u64,
+    terms: Option<Terms>,
+}
+
+/// Reads the entries of one log in order.
+///
+/// Memory holds the assignments and receipts of two epochs that are not judged; what is older cannot
+/// be paid any more.
+pub struct Extractor {
+    genesis: Hash,
+    coordinator: [u8; 32],
+    assignments: HashMap<Hash, Open>,
+    receipts: HashMap<Hash, (u64, Box<Receipt>)>,
+    judged: Vec<Judged>,
+}
+
+impl Extractor {
+    /// Begins before the first entry of a coordinator's log, by the key that the log is named by.
+    pub fn new(genesis: Hash, coordinator: [u8; 32]) -> Extractor {
+        Extractor {
+            genesis,
+            coordinator,
+            assignments: HashMap::new(),
+            receipts: HashMap::new(),
+            judged: Vec::new(),
+        }
+    }
+
+    /// Takes in the next entry. One that cannot be read pays nobody.
+    pub fn entry(&mut self, leaf: u64, bytes: &[u8]) {
+        match Entry::decode(bytes) {
+            Ok(Entry::Assignment(signed)) => {
+                let id = signed.body_hash();
+                if let Ok(assignment) = signed.unverified() {
+                    self.assignment(id, assignment);
+                }
+            }
+            Ok(Entry::Receipt(receipt)) => {
+                self.receipts.entry(receipt.id()).or_insert((leaf, receipt));
+            }
+            Ok(Entry::Verdict(verdict)) => {
+                for one in &verdict.receipts {
+                    self.judge(&one.receipt, one.decision);
+                }
+            }
+            Ok(Entry::Expiry(expiry)) => {
+                self.assignments.remove(&expiry.assignment);
+            }
+            Ok(Entry::Roster(_) | Entry::Cancel(_)) | Err(_) => {}
+        }
+    }
+
+    fn assignment(&mut self, id: Hash, assignment: Assignment) {
+        let Assignment {
+            genesis,
+            coordinator,
+            miner,
+            task,
+            epoch,
+            terms,
+            ..
+        } = assignment;
+        if genesis == self.genesis && coordinator == self.coordinator {
+            self.assignments.entry(id).or_insert(Open {
+                miner,
+                task,
+                epoch,
+                terms,
+            });
+        }
+    }
+
+    fn judge(&mut self, id: &Hash, decision: Decision) {
+        // Judged twice, it is paid once.
+        let Some((leaf, receipt)) = self.receipts.remove(id) else {
+            return;
+        };
+        let body = &receipt.body;
+        let fits = |open: &&Open| {
+            open.miner == body.miner && open.task == body.task && open.epoch == body.epoch
+        };
+        let open = self.assignments.get(&body.assignment);
+        let terms = open.filter(fits).and_then(|open| open.terms);
+        let payable = match decision {
+            Decision::Accepted | Decision::NotAttestable => true,
+            // The miner stopped because it was told to.
+            Decision::TaskCancelled => body.status == Status::Cancelled,
+            _ => false,
+        };
+        let accepted = payable
+            && terms.is_some()
+            && body.network == network_id(&self.genesis)
+            && body.coordinator == self.coordinator;
+        if accepted {
+            // An assignment is paid once, in whatever epoch.
+            self.assignments.remove(&body.assignment);
+        }
+        self.judged.push(Judged {
+            leaf,
+            receipt,
+            accepted,
+            terms,
+        });
+    }
+
+    /// Forgets what cannot be paid in an epoch or later, before the first entry of the epoch is taken
+    /// in. What is left does not depend on how often that was done before.
+    pub fn begin(&mut self, epoch: u64) {
+        let young = |drawn: u64| drawn.saturating_add(1) >= epoch;
+        self.assignments.retain(|_, open| young(open.epoch));
+        self.receipts
+            .retain(|_, (_, receipt)| young(receipt.body.epoch));
+        self.judged.clear();
+    }
+
+    /// The receipts that were judged since the epoch began, by leaf.
+    pub fn take(&mut self) -> Vec<Judged> {
+        let mut judged = std::mem::take(&mut self.judged);
+        judged.sort_by_key(|one| one.leaf);
+        let signed: Vec<Receipt> = judged.iter().map(|one| (*one.receipt).clone()).collect();
+        if let Err(forged) = verify_batch(&signed, &mut OsRng) {
+            for at in forged {
+                if let Some(one) = judged.get_mut(at) {
+                    one.accepted = false;
+                }
+            }
+        }
+        judged
+    }
+}
