@@ -1,4 +1,6 @@
-//! `adit account`: what an account has, what it did, and sending tokens.
+//! `adit account`: what an account has, what it did and earned, and sending tokens.
+
+mod rewards;
 
 use adit_ledger::Action;
 use adit_protocol::Amount;
@@ -37,6 +39,19 @@ pub enum Command {
         #[command(flatten)]
         registry: RegistryArgs,
     },
+    /// Show what an account earned, by its votes and the nodes that it operates
+    Rewards {
+        /// The account
+        #[arg(value_name = "KEY")]
+        account: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Take what the account earned: it is free then
+    Claim {
+        #[command(flatten)]
+        sign: SignArgs,
+    },
     /// Send free tokens to another account
     Send {
         /// To whom: an address, 0x and digits, or a key file
@@ -60,6 +75,10 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
                     amount: Amount::from_units(*amount),
                 })
             });
+        }
+        Command::Claim { sign } => return rewards::claim(ui, state, sign),
+        Command::Rewards { account, registry } => {
+            block_on(rewards::show(ui, state, account, registry))
         }
         Command::Show { account, registry } => block_on(show(ui, state, account, registry)),
         Command::History {

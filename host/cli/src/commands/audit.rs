@@ -9,12 +9,14 @@
 //! | [`execution`] | level 2: receipts that are run again |
 //! | [`report`] | what was found, as data |
 //! | [`html`] | the same as a page for people |
+//! | [`rewards`] | `adit audit rewards`: every settlement of a network, computed again |
 
 pub mod command;
 pub mod execution;
 pub mod html;
 pub mod record;
 pub mod report;
+pub mod rewards;
 pub mod rules;
 pub mod sample;
 pub mod signatures;

@@ -6,16 +6,19 @@
 //! | [`init`] | `adit miner init` |
 //! | [`doctor`] | `adit miner doctor` |
 //! | [`run`] | `adit miner run` |
+//! | [`earnings`] | `adit miner earnings` |
 //! | [`ask`] | `adit miner status`, `explain`, `pause`, `resume`, `drain` |
 
 mod ask;
 mod doctor;
+mod earnings;
 mod init;
 mod node_key;
 mod run;
 mod setup;
 
 use crate::error::Exit;
+use crate::ledger::RegistryArgs;
 use crate::state::State;
 use crate::ui::Ui;
 
@@ -32,6 +35,14 @@ pub enum Command {
     Status,
     /// Say why the running miner has no work
     Explain,
+    /// Show what a miner earned in the last epochs, and how it came to it
+    Earnings {
+        /// The node's key: an address, 0x and digits, or a key file [default: that of the miner here]
+        #[arg(value_name = "KEY")]
+        node: Option<String>,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
     /// Take no new runs, on one device or on all; what runs goes on
     Pause {
         /// The device's name, as `adit miner status` shows it
@@ -60,6 +71,9 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         Command::Run(args) => run::command(ui, state, args),
         Command::Status => ask::status(ui, state),
         Command::Explain => ask::explain(ui, state),
+        Command::Earnings { node, registry } => {
+            earnings::command(ui, state, node.as_deref(), registry)
+        }
         Command::Pause { device } => ask::pause(ui, state, device.as_deref(), true),
         Command::Resume { device } => ask::pause(ui, state, device.as_deref(), false),
         Command::Drain { no_wait } => ask::drain(ui, state, *no_wait),

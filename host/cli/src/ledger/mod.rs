@@ -53,7 +53,8 @@ pub struct RegistryArgs {
 /// A registry that can be asked.
 pub struct Ledger {
     client: Client,
-    roots: Roots,
+    /// Who may vouch for certificates.
+    pub roots: Roots,
     /// Its address.
     pub url: Url,
     /// The network's genesis document.

@@ -65,6 +65,20 @@ impl SignArgs {
         state: &State,
         action: impl FnOnce(&Context<'_>) -> anyhow::Result<Action>,
     ) -> anyhow::Result<Exit> {
+        self.run_with(ui, state, async |context: &Context<'_>| action(context))
+    }
+
+    /// The same for an action of which something must be asked first.
+    ///
+    /// # Errors
+    ///
+    /// When the registry refuses it, or the user does.
+    pub fn run_with(
+        &self,
+        ui: &Ui,
+        state: &State,
+        action: impl AsyncFnOnce(&Context<'_>) -> anyhow::Result<Action>,
+    ) -> anyhow::Result<Exit> {
         let secret = keyring::secret(ui, state, &self.key, Some(&self.password))?;
         let done = block_on(async {
             let ledger = self.registry.connect(ui).await?;
@@ -72,10 +86,11 @@ impl SignArgs {
                 return refuse_development("account").into_err();
             }
             let account = Key::new(&secret.keypair.public());
-            let action = action(&Context {
+            let context = Context {
                 ledger: &ledger,
                 account,
-            })?;
+            };
+            let action = action(&context).await?;
             self.submit(ui, &ledger, &secret.keypair, action).await
         })?;
         Ok(done.unwrap_or_else(|exit| exit))

@@ -51,6 +51,72 @@ pub struct Vote {
     pub amount: Units,
 }
 
+/// What an account earned.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccountRewards {
+    /// All of it that counts.
+    pub earned: Units,
+    /// What was claimed of it.
+    pub claimed: Units,
+    /// What can be claimed.
+    pub claimable: Units,
+    /// What does not count yet.
+    pub pending: Units,
+    /// The epoch from which on it will.
+    pub pending_from_epoch: Option<u64>,
+    /// The last epoch that counts.
+    pub epoch: Option<u64>,
+    /// The proof for a claim.
+    pub proof: Option<ClaimProof>,
+}
+
+/// The way from an account's leaf to the root that counts.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClaimProof {
+    /// Index of the leaf.
+    pub index: u64,
+    /// Hashes, as `blake3:` and digits.
+    pub proof: Vec<String>,
+}
+
+/// How a node came to what it earned.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeRewards {
+    /// The key that names it.
+    pub address: String,
+    /// Epochs, newest first.
+    pub epochs: Vec<NodeEpoch>,
+}
+
+/// A node's epoch.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeEpoch {
+    /// The epoch.
+    pub epoch: u64,
+    /// All that it earned.
+    pub earned: Units,
+    /// A miner's pay for its work, less what was burned.
+    #[serde(default)]
+    pub income: Units,
+    /// A miner's part of the emission, by work.
+    #[serde(default)]
+    pub by_work: Units,
+    /// The same by stake.
+    #[serde(default)]
+    pub by_stake: Units,
+    /// Receipts.
+    pub receipts: Receipts,
+}
+
+/// Receipts by what became of them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Receipts {
+    /// Paid in full.
+    pub paid: u64,
+    /// Others, by the reason.
+    pub unpaid: std::collections::BTreeMap<String, u64>,
+}
+
 /// Tokens that unbond.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Unbonding {

@@ -11,7 +11,7 @@ use rand_core::{OsRng, RngCore as _};
 
 use super::execution::{Replayer, Worker};
 use super::report::{Check, Report, SUBJECTS, result, subject};
-use super::{Asked, Observer, Stop, audit, html};
+use super::{Asked, Observer, Stop, audit, html, rewards};
 use crate::amounts;
 use crate::commands::run::watch::Interrupt;
 use crate::error::{Exit, Failure};
@@ -29,7 +29,10 @@ const PRINTED_MAX: usize = 20;
 
 /// Options of `adit audit`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    rewards: Option<Command>,
     #[command(flatten)]
     source: SourceArgs,
     /// The certificate authority of the coordinator's certificate, in PEM, if it is one of your own
@@ -55,6 +58,14 @@ pub struct Args {
     networks: Vec<PathBuf>,
 }
 
+/// What else can be audited.
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Compute the rewards of a network again, from nothing but public logs: every settlement since
+    /// the beginning
+    Rewards(rewards::Args),
+}
+
 /// Where a log is read from.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
@@ -69,6 +80,9 @@ struct SourceArgs {
 
 /// `adit audit URL` and `adit audit --offline BUNDLE`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
+    if let Some(Command::Rewards(args)) = &args.rewards {
+        return rewards::command(ui, args);
+    }
     let source = match (&args.source.url, &args.source.offline) {
         (Some(url), _) => Source::at(url, args.ca.as_deref())?,
         (None, Some(path)) => Source::bundle(path)?,

@@ -1,0 +1,365 @@
+//! `adit audit rewards`: every settlement of a network, computed again from public logs alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use adit_ledger::Key;
+use adit_ledger::rewards::Settlement;
+use adit_net::http::client::{Client, ClientConfig};
+use adit_net::log::{LogReader, Trust};
+use adit_net::tls::Roots;
+use adit_protocol::Hash;
+use adit_protocol::codes::Code;
+use adit_protocol::log::origin::Origin;
+use adit_registry::follow::{FollowError, Follower, trust};
+use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
+use adit_registry::settling::logs::{LogsError, Places};
+use serde_json::{Value, json};
+
+use crate::error::{Exit, Failure};
+use crate::ledger::{Ledger, RegistryArgs};
+use crate::remote::{block_on, shown};
+use crate::text::grouped;
+use crate::ui::{ProgressLine, Ui};
+
+/// Options of `adit audit rewards`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Address of the registry, as https://host:port, or `dev` for that of the `adit dev` that runs
+    /// here
+    #[arg(value_name = "URL|dev")]
+    url: Option<String>,
+    /// Show this epoch, with what each account and node earned in it. All epochs before it are
+    /// computed too: what accounts earned adds up
+    #[arg(long, value_name = "N")]
+    epoch: Option<u64>,
+    /// The certificate authority of the nodes' certificates, in PEM, if it is one of your own
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The network file that you have from elsewhere: the registry must be of the same network
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
+}
+
+/// `adit audit rewards`.
+pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
+    let registry = RegistryArgs {
+        registry: args.url.clone(),
+        ca: args.ca.clone(),
+        network: args.network.clone(),
+    };
+    let mut line = ProgressLine::new(ui.shows_progress());
+    let done = block_on(async {
+        let ledger = registry.connect(ui).await?;
+        let found = recompute(&ledger, args, &mut line).await?;
+        if !ledger.pinned {
+            ui.note(format!(
+                "note: the network is the one that {} says itself; --network FILE compares with a file that you have from elsewhere",
+                shown(&ledger.url)
+            ));
+        }
+        report(ui, args, &found)
+    });
+    line.clear();
+    Ok(done?.unwrap_or_else(|exit| exit))
+}
+
+/// What was found.
+struct Found {
+    network: Hash,
+    entries: u64,
+    epochs: Vec<Recomputed>,
+}
+
+async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> anyhow::Result<Found> {
+    let what = format!("the rewards of {} were not computed", shown(&ledger.url));
+    let failed = |error: FollowError| follow_failure(&what, &error);
+    let document = ledger.ledger_genesis().await?;
+    let trust = trust(&ledger.genesis, &document).map_err(failed)?;
+    let reader = LogReader::new(ledger.log()?, trust);
+    let checkpoint = reader.checkpoint().await;
+    let checkpoint = checkpoint.map_err(|error| failed(error.into()))?.checkpoint;
+    let begin = || Follower::new(&ledger.genesis, &document).map_err(|error| failed(error.into()));
+    // Where coordinators are reached is said by the newest state.
+    let mut follower = begin()?;
+    let followed = follower.walk(&reader, &checkpoint).await;
+    followed.map_err(failed)?;
+    let known = follower.state().nodes().filter_map(|(key, node)| {
+        let url = node.profile.url.clone()?;
+        Some((*key, (node.keys.log?, url)))
+    });
+    let places = Coordinators {
+        genesis: ledger.genesis_hash,
+        roots: ledger.roots.clone(),
+        known: known.collect(),
+    };
+    let mut auditor = Auditor::new(begin()?, places);
+    let walk = reader.walk(&checkpoint, 0..checkpoint.size, Default::default());
+    let mut walk = walk.await.map_err(|error| failed(error.into()))?;
+    let mut epochs = Vec::new();
+    while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
+        line.show(bundle.tile.start(), checkpoint.size, "entries");
+        for (_, entry) in bundle.entries() {
+            let recomputed = auditor.entry(entry).await;
+            let recomputed = recomputed.map_err(|error| audit_failure(&what, &error))?;
+            if let Some(one) = recomputed {
+                let last = args.epoch.is_some_and(|epoch| one.said.epoch > epoch);
+                if last {
+                    return Ok(Found {
+                        network: ledger.genesis_hash,
+                        entries: checkpoint.size,
+                        epochs,
+                    });
+                }
+                epochs.push(one);
+            }
+        }
+    }
+    Ok(Found {
+        network: ledger.genesis_hash,
+        entries: checkpoint.size,
+        epochs,
+    })
+}
+
+fn follow_failure(what: &str, error: &FollowError) -> Failure {
+    Failure::new(error.code(), what)
+        .because(error)
+        .exit(exit(error.code()))
+}
+
+fn audit_failure(what: &str, error: &AuditError) -> Failure {
+    let code = match error {
+        AuditError::Follow(error) => return follow_failure(what, error),
+        AuditError::Logs(LogsError::Root { .. } | LogsError::Short { .. }) => Code::BadProof,
+        AuditError::Logs(_) => Code::Unreachable,
+        _ => Code::Internal,
+    };
+    Failure::new(code, what).because(error).exit(exit(code))
+}
+
+fn exit(code: Code) -> Exit {
+    match code {
+        Code::BadSignature | Code::BadEncoding | Code::BadKey => Exit::Signature,
+        Code::BadProof | Code::StateCorrupt => Exit::Proof,
+        Code::Diverged => Exit::Diverged,
+        Code::Internal => Exit::Unexpected,
+        _ => Exit::Unchecked,
+    }
+}
+
+/// The logs of coordinators, where the ledger says that they are.
+struct Coordinators {
+    genesis: Hash,
+    roots: Roots,
+    /// Log key and address.
+    known: BTreeMap<Key, (Key, String)>,
+}
+
+impl Places for Coordinators {
+    type Source = Client;
+
+    async fn log(
+        &mut self,
+        coordinator: &Key,
+        node_key: &Key,
+    ) -> Result<LogReader<Client>, LogsError> {
+        let nowhere = |why: String| LogsError::Nowhere {
+            coordinator: *coordinator,
+            why,
+        };
+        let known = self.known.get(coordinator);
+        let (log, url) = known.ok_or_else(|| nowhere("it has no address".to_owned()))?;
+        let public = |key: &Key| key.public().map_err(|error| nowhere(error.to_string()));
+        let origin = Origin::new(&self.genesis, &public(node_key)?);
+        let trust = Trust::log_alone(origin.key(&public(log)?));
+        let base = format!("{url}/log").parse();
+        let base = base.map_err(|_| nowhere("its address is none".to_owned()))?;
+        let client = Client::new(ClientConfig {
+            roots: self.roots.clone(),
+            ..ClientConfig::new(base)
+        });
+        let client = client.map_err(|error| nowhere(error.to_string()))?;
+        Ok(LogReader::new(client, trust))
+    }
+}
+
+/// The fields in which two settlements differ, with both values.
+fn differences(said: &Settlement, found: &Settlement) -> Vec<(String, String, String)> {
+    let mut all: Vec<(String, String, String)> = vec![
+        (
+            "input".into(),
+            said.input.to_string(),
+            found.input.to_string(),
+        ),
+        (
+            "output".into(),
+            said.output.to_string(),
+            found.output.to_string(),
+        ),
+        (
+            "minted".into(),
+            said.minted.to_string(),
+            found.minted.to_string(),
+        ),
+        (
+            "treasury".into(),
+            said.treasury.to_string(),
+            found.treasury.to_string(),
+        ),
+        ("paid".into(), said.paid.to_string(), found.paid.to_string()),
+        (
+            "accounts".into(),
+            said.earned.size.to_string(),
+            found.earned.size.to_string(),
+        ),
+        (
+            "earned".into(),
+            said.earned.root.to_string(),
+            found.earned.root.to_string(),
+        ),
+    ];
+    let charges = |settlement: &Settlement| -> BTreeMap<Key, String> {
+        let all = settlement.charges.iter();
+        all.map(|one| (one.node, format!("{}, {} burned", one.spent, one.burned)))
+            .collect()
+    };
+    let (said, found) = (charges(said), charges(found));
+    let nodes: std::collections::BTreeSet<_> = said.keys().chain(found.keys()).collect();
+    for node in nodes {
+        let of = |all: &BTreeMap<Key, String>| all.get(node).cloned().unwrap_or_default();
+        all.push((format!("charge of {node}"), of(&said), of(&found)));
+    }
+    all.retain(|(_, said, found)| said != found);
+    all
+}
+
+fn report(ui: &Ui, args: &Args, found: &Found) -> anyhow::Result<Exit> {
+    let shown = |one: &&Recomputed| args.epoch.is_none_or(|epoch| one.said.epoch == epoch);
+    if let Some(epoch) = args.epoch
+        && !found.epochs.iter().any(|one| shown(&one))
+    {
+        return Failure::new(Code::NotFound, format!("epoch {epoch} is not settled"))
+            .why("there is no settlement of it in the registry's log")
+            .hint("without --epoch all that are settled are shown")
+            .into_err();
+    }
+    let agrees = found.epochs.iter().all(Recomputed::agrees);
+    if ui.json {
+        let epochs: Vec<Value> = found.epochs.iter().filter(shown).map(as_json).collect();
+        ui.object(&json!({
+            "network": found.network,
+            "entries": found.entries,
+            "computed": found.epochs.len(),
+            "epochs": epochs,
+            "ok": agrees,
+        }))?;
+    } else {
+        ui.line(format!("network   {}", found.network))?;
+        for one in found.epochs.iter().filter(shown) {
+            print(ui, one)?;
+            if args.epoch.is_some() {
+                details(ui, one)?;
+            }
+        }
+        let settled = grouped(u64::try_from(found.epochs.len()).unwrap_or(u64::MAX));
+        match agrees {
+            true => ui.line(format!(
+                "{settled} settlements computed again from the logs, all of them as the ledger has them"
+            ))?,
+            false => ui.line(format!("{settled} settlements computed again, and not all agree"))?,
+        }
+    }
+    match agrees {
+        true => Ok(Exit::Ok),
+        false => Failure::new(Code::Diverged, "a settlement is not what the logs come to")
+            .why("what differs is in the report")
+            .hint("keep the logs; a quorum of checkers signed it")
+            .exit(Exit::Diverged)
+            .into_err(),
+    }
+}
+
+fn as_json(one: &Recomputed) -> Value {
+    let differences = differences(&one.said, &one.found.settlement);
+    let output = &one.found.kept.output;
+    let counts = &output.totals.counts;
+    json!({
+        "epoch": one.said.epoch,
+        "leaf": one.leaf,
+        "agrees": one.agrees(),
+        "said": one.said,
+        "found": one.found.settlement,
+        "receipts": { "paid": counts.paid, "unpaid": counts.unpaid.iter().sum::<u64>() },
+        "differences": differences
+            .into_iter()
+            .map(|(field, said, found)| json!({ "field": field, "said": said, "found": found }))
+            .collect::<Vec<_>>(),
+        "accounts": output
+            .accounts
+            .iter()
+            .map(|row| json!({
+                "account": Key::from_bytes(row.account),
+                "earned": row.amount.to_string(),
+            }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn print(ui: &Ui, one: &Recomputed) -> anyhow::Result<()> {
+    let found = &one.found.settlement;
+    let counts = &one.found.kept.output.totals.counts;
+    let word = match one.agrees() {
+        true => "agrees",
+        false => "DIFFERS",
+    };
+    ui.line(format!(
+        "epoch {:<6} {word:<8} {} receipts paid, {} not; minted {}, burned {}, earned {}",
+        one.said.epoch,
+        grouped(counts.paid),
+        grouped(counts.unpaid.iter().sum::<u64>()),
+        found.minted,
+        found.burned(),
+        found.paid
+    ))?;
+    for (field, said, found) in differences(&one.said, found) {
+        ui.line(format!(
+            "  {field}: the ledger has {said}, the logs come to {found}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// What nodes and accounts earned.
+fn details(ui: &Ui, one: &Recomputed) -> anyhow::Result<()> {
+    let tokens = adit_protocol::Amount::from_units;
+    let output = &one.found.kept.output;
+    for row in output.coordinators.iter().filter(|row| row.spent > 0) {
+        ui.line(format!(
+            "  coordinator {}: spent {}, of it burned {}; slice {}, earned {}",
+            Key::from_bytes(row.node),
+            tokens(row.spent),
+            tokens(row.burned),
+            tokens(row.slice),
+            tokens(row.earned)
+        ))?;
+    }
+    for row in output.miners.iter().filter(|row| row.counts.paid > 0) {
+        ui.line(format!(
+            "  miner {}: {} receipts paid; pay {}, by work {}, by stake {}",
+            Key::from_bytes(row.node),
+            grouped(row.counts.paid),
+            tokens(row.income),
+            tokens(row.by_work),
+            tokens(row.by_stake)
+        ))?;
+    }
+    for row in &output.accounts {
+        ui.line(format!(
+            "  account {}: {}",
+            Key::from_bytes(row.account),
+            tokens(row.amount)
+        ))?;
+    }
+    Ok(())
+}
