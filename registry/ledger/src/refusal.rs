@@ -191,6 +191,11 @@ pub enum Rule {
         "it is fixed already what of the log belongs to that epoch; hint: the first one counts"
     )]
     Closed,
+    /// The epoch is settled.
+    #[error(
+        "that epoch is settled already; hint: close the next one, to which what is left of the log belongs"
+    )]
+    AlreadySettled,
     /// A log that became shorter.
     #[error(
         "the log is shorter than at the end of an epoch before; hint: if its coordinator signed that, it is evidence"
@@ -227,6 +232,11 @@ pub enum Rule {
     /// The same settlement again.
     #[error("the epoch is settled so already; hint: nothing is left to do")]
     SettledSo,
+    /// It does not name the settlement that it would replace.
+    #[error(
+        "the epoch is settled otherwise, and a correction names what it replaces; hint: sign one that does"
+    )]
+    Replaces,
     /// Sums do not agree.
     #[error("the settlement's sums do not agree with each other; hint: it must not be applied")]
     Sums,

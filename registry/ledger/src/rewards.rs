@@ -37,7 +37,8 @@ pub struct Charge {
 /// earned by then. Each checker signs it by its node key under `adit-settlement-v1`.
 ///
 /// CBOR: 0 genesis h, 1 epoch u, 2 input h, 3 output h, 4 minted a, 5 treasury a, 6 paid a,
-/// 7 earned {0 size u, 1 root h}, 8 charges \[{0 node b32, 1 spent a, 2 burned a}\] ascending by node.
+/// 7 earned {0 size u, 1 root h}, 8 charges \[{0 node b32, 1 spent a, 2 burned a}\] ascending by node,
+/// 9 replaces h?.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Settlement {
@@ -68,6 +69,10 @@ pub struct Settlement {
     /// What is taken from escrows.
     #[n(8)]
     pub charges: Vec<Charge>,
+    /// Hash of the settlement of the same epoch that this one corrects, if it does: without it, anyone
+    /// could hand in the wrong one again, which a quorum signed too.
+    #[n(9)]
+    pub replaces: Option<Hash>,
 }
 
 impl Settlement {
@@ -103,6 +108,9 @@ impl Document for Settlement {
         let amounts = [self.minted, self.treasury, self.paid, self.spent()];
         if amounts.iter().any(|amount| *amount > Amount::SUPPLY_MAX) {
             return Invalid::new("paid", "it is more than can exist");
+        }
+        if self.treasury > self.minted {
+            return Invalid::new("treasury", "it is more than what is minted");
         }
         // Nothing appears and nothing is lost.
         let out = self

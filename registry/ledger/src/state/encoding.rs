@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 10 settled u |
 //! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u, 6 claimed a |
-//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool |
+//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool, 10 former_keys? |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |

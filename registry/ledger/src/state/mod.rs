@@ -98,6 +98,9 @@ pub struct Node {
     /// Whether it has been deregistered: it takes part up to the end of that epoch.
     #[n(9)]
     pub leaving: bool,
+    /// Its keys in the epoch before, if they were others: those of the log that is to be closed.
+    #[n(10)]
+    pub former_keys: Option<NodeKeys>,
 }
 
 /// What tokens become when they are done unbonding.

@@ -58,6 +58,7 @@ impl State {
             stake: Amount::ZERO,
             escrow: Amount::ZERO,
             leaving: false,
+            former_keys: None,
         };
         // It must be there for the votes, and only they can be refused now.
         self.nodes.insert(keys.node, node);
@@ -140,8 +141,9 @@ impl State {
     /// What was to change with the epoch does.
     pub(super) fn turn_nodes(&mut self) {
         for node in self.nodes.values_mut() {
+            node.former_keys = None;
             if let Some(keys) = node.next_keys.take() {
-                node.keys = keys;
+                node.former_keys = Some(std::mem::replace(&mut node.keys, keys));
             }
             if let Some(commission_ppm) = node.next_commission_ppm.take() {
                 node.profile.commission_ppm = commission_ppm;

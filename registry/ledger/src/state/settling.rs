@@ -4,7 +4,7 @@
 //! ```text
 //! epoch e ends ── close-epoch, for each coordinator, in e + 1: which leaves belong to e
 //!              ── settle: escrows are charged, what was earned is set aside
-//!              ── challenge_epochs later: the root counts, and claim takes from what is set aside
+//!              ── challenge_epochs whole epochs later: the root counts, and claim takes from what is set aside
 //! ```
 //!
 //! The ledger sees no receipts. It believes a quorum of checkers what the settlement came to, within
@@ -94,15 +94,21 @@ impl State {
                 found: epoch,
             });
         }
+        // What is handed in after its epoch was settled would be paid never; its leaves belong to the next.
+        if epoch < self.head.settled {
+            return Rule::AlreadySettled.broken();
+        }
         let coordinator = closure.coordinator;
         let node = self.find(&coordinator)?;
-        let (Role::Coordinator, Some(log)) = (node.role, node.keys.log) else {
+        // The log of that epoch is that of the keys of that epoch.
+        let keys = node.former_keys.unwrap_or(node.keys);
+        let (Role::Coordinator, Some(log)) = (node.role, keys.log) else {
             return Rule::NoCoordinator.broken();
         };
         if self.closings.contains_key(&(coordinator, epoch)) {
             return Rule::Closed.broken();
         }
-        let node_key = node.keys.node;
+        let node_key = keys.node;
         let first = match self.last_closing(&coordinator) {
             Some(last) if last.node_key == node_key => last.size,
             _ => 0,
@@ -128,7 +134,7 @@ impl State {
         Ok(())
     }
 
-    /// The checkpoint of a closure with its signatures, of which that of the log holds.
+    /// The checkpoint of a closure, signed by the log alone.
     fn checkpoint(
         &self,
         closure: &Closure,
@@ -151,20 +157,9 @@ impl State {
             id: key.id(),
             signature: closure.signature.to_vec(),
         };
-        let mut signed =
+        let signed =
             SignedCheckpoint::parse(format!("{text}\n{own}").as_bytes()).map_err(|_| unusable())?;
         signed.verify(&key).map_err(bad)?;
-        for one in &closure.cosignatures {
-            let Some((_, key)) = self.cosigner(&one.name) else {
-                return Rule::NoChecker.broken();
-            };
-            let line = NoteSignature {
-                name: key.name().clone(),
-                id: key.id(),
-                signature: [one.time_s.to_be_bytes().as_slice(), &one.signature].concat(),
-            };
-            signed.add(line).map_err(|_| unusable())?;
-        }
         Ok(signed)
     }
 
@@ -175,7 +170,14 @@ impl State {
             let Some((node, key)) = self.cosigner(&one.name) else {
                 return Rule::NoChecker.broken();
             };
-            if signed.verify_cosignature(&key).is_err() {
+            let line = NoteSignature {
+                name: key.name().clone(),
+                id: key.id(),
+                signature: [one.time_s.to_be_bytes().as_slice(), &one.signature].concat(),
+            };
+            // Each alone: a note has room for fewer than a closure.
+            let mut with_one = signed.clone();
+            if with_one.add(line).is_err() || with_one.verify_cosignature(&key).is_err() {
                 return Rule::CheckerSignature.broken();
             }
             add(&mut stake, node.stake);
@@ -250,6 +252,9 @@ impl State {
         if replaced.as_ref().is_some_and(|before| before.hash == hash) {
             return Rule::SettledSo.broken();
         }
+        if settlement.replaces != replaced.as_ref().map(|before| before.hash) {
+            return Rule::Replaces.broken();
+        }
         if settlement.check().is_err() {
             return Rule::Sums.broken();
         }
@@ -267,9 +272,9 @@ impl State {
         add(&mut head.treasury, settlement.treasury);
         add(&mut head.rewards, settlement.paid);
         head.settled = epoch.saturating_add(1);
-        let from_epoch = head
-            .epoch
-            .saturating_add(head.parameters.rewards.challenge_epochs);
+        // Whole epochs: what is handed in at the end of one can be objected to as long.
+        let challenge = head.parameters.rewards.challenge_epochs.saturating_add(1);
+        let from_epoch = head.epoch.saturating_add(challenge);
         let settled = Settled {
             hash,
             in_epoch: head.epoch,
@@ -448,7 +453,7 @@ impl State {
 
     /// Drops what no later settlement needs: closings of settled epochs but each coordinator's last,
     /// settlements that are superseded and not newer than the end of an epoch that is open, and rules
-    /// of epochs that are settled.
+    /// of epochs that are settled but the last.
     fn forget_settled(&mut self) {
         let settled = self.head.settled;
         let coordinators: Vec<Key> = self.closings.keys().map(|(node, _)| *node).collect();
@@ -472,7 +477,9 @@ impl State {
         let counts = self.rewards().map_or(0, |(epoch, _)| epoch);
         self.settlements
             .retain(|epoch, one| *epoch >= counts || one.in_epoch > settled);
-        self.former_rules.retain(|epoch, _| *epoch >= settled);
+        // The last settlement can be replaced yet, by the same rules.
+        self.former_rules
+            .retain(|epoch, _| epoch.saturating_add(1) >= settled);
     }
 
     /// What an account can claim: its total, if it is in the tree that counts and was not taken yet.

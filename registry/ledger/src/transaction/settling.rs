@@ -3,7 +3,7 @@
 //! | action | lines |
 //! |---|---|
 //! | `close-epoch` | `coordinator`, `epoch`, `size`, `root`, `signature` (by the log key), `cosignature`: name, time in seconds, signature; each, ascending by name |
-//! | `settle` | `epoch`, `input`, `output`, `minted`, `treasury`, `paid`, `accounts`, `earned` (the tree's root), `charge`: coordinator, spent, burned; each, ascending; `attestation`: checker, signature; each, ascending |
+//! | `settle` | `epoch`, `replaces`? (hash of the settlement of that epoch that it corrects), `input`, `output`, `minted`, `treasury`, `paid`, `accounts`, `earned` (the tree's root), `charge`: coordinator, spent, burned; each, ascending; `attestation`: checker, signature; each, ascending |
 //! | `claim` | `total`, `index`, `proof`: a hash; each |
 
 use std::fmt::{self, Display};
@@ -214,6 +214,7 @@ pub(super) fn write_settlement(
     attestations: &[Attestation],
 ) {
     lines.field("epoch", settlement.epoch);
+    lines.optional("replaces", settlement.replaces);
     lines.field("input", settlement.input);
     lines.field("output", settlement.output);
     lines.field("minted", settlement.minted);
@@ -237,6 +238,7 @@ pub(super) fn read_settlement(
     let settlement = Settlement {
         genesis,
         epoch: reader.field("epoch")?,
+        replaces: reader.optional("replaces")?,
         input: reader.field("input")?,
         output: reader.field("output")?,
         minted: reader.field("minted")?,
@@ -251,6 +253,7 @@ pub(super) fn read_settlement(
             .map(|line| line.0)
             .collect(),
     };
+    ascending("charge", &settlement.charges, |charge| charge.node)?;
     Ok((settlement, read_attestations(reader)?))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
+use adit_ledger::rewards::RewardTree;
 use adit_ledger::root::StateTree;
 use adit_ledger::state::Entry;
 use adit_ledger::{Action, Event, Key, State};
@@ -44,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..16u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..24u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -60,8 +61,126 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 50..250)
 }
 
-/// The action, and the account that asks for it.
-fn action(state: &State, step: &Try) -> (usize, Action) {
+/// What accounts had earned by the settlement of each epoch.
+type Trees = BTreeMap<u64, RewardTree>;
+
+/// Numbers of the nodes of a role.
+fn numbers(state: &State, role: Role) -> Vec<usize> {
+    let of_role = |number: &usize| state.node(&node(*number)).is_some_and(|n| n.role == role);
+    (0..NODES.len()).filter(of_role).collect()
+}
+
+/// Closes or settles an epoch, or claims; by anyone, as for the first two it does not matter.
+fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<RewardTree>) {
+    let Try { from, whom, .. } = *step;
+    let least = state.parameters().checker_stake_min;
+    let mut checkers = numbers(state, Role::Checker);
+    if step.fits {
+        let counts = |node: &adit_ledger::state::Node| !node.leaving && node.stake >= least;
+        checkers.retain(|number| state.node(&node(*number)).is_some_and(counts));
+    } else {
+        checkers.truncate(whom % 3);
+    }
+    let last = state.head().epoch.saturating_sub(1);
+    let coordinators = numbers(state, Role::Coordinator);
+    match step.what {
+        16..=18 => {
+            let fitting = coordinators.get(whom % coordinators.len().max(1));
+            let number = fitting.copied().filter(|_| step.fits).unwrap_or(whom);
+            let epoch = if step.fits { last } else { whom as u64 };
+            let before = state.last_closing(&node(number)).map_or(0, |one| one.size);
+            let size = match step.amount {
+                Ok(more) => before + more,
+                Err(size) => size as u64,
+            };
+            let closes = Closes::new(state, number, epoch, size, &checkers);
+            (from, closes.action(), None)
+        }
+        19..=21 => {
+            let open = state.unsettled().map(|(epoch, _)| epoch).min();
+            let again = state.last_settled().filter(|_| whom.is_multiple_of(3));
+            let epoch = match again {
+                _ if !step.fits => whom as u64,
+                Some((epoch, _)) => epoch,
+                None => open.unwrap_or(last),
+            };
+            let replaced = state.settled(epoch).filter(|_| step.fits);
+            let charges: Vec<_> = coordinators
+                .iter()
+                .map(|number| {
+                    let given_back = replaced.and_then(|before| before.charge_of(&node(*number)));
+                    let there = [
+                        given_back.map_or(Amount::ZERO, |charge| charge.spent),
+                        state.escrow_of(&node(*number)),
+                    ];
+                    let there: Amount = there.into_iter().sum();
+                    let spent = match step.amount {
+                        Ok(share) => there.units() / 1000 * u128::from(share),
+                        // Not so much that the test's own arithmetic ends.
+                        Err(units) => units >> 40,
+                    };
+                    (*number, Amount::from_units(spent))
+                })
+                .filter(|(_, spent)| !spent.is_zero())
+                .collect();
+            let before = trees.range(..epoch).next_back();
+            let before = before.map_or(&[][..], |(_, tree)| tree.earned());
+            let (mut settlement, tree) = settlement(state, epoch, &charges, before, &[whom, from]);
+            settlement.replaces = replaced.map(|before| before.hash);
+            (from, settles(state, &settlement, &checkers), Some(tree))
+        }
+        _ => {
+            let tree = state.rewards().and_then(|(epoch, _)| trees.get(&epoch));
+            let earned = tree.map_or(&[][..], RewardTree::earned);
+            let whose = earned.get(whom % earned.len().max(1));
+            let number = whose.and_then(|one| (0..6).find(|n| account(*n) == one.account));
+            match (tree, number) {
+                (Some(tree), Some(number)) if step.amount.is_ok() => {
+                    let signer = if step.fits { number } else { from };
+                    (signer, claims(tree, number), None)
+                }
+                _ => {
+                    let action = Action::Claim {
+                        total: Amount::from_units(
+                            step.amount.unwrap_or_else(|units| units as u64).into(),
+                        ),
+                        index: whom as u64,
+                        proof: Vec::new(),
+                    };
+                    (from, action, None)
+                }
+            }
+        }
+    }
+}
+
+/// What a network must have before its epochs can be closed and settled.
+fn founding(state: &State) -> [(usize, Action); 6] {
+    let stake = Action::Stake {
+        amount: tokens(400_000),
+    };
+    let least = |role| state.parameters().stake_min(role);
+    let register = |role, operator, number| registration(role, operator, number, least(role));
+    let escrow = Action::Deposit {
+        node: node(1),
+        amount: tokens(30_000),
+    };
+    [
+        (1, stake.clone()),
+        (2, stake),
+        (1, register(Role::Coordinator, 1, 1)),
+        (2, register(Role::Checker, 2, 2)),
+        (2, register(Role::Checker, 2, 5)),
+        (3, escrow),
+    ]
+}
+
+/// The account that asks for something, what it is, and for a settlement what accounts have earned by
+/// then.
+fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<RewardTree>) {
+    if step.what >= 16 {
+        return settling(state, trees, step);
+    }
     let Try {
         mut from,
         what,
@@ -148,7 +267,7 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         14 => Action::Deposit { node, amount },
         _ => Action::Withdraw { node, amount },
     };
-    (from, action)
+    (from, action, None)
 }
 
 /// Tokens that unbond, by what they are, as a second account of it: taken from the events alone.
@@ -156,6 +275,8 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
 struct Watch {
     /// Epoch of the release, account -> amount.
     unbonding: BTreeMap<(u64, Key), u128>,
+    /// What was claimed by each account.
+    claimed: BTreeMap<Key, u128>,
 }
 
 impl Watch {
@@ -185,7 +306,21 @@ impl Watch {
                 }
                 assert_eq!(left, 0, "{amount} too early for {account} in epoch {epoch}");
             }
+            Event::Claimed { account, amount } => {
+                let claimed = self.claimed.entry(*account).or_default();
+                *claimed += amount.units();
+                assert_eq!(*claimed, state.account(account).claimed.units());
+            }
             _ => {}
+        }
+    }
+
+    /// No account has more than it earned, however it was paid.
+    fn check(&self, state: &State, trees: &Trees) {
+        let tree = state.rewards().and_then(|(epoch, _)| trees.get(&epoch));
+        for (account, claimed) in &self.claimed {
+            let earned = tree.and_then(|tree| tree.prove(account));
+            assert!(earned.is_some_and(|(one, _)| *claimed <= one.total.units()));
         }
     }
 }
@@ -212,15 +347,15 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         ..Config::default()
     });
     let (mut all, mut refused) = (0u64, 0u64);
-    let mut kinds = BTreeMap::<&str, u64>::new();
+    let mut kinds = BTreeMap::<String, u64>::new();
     let counts = std::cell::RefCell::new((&mut all, &mut refused, &mut kinds));
     runner
-        .run(&steps(), |steps| {
+        .run(&(steps(), any::<bool>()), |(steps, founded)| {
             let mut counts = counts.borrow_mut();
             let (genesis, ledger) = genesis();
             let mut state = State::new(&genesis, &ledger).unwrap();
             let mut log = Vec::new();
-            let mut watch = Watch::default();
+            let (mut watch, mut trees) = (Watch::default(), Trees::new());
             let block = |state: &mut State, log: &mut Vec<LogEntry>, watch: &mut Watch, ms: u64| {
                 let head = state.head();
                 if state.epoch_at(ms) > head.epoch {
@@ -236,6 +371,13 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 events.iter().for_each(|event| watch.see(state, event));
             };
             block(&mut state, &mut log, &mut watch, BEGIN_MS);
+            let founding = founding(&state);
+            for (from, action) in founding.into_iter().filter(|_| founded) {
+                let transaction = signed(&state, from, action);
+                state.apply(&transaction).unwrap();
+                let done = LogEntry::Transaction(Box::new(transaction.signed().clone()));
+                log.push(done);
+            }
             for step in steps {
                 match step {
                     Step::Block(later) => {
@@ -243,8 +385,8 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                         block(&mut state, &mut log, &mut watch, ms);
                     }
                     Step::Do(step) => {
-                        let (from, action) = action(&state, &step);
-                        let name = action.name();
+                        let (from, action, tree) = action(&state, &trees, &step);
+                        let mut name = action.name().to_owned();
                         let mut transaction = signed(&state, from, action).transaction().clone();
                         transaction.number += step.number;
                         let transaction = verified(from, &transaction);
@@ -253,6 +395,12 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                         match state.apply(&transaction) {
                             Ok(events) => {
                                 events.iter().for_each(|event| watch.see(&state, event));
+                                let epoch = state.last_settled().map(|(epoch, _)| epoch);
+                                if let Some((epoch, tree)) = epoch.zip(tree)
+                                    && trees.insert(epoch, tree).is_some()
+                                {
+                                    name += " again";
+                                }
                                 log.push(LogEntry::Transaction(Box::new(
                                     transaction.signed().clone(),
                                 )));
@@ -267,6 +415,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                     }
                 }
                 check(&state);
+                watch.check(&state, &trees);
             }
             // Both ways back: from its entries, and from the log.
             let mut entries = Vec::new();
@@ -287,7 +436,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         share * 100.0
     );
     assert!((0.3..0.9).contains(&share), "{share}");
-    assert!(kinds.len() >= 12, "some actions were never done: {kinds:?}");
+    assert_eq!(kinds.len(), 16, "some actions were never done: {kinds:?}");
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod machine;
 mod rules;
+mod settling;
 mod support;
 mod vectors;

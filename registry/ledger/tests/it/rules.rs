@@ -4,32 +4,10 @@ use adit_ledger::refusal::Rule;
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::root::StateTree;
 use adit_ledger::state::{AHEAD_MS_MAX, Target};
-use adit_ledger::{Action, Event, Key, Refusal, State, Transaction};
+use adit_ledger::{Action, Key, Refusal, State, Transaction};
 use adit_protocol::{Amount, Hash};
 
 use crate::support::*;
-
-fn ok(state: &mut State, from: usize, action: Action) -> Vec<Event> {
-    let transaction = signed(state, from, action);
-    state.apply(&transaction).unwrap()
-}
-
-fn refused(state: &mut State, from: usize, action: Action) -> Refusal {
-    let before = state.clone();
-    let transaction = signed(state, from, action);
-    let refusal = state.apply(&transaction).unwrap_err();
-    assert_eq!(*state, before, "{refusal}");
-    assert!(refusal.to_string().contains("hint: "), "{refusal}");
-    refusal
-}
-
-fn epoch(state: &mut State, epoch: u64) {
-    state.begin_block(BEGIN_MS + epoch * EPOCH_MS).unwrap();
-}
-
-fn tokens(tokens: u64) -> Amount {
-    Amount::tokens(tokens)
-}
 
 #[test]
 fn a_stakers_way() {

@@ -4,11 +4,16 @@ use std::sync::LazyLock;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
+use adit_ledger::rewards::{Charge, Earned, RewardTree, Settlement, add_up};
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
-use adit_ledger::transaction::Verified;
-use adit_ledger::{Action, Key, LedgerGenesis, Parameters, State, Transaction};
+use adit_ledger::transaction::{Attestation, Closure, Cosigned, Verified};
+use adit_ledger::{Action, Event, Key, LedgerGenesis, Parameters, Refusal, State, Transaction};
 use adit_protocol::keys::Keypair;
+use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use adit_protocol::log::key::KeyKind;
+use adit_protocol::log::origin::Origin;
 use adit_protocol::network::genesis::Genesis;
+use adit_protocol::signed::Signable as _;
 use adit_protocol::{Amount, Document as _, Hash};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -120,6 +125,31 @@ pub fn verified(from: usize, transaction: &Transaction) -> Verified {
     transaction.sign(keypair, &mut rng()).verify().unwrap()
 }
 
+/// A transaction that takes effect.
+pub fn ok(state: &mut State, from: usize, action: Action) -> Vec<Event> {
+    let transaction = signed(state, from, action);
+    state.apply(&transaction).unwrap()
+}
+
+/// A transaction that is refused, and changes nothing.
+pub fn refused(state: &mut State, from: usize, action: Action) -> Refusal {
+    let before = state.clone();
+    let transaction = signed(state, from, action);
+    let refusal = state.apply(&transaction).unwrap_err();
+    assert_eq!(*state, before, "{refusal}");
+    assert!(refusal.to_string().contains("hint: "), "{refusal}");
+    refusal
+}
+
+/// Begins a block at the beginning of an epoch.
+pub fn epoch(state: &mut State, epoch: u64) {
+    state.begin_block(BEGIN_MS + epoch * EPOCH_MS).unwrap();
+}
+
+pub fn tokens(tokens: u64) -> Amount {
+    Amount::tokens(tokens)
+}
+
 /// A registration with what its role needs.
 pub fn registration(role: Role, operator: usize, number: usize, bond: Amount) -> Action {
     let keys = NodeKeys {
@@ -156,4 +186,166 @@ pub fn proof(operator: usize, number: usize, keys: NodeKeys) -> [u8; 64] {
         keys,
     };
     possession.sign(&NODES[number % NODES.len()], &mut rng())
+}
+
+/// The keypair of a node key.
+fn pair_of(key: &Key) -> &'static Keypair {
+    let found = NODES.iter().find(|pair| Key::new(&pair.public()) == *key);
+    found.expect("nodes in tests have keys from the list")
+}
+
+/// How a coordinator's log is closed, and what may be wrong with it.
+#[derive(Clone)]
+pub struct Closes {
+    pub coordinator: Key,
+    pub epoch: u64,
+    pub size: u64,
+    /// The node key in the log's origin.
+    pub origin: Key,
+    pub log: &'static Keypair,
+    pub kind: KeyKind,
+    /// Numbers of nodes that cosign, by their names.
+    pub checkers: Vec<usize>,
+}
+
+impl Closes {
+    /// As it should be; `checkers` ascend.
+    pub fn new(state: &State, number: usize, epoch: u64, size: u64, checkers: &[usize]) -> Closes {
+        let found = state.node(&node(number));
+        let keys = found.map(|node| node.former_keys.unwrap_or(node.keys));
+        Closes {
+            coordinator: node(number),
+            epoch,
+            size,
+            origin: keys.map_or(node(number), |keys| keys.node),
+            log: &LOG,
+            kind: KeyKind::Mirror,
+            checkers: checkers.to_vec(),
+        }
+    }
+
+    fn signed(&self) -> SignedCheckpoint {
+        let origin = Origin::new(&genesis().0.hash(), &self.origin.public().unwrap());
+        let checkpoint = Checkpoint {
+            origin: origin.name(),
+            size: self.size,
+            root: self.root(),
+        };
+        checkpoint.sign(self.log, &mut rng())
+    }
+
+    fn root(&self) -> Hash {
+        Hash::of(&self.size.to_le_bytes())
+    }
+
+    /// What a checker of this name signs of it.
+    pub fn cosigned(&self, name: &str) -> Cosigned {
+        let line = (self.signed()).cosign(self.kind, &name.parse().unwrap(), &LOG, 1, &mut rng());
+        Cosigned {
+            name: name.to_owned(),
+            time_s: 1,
+            signature: line.unwrap().signature[8..].try_into().unwrap(),
+        }
+    }
+
+    pub fn closure(&self) -> Closure {
+        let signed = self.signed();
+        let own = &signed.note().signatures()[0].signature;
+        Closure {
+            coordinator: self.coordinator,
+            epoch: self.epoch,
+            size: self.size,
+            root: self.root(),
+            signature: own.as_slice().try_into().unwrap(),
+            cosignatures: (self.checkers.iter())
+                .map(|number| self.cosigned(&format!("checker-{number}")))
+                .collect(),
+        }
+    }
+
+    pub fn action(&self) -> Action {
+        Action::CloseEpoch(Box::new(self.closure()))
+    }
+}
+
+/// The settlement of an epoch in which a twentieth of each charge was burned, and everything minted
+/// that may be. `to` share what was earned, on top of what accounts had earned before.
+pub fn settlement(
+    state: &State,
+    epoch: u64,
+    charges: &[(usize, Amount)],
+    before: &[Earned],
+    to: &[usize],
+) -> (Settlement, RewardTree) {
+    let mut charges: Vec<_> = charges
+        .iter()
+        .map(|(number, spent)| Charge {
+            node: node(*number),
+            spent: *spent,
+            burned: Amount::from_units(spent.units() / 20),
+        })
+        .collect();
+    charges.sort_by_key(|charge| charge.node);
+    let sum = |of: fn(&Charge) -> Amount| charges.iter().map(of).sum::<Amount>().units();
+    let (spent, burned) = (sum(|one| one.spent), sum(|one| one.burned));
+    // The rules' defaults: k is 0.8, 70 parts for miners, 15 for voters, 5 of 100 for the treasury.
+    let treasury = state.parameters().rewards.emission.units() / 20;
+    let minted = treasury + burned * 8 / 10 * 85 / 70;
+    let paid = minted - treasury + spent - burned;
+    let mut to: Vec<_> = to.iter().map(|number| account(*number)).collect();
+    to.sort();
+    to.dedup();
+    let part = paid.checked_div(to.len() as u128).unwrap_or(0);
+    let earned = (0u128..).zip(&to).map(|(at, account)| Earned {
+        account: *account,
+        total: Amount::from_units(match at {
+            0 => paid - part * (to.len() as u128 - 1),
+            _ => part,
+        }),
+    });
+    let tree = RewardTree::new(add_up(before, earned.filter(|one| !one.total.is_zero())));
+    let settlement = Settlement {
+        genesis: state.head().genesis,
+        epoch,
+        input: Hash::of(b"input"),
+        output: Hash::of(b"output"),
+        minted: Amount::from_units(minted),
+        treasury: Amount::from_units(treasury),
+        paid: Amount::from_units(paid),
+        earned: tree.root(),
+        charges,
+        replaces: None,
+    };
+    (settlement, tree)
+}
+
+/// Signed by nodes, by the keys that they have now.
+pub fn settles(state: &State, settlement: &Settlement, checkers: &[usize]) -> Action {
+    let mut attestations: Vec<_> = checkers
+        .iter()
+        .map(|number| {
+            let found = state.node(&node(*number));
+            let key = found.map_or(node(*number), |found| found.keys.node);
+            let context = Settlement::CONTEXT;
+            Attestation {
+                checker: node(*number),
+                signature: pair_of(&key).sign(context, &settlement.to_cbor(), &mut rng()),
+            }
+        })
+        .collect();
+    attestations.sort_by_key(|one| one.checker);
+    Action::Settle {
+        settlement: Box::new(settlement.clone()),
+        attestations,
+    }
+}
+
+/// A claim of an account with its proof.
+pub fn claims(tree: &RewardTree, of: usize) -> Action {
+    let (earned, included) = tree.prove(&account(of)).unwrap();
+    Action::Claim {
+        total: earned.total,
+        index: included.index,
+        proof: included.proof,
+    }
 }

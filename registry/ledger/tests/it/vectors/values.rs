@@ -2,7 +2,8 @@
 //! keys and signatures as `0x` and digits, integers from 2^53 on as decimal strings.
 
 use adit_ledger::refusal::{Refusal, Rule};
-use adit_ledger::state::{Account, Entry, Node};
+use adit_ledger::rewards::Charge;
+use adit_ledger::state::{Account, Closing, Entry, Node, Settled};
 use adit_ledger::transaction::{SignatureError, TextError};
 use adit_ledger::{Action, Key, State, Transaction};
 use adit_protocol::Amount;
@@ -68,8 +69,46 @@ fn fields(action: &Action) -> Value {
             "proof": hex(proof),
         }),
         Action::Deregister { node } => json!({ "node": key(node) }),
+        Action::CloseEpoch(closure) => json!({
+            "coordinator": key(&closure.coordinator),
+            "epoch": closure.epoch,
+            "size": closure.size,
+            "root": closure.root,
+            "signature": hex(closure.signature),
+            "cosignatures": closure.cosignatures.iter().map(|one| json!({
+                "name": one.name, "time_s": one.time_s, "signature": hex(one.signature),
+            })).collect::<Vec<_>>(),
+        }),
+        Action::Settle {
+            settlement,
+            attestations,
+        } => json!({
+            "epoch": settlement.epoch,
+            "replaces": settlement.replaces,
+            "input": settlement.input,
+            "output": settlement.output,
+            "minted": settlement.minted,
+            "treasury": settlement.treasury,
+            "paid": settlement.paid,
+            "earned": settlement.earned,
+            "charges": charges(&settlement.charges),
+            "attestations": attestations.iter().map(|one| json!({
+                "checker": key(&one.checker), "signature": hex(one.signature),
+            })).collect::<Vec<_>>(),
+        }),
+        Action::Claim {
+            total,
+            index,
+            proof,
+        } => json!({ "total": total, "index": index, "proof": proof }),
         other => panic!("{} has no fields here", other.name()),
     }
+}
+
+fn charges(of: &[Charge]) -> Vec<Value> {
+    let json =
+        |one: &Charge| json!({ "node": key(&one.node), "spent": one.spent, "burned": one.burned });
+    of.iter().map(json).collect()
 }
 
 /// All of a state, from its entries.
@@ -77,11 +116,13 @@ pub fn state(of: &State) -> Value {
     let mut parts: [Map<String, Value>; 3] = Default::default();
     let [accounts, nodes, taken] = &mut parts;
     let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
+    let (mut closings, mut settlements) = (Vec::new(), Vec::new());
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
         let read = |at: usize| hex(&rest[at..at + 32]);
         let amount = || minicbor::decode::<Amount>(&value).unwrap();
+        let epoch = |at: usize| u64::from_be_bytes(rest[at..at + 8].try_into().unwrap());
         match tag {
             0 => {}
             1 => drop(accounts.insert(read(0), account(&minicbor::decode(&value).unwrap()))),
@@ -91,19 +132,38 @@ pub fn state(of: &State) -> Value {
                 taken.insert(read(0), json!(self::key(&owner)));
             }
             4 => votes.push(json!({ "node": read(0), "voter": read(32), "amount": amount() })),
-            _ => unbonding.push(json!({
-                "until_epoch": u64::from_be_bytes(rest[..8].try_into().unwrap()),
+            5 => unbonding.push(json!({
+                "until_epoch": epoch(0),
                 "account": read(8),
                 "node": read(40),
                 "to": targets[usize::from(rest[72])],
                 "amount": amount(),
             })),
+            6 => {
+                let closing: Closing = minicbor::decode(&value).unwrap();
+                closings.push(json!({
+                    "coordinator": read(0), "epoch": epoch(32), "first": closing.first,
+                    "size": closing.size, "root": closing.root,
+                    "node_key": self::key(&closing.node_key),
+                }));
+            }
+            7 => {
+                let settled: Settled = minicbor::decode(&value).unwrap();
+                settlements.push(json!({
+                    "epoch": epoch(0), "hash": settled.hash, "in_epoch": settled.in_epoch,
+                    "from_epoch": settled.from_epoch, "minted": settled.minted,
+                    "treasury": settled.treasury, "paid": settled.paid, "earned": settled.earned,
+                    "charges": charges(&settled.charges),
+                }));
+            }
+            tag => panic!("no name for entries of {tag}"),
         }
     });
     let [accounts, nodes, taken] = parts;
     json!({
         "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
-        "unbonding": unbonding, "supply": of.supply(),
+        "unbonding": unbonding, "closings": closings, "settlements": settlements,
+        "supply": of.supply(),
     })
 }
 
@@ -124,6 +184,7 @@ fn node(of: &Node) -> Value {
         "stake": of.stake,
         "escrow": of.escrow,
         "leaving": of.leaving,
+        "former_keys": of.former_keys.as_ref().map(keys),
     })
 }
 
@@ -161,7 +222,7 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
 /// it takes 16,384 registrations.
-pub const REFUSALS: [&str; 24] = [
+pub const REFUSALS: [&str; 40] = [
     "other-network",
     "number",
     "expired",
@@ -186,6 +247,22 @@ pub const REFUSALS: [&str; 24] = [
     "rule no-url",
     "rule no-service",
     "rule rotating",
+    "epoch",
+    "quorum",
+    "rule closed",
+    "rule already-settled",
+    "rule smaller-log",
+    "rule log-signature",
+    "rule no-checker",
+    "rule checker-signature",
+    "rule order",
+    "rule early",
+    "rule settled-so",
+    "rule replaces",
+    "rule sums",
+    "rule emission",
+    "rule no-rewards",
+    "rule claim-proof",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
@@ -203,6 +280,8 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::NotOperator { .. } => "not-operator",
         Refusal::KeyTaken { .. } => "key-taken",
         Refusal::Bond { .. } => "bond",
+        Refusal::Epoch { .. } => "epoch",
+        Refusal::Quorum { .. } => "quorum",
         Refusal::Rule(rule) => match rule {
             Rule::ToItself => "rule to-itself",
             Rule::Leaving => "rule leaving",
@@ -217,6 +296,20 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::NoService => "rule no-service",
             Rule::Full => "rule full",
             Rule::Rotating => "rule rotating",
+            Rule::Closed => "rule closed",
+            Rule::AlreadySettled => "rule already-settled",
+            Rule::SmallerLog => "rule smaller-log",
+            Rule::LogSignature => "rule log-signature",
+            Rule::NoChecker => "rule no-checker",
+            Rule::CheckerSignature => "rule checker-signature",
+            Rule::Order => "rule order",
+            Rule::Early => "rule early",
+            Rule::SettledSo => "rule settled-so",
+            Rule::Replaces => "rule replaces",
+            Rule::Sums => "rule sums",
+            Rule::Emission => "rule emission",
+            Rule::NoRewards => "rule no-rewards",
+            Rule::ClaimProof => "rule claim-proof",
         },
         other => panic!("no name for {other:?}"),
     }
