@@ -119,7 +119,9 @@ impl<P: Places> Auditor<P> {
         let Some((now, said)) = due else {
             return Ok(None);
         };
-        let found = self.recompute(&now, said.epoch).await?;
+        let mut found = self.recompute(&now, said.epoch).await?;
+        // Whether it corrects another one is no question of what is right.
+        found.settlement.replaces = said.replaces;
         Ok(Some(Recomputed { leaf, said, found }))
     }
 

@@ -82,6 +82,7 @@ pub fn settle(
                 burned: units(row.burned),
             })
             .collect(),
+        replaces: None,
     };
     Ok(Settled {
         input,

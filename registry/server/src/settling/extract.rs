@@ -1,7 +1,8 @@
 //! From the entries of a coordinator's log to the receipts that an epoch is settled from.
 //!
 //! A receipt belongs to the epoch in whose leaves its verdict is: before that nobody knows what is due
-//! for it. What it pays is said by its assignment, which is in the log before it. None of this judges
+//! for it. One that has no verdict when the epoch after its draw ends counts as accepted, since
+//! otherwise a coordinator could have work done for nothing by saying nothing. What it pays is said by its assignment, which is in the log before it. None of this judges
 //! the coordinator: its log is its word, and its escrow pays for it. What could hurt others is checked
 //! here: that the miner signed the receipt, and that a receipt's fields are those of its assignment.
 
@@ -107,18 +108,23 @@ impl Extractor {
         let Some((leaf, receipt)) = self.receipts.remove(id) else {
             return;
         };
+        let status = receipt.body.status;
+        let payable = match decision {
+            Decision::Accepted | Decision::NotAttestable => true,
+            // The miner stopped because it was told to.
+            Decision::TaskCancelled => status == Status::Cancelled,
+            _ => false,
+        };
+        self.settle(leaf, receipt, payable);
+    }
+
+    fn settle(&mut self, leaf: u64, receipt: Box<Receipt>, payable: bool) {
         let body = &receipt.body;
         let fits = |open: &&Open| {
             open.miner == body.miner && open.task == body.task && open.epoch == body.epoch
         };
         let open = self.assignments.get(&body.assignment);
         let terms = open.filter(fits).and_then(|open| open.terms);
-        let payable = match decision {
-            Decision::Accepted | Decision::NotAttestable => true,
-            // The miner stopped because it was told to.
-            Decision::TaskCancelled => body.status == Status::Cancelled,
-            _ => false,
-        };
         let accepted = payable
             && terms.is_some()
             && body.network == network_id(&self.genesis)
@@ -145,8 +151,18 @@ impl Extractor {
         self.judged.clear();
     }
 
-    /// The receipts that were judged since the epoch began, by leaf.
-    pub fn take(&mut self) -> Vec<Judged> {
+    /// The receipts that were judged since the epoch began, and those that can wait no longer, by leaf.
+    pub fn take(&mut self, epoch: u64) -> Vec<Judged> {
+        let mut over: Vec<_> = self
+            .receipts
+            .extract_if(|_, (_, receipt)| receipt.body.epoch < epoch)
+            .map(|(_, waiting)| waiting)
+            .collect();
+        // Of two receipts of one assignment the first is paid.
+        over.sort_by_key(|(leaf, _)| *leaf);
+        for (leaf, receipt) in over {
+            self.settle(leaf, receipt, true);
+        }
         let mut judged = std::mem::take(&mut self.judged);
         judged.sort_by_key(|one| one.leaf);
         let signed: Vec<Receipt> = judged.iter().map(|one| (*one.receipt).clone()).collect();

@@ -175,7 +175,7 @@ impl<P: Places> LogSet<P> {
                 found,
             });
         }
-        let judged = log.extractor.take();
+        let judged = log.extractor.take(epoch);
         self.logs.insert(coordinator, log);
         Ok(judged)
     }
