@@ -7,22 +7,16 @@ account that pays is changed as a copy, which becomes the account at the end.
 import copy
 
 from documents import Record, Refused, amount, decode_as, u
-from ledger_texts import TOKEN, cbor, new_keys, profile
+from ledger_settling import ESCROW, FREE, STAKE, SUPPLY_MAX, Settling, need
+from ledger_texts import cbor, new_keys, profile
 from translog import (
     check_length, hash_named, inclusion_length, inclusion_root, leaf_of, node_of, split)
 
-SUPPLY_MAX = TOKEN * TOKEN
 AHEAD_MS_MAX = 24 * 3600 * 1000
 VOTES_MAX, NODES_MAX = 64, 16384
 ROLES = ["miner", "coordinator", "checker"]
-FREE, STAKE, ESCROW = range(3)  # What tokens become when they are done unbonding.
 NONE = bytes(32)
-ACCOUNT = ["free", "stake", "number", "votes", "faucet", "faucet_epoch"]
-
-
-def need(condition, error):
-    if not condition:
-        raise Refused(error)
+ACCOUNT = ["free", "stake", "number", "votes", "faucet", "faucet_epoch", "claimed"]
 
 
 def plain(value):
@@ -43,7 +37,7 @@ def fields_of(value):
     return value
 
 
-class State:
+class State(Settling):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -55,7 +49,8 @@ class State:
             account = bytes.fromhex(one["account"][2:])
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
         self.issued = sum(account["free"] for account in self.accounts.values())
-        self.burned = self.faucet_given = self.treasury = self.rewards = 0
+        self.burned = self.faucet_given = self.treasury = self.rewards = self.settled = 0
+        self.closings, self.settlements = {}, {}
 
     def account(self, key):
         return dict(self.accounts.get(key) or dict.fromkeys(ACCOUNT, 0))
@@ -73,12 +68,18 @@ class State:
             return
         self.epoch, self.faucet_given = epoch, 0
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
-            _, account, _, to = key
+            _, account, node, to = key
+            if to == ESCROW and self.owes(node):
+                later = epoch + 1, account, node, to
+                self.unbonding[later] = self.unbonding.get(later, 0) + self.unbonding.pop(key)
+                continue
             self.accounts.setdefault(account, self.account(account))
             self.accounts[account]["stake" if to == STAKE else "free"] += self.unbonding.pop(key)
         for node in self.nodes.values():
+            node["former_keys"] = None
             if node["next_keys"]:
-                node["keys"], node["next_keys"] = node["next_keys"], None
+                node["former_keys"], node["keys"] = node["keys"], node["next_keys"]
+                node["next_keys"] = None
             if node["next_commission_ppm"] is not None:
                 node["profile"]["commission_ppm"] = node["next_commission_ppm"]
                 node["next_commission_ppm"] = None
@@ -97,6 +98,8 @@ class State:
         least = 0 if action == "faucet" else self.parameters["fee_min"]
         need(transaction["fee"] >= least, "fee")
         payer["number"] += 1
+        if action == "claim":
+            payer["free"] += self.claimable(key, fields)
         self.take(payer, "free", transaction["fee"])
         if "amount" in fields:
             need(fields["amount"] > 0, "nothing")
@@ -213,7 +216,8 @@ class State:
         self.check_votes(key, payer, node, bond)
         self.nodes[node] = {
             "role": role, "operator": key, "keys": keys, "next_keys": None, "name": name,
-            "profile": said, "next_commission_ppm": None, "stake": 0, "escrow": 0, "leaving": False}
+            "profile": said, "next_commission_ppm": None, "stake": 0, "escrow": 0, "leaving": False,
+            "former_keys": None}
         self.taken[node] = node
         self.give_votes(key, payer, node, bond)
 
@@ -262,7 +266,7 @@ class State:
 
         entries = {b"\0": (self.genesis, self.height, self.time_ms, self.epoch, self.issued,
                            self.burned, self.faucet_given, fields_of(self.parameters),
-                           self.treasury, self.rewards)}
+                           self.treasury, self.rewards, self.settled)}
         for key, account in self.accounts.items():
             entries[account_key(key)] = tuple(account[name] for name in ACCOUNT)
         for key, node in self.nodes.items():
@@ -276,6 +280,7 @@ class State:
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
+        entries |= self.settling_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):
@@ -312,7 +317,7 @@ def account_key(key):
 # --- Proofs of an account.
 
 ACCOUNT_VALUE = Record(free=amount, stake=amount, number=u(64), votes=u(32), faucet=amount,
-                       faucet_epoch=u(64)), 256, 16, 16
+                       faucet_epoch=u(64), claimed=amount), 256, 16, 16
 
 
 def proven(account, entries, size, root):

@@ -2,7 +2,8 @@
 
 A text is lines `name: value` in a fixed order. Each reader below takes a value and returns what it
 means and the one way to write it; a text is a transaction if all of it is written so. Which lines an
-action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out.
+action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out, `*` those
+of which there may be several.
 """
 import calendar, json, re, unicodedata
 
@@ -15,7 +16,7 @@ from documents import Refused, name_of
 from translog import check_name, tohex, unhex
 
 TITLE = "Adit transaction, version 1"
-TEXT_MAX, VALUE_MAX = 8 * 1024, 1024
+TEXT_MAX, VALUE_MAX = 48 * 1024, 1024
 TOKEN = 10**12
 LAST_MOMENT = 253_402_300_799_999
 
@@ -164,6 +165,16 @@ def signature(text):
     return unhex(text), text
 
 
+def fields_of(*reads):
+    """A line with several values, and one space between each two."""
+    def read(text):
+        parts = text.split(" ")
+        need(len(parts) == len(reads))
+        pairs = [one(part) for one, part in zip(reads, parts)]
+        return tuple(value for value, _ in pairs), " ".join(written for _, written in pairs)
+    return read
+
+
 # --- Lines.
 
 SERVICE = [("service-uptime", share), ("service-latency", number(32))]
@@ -184,6 +195,16 @@ ACTIONS = {
     "deregister": [NODE],
     "deposit": [NODE, AMOUNT],
     "withdraw": [NODE, AMOUNT],
+    # Of lines of which there may be several: how many, and that they ascend by their first value.
+    "close-epoch": [("coordinator", address), ("epoch", number(64)), ("size", number(64)),
+                    ("root", hash_name), ("signature", signature),
+                    ("cosignature*", (fields_of(cosigner, number(64), signature), 64, True))],
+    "settle": [("epoch", number(64)), ("replaces?", hash_name), ("input", hash_name),
+               ("output", hash_name), ("minted", amount), ("treasury", amount), ("paid", amount),
+               ("accounts", number(64)), ("earned", hash_name),
+               ("charge*", (fields_of(address, amount, amount), 256, True)),
+               ("attestation*", (fields_of(address, signature), 64, True))],
+    "claim": [("total", amount), ("index", number(64)), ("proof*", (hash_name, 63, False))],
 }
 COMMON = [("genesis", hash_name), ("account", address), ("number", number(64)), ("fee", amount),
           ("expires", moment), ("action", one_of(*ACTIONS))]
@@ -201,7 +222,18 @@ class Lines:
     def fields(self, table):
         return {name.removesuffix("?"): self.field(name, read) for name, read in table}
 
+    def several(self, name, read, most, ascend):
+        values = []
+        while (value := self.field(name + "?", read)) is not None:
+            values.append(value)
+            firsts = [one[0] for one in values] if ascend else []
+            if len(values) > most or any(a >= b for a, b in zip(firsts, firsts[1:])):
+                raise Refused("value", name=name)
+        return values
+
     def field(self, name, read):
+        if name.endswith("*"):
+            return self.several(name[:-1], *read)
         absent, name = name.endswith("?"), name.removesuffix("?")
         if not self.lines or not self.lines[0].startswith(name + ": "):
             if absent:
@@ -229,7 +261,7 @@ def read_text(raw):
     transaction = lines.fields(COMMON)
     fields = {}
     for name, read in ACTIONS[transaction["action"]]:
-        fields[name.removesuffix("?")] = lines.field(name, read)
+        fields[name.rstrip("?*")] = lines.field(name, read)
         if name == "service-class?" and fields["service-class"] is not None:
             # The class comes with the two others, or none of them is there.
             fields |= lines.fields(SERVICE)
@@ -302,15 +334,46 @@ def js(value):
     return str(value) if isinstance(value, int) and value >= 1 << 53 else value
 
 
+def closure_said(fields):
+    return {"coordinator": fields["coordinator"], "epoch": fields["epoch"], "size": fields["size"],
+            "root": name_of(fields["root"]), "signature": fields["signature"],
+            "cosignatures": [{"name": name, "time_s": js(time), "signature": tohex(signature)}
+                             for name, time, signature in fields["cosignature"]]}
+
+
+def charges_said(charges):
+    return [{"node": tohex(node), "spent": str(spent), "burned": str(burned)}
+            for node, spent, burned in charges]
+
+
+def settlement_said(fields):
+    hashes = {name: fields[name] and name_of(fields[name]) for name in ("replaces", "input", "output")}
+    amounts = {name: str(fields[name]) for name in ("minted", "treasury", "paid")}
+    return hashes | amounts | {
+        "epoch": fields["epoch"], "charges": charges_said(fields["charge"]),
+        "earned": {"size": js(fields["accounts"]), "root": name_of(fields["earned"])},
+        "attestations": [{"checker": tohex(checker), "signature": tohex(signature)}
+                         for checker, signature in fields["attestation"]]}
+
+
+def claim_said(fields):
+    return {"total": str(fields["total"]), "index": fields["index"],
+            "proof": [name_of(one) for one in fields["proof"]]}
+
+
+SETTLING = {"close-epoch": closure_said, "settle": settlement_said, "claim": claim_said}
+
+
 def value_of(transaction):
     """What a transaction says, with the names of the index."""
     fields = transaction["fields"]
     said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof")
-            if name in fields}
+            if name in fields and transaction["action"] not in SETTLING}
     said |= {name: str(fields[name]) for name in ("amount", "bond") if name in fields}
     for ours, theirs in (("log-key", "log"), ("new-node-key", "new_node"), ("new-log-key", "new_log")):
         if ours in fields:
             said[theirs] = fields[ours]
+    said |= SETTLING.get(transaction["action"], lambda _: {})(fields)
     if "commission" in fields:
         said["profile"] = profile(fields)
     return {"genesis": name_of(transaction["genesis"]), "account": tohex(transaction["account"]),

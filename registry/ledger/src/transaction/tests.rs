@@ -3,6 +3,8 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
+use crate::rewards::{CHARGES_MAX, Charge, Settlement};
+use crate::tree::TreeRoot;
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([3; 32])
@@ -102,7 +104,91 @@ fn actions() -> Vec<Action> {
         Action::Deregister { node },
         Action::Deposit { node, amount },
         Action::Withdraw { node, amount },
+        closure(2),
+        settlement(2, 2),
+        Action::Claim {
+            total: amount,
+            index: 3,
+            proof: vec![Hash::of(b"left"), Hash::of(b"right")],
+        },
     ]
+}
+
+fn closure(cosigners: usize) -> Action {
+    let cosigned = |number: usize| Cosigned {
+        name: format!("{number:0255}"),
+        time_s: u64::MAX,
+        signature: [0xcd; 64],
+    };
+    Action::CloseEpoch(Box::new(Closure {
+        coordinator: key("//Node"),
+        epoch: u64::MAX,
+        size: u64::MAX,
+        root: Hash::of(b"log"),
+        signature: [0xef; 64],
+        cosignatures: (0..cosigners).map(cosigned).collect(),
+    }))
+}
+
+/// With numbers as long as they can be.
+fn settlement(charges: usize, attestations: usize) -> Action {
+    let most = Amount::from_units(u128::MAX);
+    let keys = |count: usize| {
+        let mut keys: Vec<_> = (0..count).map(|n| key(&format!("//{n}"))).collect();
+        keys.sort();
+        keys.into_iter()
+    };
+    let charge = |node| Charge {
+        node,
+        spent: most,
+        burned: most,
+    };
+    let attestation = |checker| Attestation {
+        checker,
+        signature: [0xab; 64],
+    };
+    Action::Settle {
+        settlement: Box::new(Settlement {
+            genesis: Hash::of(b"a network"),
+            epoch: u64::MAX,
+            input: Hash::of(b"input"),
+            output: Hash::of(b"output"),
+            minted: most,
+            treasury: most,
+            paid: most,
+            earned: TreeRoot {
+                size: u64::MAX,
+                root: Hash::of(b"tree"),
+            },
+            charges: keys(charges).map(charge).collect(),
+            replaces: Some(Hash::of(b"another")),
+        }),
+        attestations: keys(attestations).map(attestation).collect(),
+    }
+}
+
+#[test]
+fn the_longest_transactions_have_room() {
+    for action in [
+        closure(settling::CHECKERS_MAX),
+        settlement(CHARGES_MAX, settling::CHECKERS_MAX),
+    ] {
+        let transaction = transaction(action);
+        let text = transaction.to_text();
+        assert!(text.len() <= TEXT_MAX, "{}", text.len());
+        assert_eq!(Transaction::from_text(&text), Ok(transaction));
+    }
+    for action in [
+        closure(settling::CHECKERS_MAX + 1),
+        settlement(0, settling::CHECKERS_MAX + 1),
+        settlement(CHARGES_MAX + 1, 0),
+    ] {
+        let refused = Transaction::from_text(&transaction(action).to_text());
+        assert!(
+            matches!(refused, Err(TextError::Value { .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
@@ -138,7 +224,7 @@ fn a_person_can_read_it() {
 #[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 12, "an action is missing here");
+    assert_eq!(names.len(), 15, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

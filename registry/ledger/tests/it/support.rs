@@ -268,8 +268,7 @@ impl Closes {
     }
 }
 
-/// The settlement of an epoch in which a twentieth of each charge was burned, and everything minted
-/// that may be. `to` share what was earned, on top of what accounts had earned before.
+/// As [`settlement_of`], of nodes and accounts by their numbers.
 pub fn settlement(
     state: &State,
     epoch: u64,
@@ -277,14 +276,28 @@ pub fn settlement(
     before: &[Earned],
     to: &[usize],
 ) -> (Settlement, RewardTree) {
-    let mut charges: Vec<_> = charges
+    let charges = charges
         .iter()
-        .map(|(number, spent)| Charge {
-            node: node(*number),
-            spent: *spent,
-            burned: Amount::from_units(spent.units() / 20),
-        })
-        .collect();
+        .map(|(number, spent)| (node(*number), *spent));
+    let to = to.iter().map(|number| account(*number));
+    settlement_of(state, epoch, charges.collect(), before, to.collect())
+}
+
+/// The settlement of an epoch in which a twentieth of each charge was burned, and everything minted
+/// that may be. `to` share what was earned, on top of what accounts had earned before.
+pub fn settlement_of(
+    state: &State,
+    epoch: u64,
+    charges: Vec<(Key, Amount)>,
+    before: &[Earned],
+    mut to: Vec<Key>,
+) -> (Settlement, RewardTree) {
+    let charge = |(node, spent): (Key, Amount)| Charge {
+        node,
+        spent,
+        burned: Amount::from_units(spent.units() / 20),
+    };
+    let mut charges: Vec<_> = charges.into_iter().map(charge).collect();
     charges.sort_by_key(|charge| charge.node);
     let sum = |of: fn(&Charge) -> Amount| charges.iter().map(of).sum::<Amount>().units();
     let (spent, burned) = (sum(|one| one.spent), sum(|one| one.burned));
@@ -292,7 +305,6 @@ pub fn settlement(
     let treasury = state.parameters().rewards.emission.units() / 20;
     let minted = treasury + burned * 8 / 10 * 85 / 70;
     let paid = minted - treasury + spent - burned;
-    let mut to: Vec<_> = to.iter().map(|number| account(*number)).collect();
     to.sort();
     to.dedup();
     let part = paid.checked_div(to.len() as u128).unwrap_or(0);

@@ -7,8 +7,8 @@ use adit_ledger::{Action, Transaction};
 use adit_protocol::Amount;
 use serde_json::{Value, json};
 
-use super::bad_signatures;
 use super::transactions::{key, pair, register, rng, transaction};
+use super::{bad_settling, bad_signatures};
 
 /// A file that must be refused.
 pub struct Bad {
@@ -44,7 +44,7 @@ fn registration(role: Role) -> Action {
 
 /// A text, and the failures that are made of it: name, what is replaced in it by what, the error, the
 /// field in it, and why.
-type Change = (
+pub type Change = (
     &'static str,
     &'static str,
     &'static str,
@@ -161,7 +161,7 @@ const OF_CHECKER: &[Change] = &[
     ("proof-in-upper-case", "proof: 0x", "proof: 0X", "value", "proof", "a signature is written in upper case"),
 ];
 
-fn made(changes: &[Change], text: &str) -> Vec<Bad> {
+pub fn made(changes: &[Change], text: &str) -> Vec<Bad> {
     let make = |(name, from, to, error, field, why): &Change| {
         let other = match *from {
             // Every line.
@@ -259,7 +259,7 @@ fn other_texts() -> Vec<Bad> {
             signed(long),
             "too-long",
             found,
-            "a text has at most 8192 bytes",
+            "a text has at most 49152 bytes",
         ),
         bad(
             "longest",
@@ -313,6 +313,7 @@ pub fn all() -> Vec<Bad> {
         &transaction(registration(Role::Checker)).to_text(),
     ));
     list.extend(other_texts());
+    list.extend(bad_settling::all());
     list.extend(bad_signatures::all());
     list
 }

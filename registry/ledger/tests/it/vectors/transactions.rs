@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
-use adit_ledger::transaction::SignedTransaction;
+use adit_ledger::rewards::{Charge, Settlement};
+use adit_ledger::transaction::{Attestation, Closure, Cosigned, SignedTransaction};
+use adit_ledger::tree::TreeRoot;
 use adit_ledger::{Action, Key, Transaction};
 use adit_protocol::keys::Keypair;
 use adit_protocol::{Amount, Hash};
@@ -18,6 +20,9 @@ use super::{Files, bad_texts, folder, read, read_json};
 pub const POLKADOT: &str = "transactions/good/polkadot-js-";
 /// What they are called after that.
 const POLKADOT_NAMES: [&str; 2] = ["transfer", "update"];
+
+/// What the longest texts end with: how often is in the index, and they are not in their files.
+const FILLING: u8 = b'a';
 
 pub fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([7; 32])
@@ -85,6 +90,74 @@ fn service() -> Service {
         latency_ms: 250,
     }
 }
+
+/// The signatures within are looked at by the ledger, and not before.
+pub fn closure(names: &[&str]) -> Action {
+    let cosigned = |name: &&str| Cosigned {
+        name: (*name).to_owned(),
+        time_s: 1_795_000_000,
+        signature: [0xc0; 64],
+    };
+    Action::CloseEpoch(Box::new(Closure {
+        coordinator: key("//Node"),
+        epoch: 12,
+        size: 70,
+        root: Hash::of(b"a log"),
+        signature: [0x51; 64],
+        cosignatures: names.iter().map(cosigned).collect(),
+    }))
+}
+
+pub fn settlement(replaces: Option<Hash>, nodes: &[&str], checkers: &[&str]) -> Action {
+    let ascending = |names: &[&str]| {
+        let mut keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+        keys.sort();
+        keys
+    };
+    let charge = |node| Charge {
+        node,
+        spent: Amount::tokens(100),
+        burned: Amount::tokens(5),
+    };
+    let attestation = |checker| Attestation {
+        checker,
+        signature: [0xa7; 64],
+    };
+    let settlement = Settlement {
+        genesis: network(),
+        epoch: 12,
+        input: Hash::of(b"input"),
+        output: Hash::of(b"output"),
+        minted: Amount::tokens(504),
+        treasury: Amount::tokens(500),
+        paid: Amount::from_units(193_700_000_000_001),
+        earned: TreeRoot {
+            size: 3,
+            root: Hash::of(b"a tree"),
+        },
+        charges: ascending(nodes).into_iter().map(charge).collect(),
+        replaces,
+    };
+    Action::Settle {
+        settlement: Box::new(settlement),
+        attestations: ascending(checkers).into_iter().map(attestation).collect(),
+    }
+}
+
+pub fn claim(hashes: u8) -> Action {
+    Action::Claim {
+        total: Amount::from_units(96_850_000_000_001),
+        index: 2,
+        proof: (0..hashes).map(|number| Hash::of(&[number])).collect(),
+    }
+}
+
+/// Names of checkers in [`closure`].
+pub const NAMES: [&str; 2] = ["checker.example/one", "checker.example/two"];
+/// Coordinators in [`settlement`].
+pub const COORDINATORS: [&str; 2] = ["//Node", "//Node//2"];
+/// Checkers in [`settlement`].
+pub const CHECKERS: [&str; 2] = ["//Checker//1", "//Checker//2"];
 
 fn good() -> Vec<(&'static str, Transaction)> {
     let (node, amount) = (key("//Node"), Amount::from_units(1_500_000_000_000));
@@ -166,6 +239,17 @@ fn good() -> Vec<(&'static str, Transaction)> {
         ("deregister", Action::Deregister { node }),
         ("deposit", Action::Deposit { node, amount }),
         ("withdraw", Action::Withdraw { node, amount }),
+        ("close-epoch", closure(&NAMES)),
+        ("close-epoch-without-cosignatures", closure(&[])),
+        ("settle", settlement(None, &COORDINATORS, &CHECKERS)),
+        ("settle-nothing", settlement(None, &[], &[])),
+        (
+            "settle-correction",
+            settlement(Some(Hash::of(b"before")), &COORDINATORS[..1], &CHECKERS),
+        ),
+        ("claim", claim(2)),
+        ("claim-of-the-only-account", claim(0)),
+        ("claim-with-the-longest-proof", claim(63)),
         // Whether it can be done is for the ledger to say, and so is all of the next three.
         ("transfer-to-itself", {
             let to = key("//Alice");
@@ -246,18 +330,28 @@ pub fn files() -> Files {
     }
     for bad in bad_texts::all() {
         let file = format!("{}.bin", bad.name);
-        let entry = json!({
+        let mut entry = json!({
             "of": bad.of, "error": bad.error, "detail": bad.detail, "why": bad.why,
         });
+        let mut bytes = bad.bytes;
+        let filling = bytes
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == FILLING)
+            .count();
+        if filling > 4096 {
+            entry["then"] = json!(filling);
+            bytes.truncate(bytes.len() - filling);
+        }
         assert!(
             bad_index.insert(file.clone(), entry).is_none(),
             "{file} twice"
         );
-        files.insert(format!("transactions/bad/{file}"), bad.bytes);
+        files.insert(format!("transactions/bad/{file}"), bytes);
     }
     let index = json!({
         "kind": "transactions",
-        "about": "signature (64) ‖ text; `of` says which check refuses a bad one: that of the text, or that of the signatures",
+        "about": "signature (64) ‖ text; `of` says which check refuses a bad one: that of the text, or that of the signatures; `then` so many letters `a` come after what is in the file",
         "good": good_index,
         "bad": bad_index,
     });
@@ -286,9 +380,11 @@ fn transactions_are_read_as_the_index_says() {
         );
         actions.insert(verified.transaction().action.name());
     }
-    assert_eq!(actions.len(), 12, "{actions:?}");
+    assert_eq!(actions.len(), 15, "{actions:?}");
     for (file, entry) in index["bad"].as_object().unwrap() {
-        let bytes = read(&format!("transactions/bad/{file}"));
+        let mut bytes = read(&format!("transactions/bad/{file}"));
+        let filling = entry["then"].as_u64().unwrap_or(0).try_into().unwrap();
+        bytes.extend(vec![FILLING; filling]);
         let found = match SignedTransaction::from_bytes(&bytes) {
             Err(error) => {
                 let (error, detail) = values::text_error(&error);

@@ -7,6 +7,8 @@ use adit_ledger::state::{Account, Closing, Entry, Node, Settled};
 use adit_ledger::transaction::{SignatureError, TextError};
 use adit_ledger::{Action, Key, State, Transaction};
 use adit_protocol::Amount;
+use serde::Serialize as _;
+use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -318,7 +320,11 @@ pub fn refusal(of: &Refusal) -> &'static str {
 /// A file of JSON: large integers as decimal strings, since not every reader has them whole, and
 /// keys in order whatever `serde_json` was built with.
 pub fn json_file(value: Value) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(&portable(value)).unwrap();
+    let mut text = Vec::new();
+    // A line for each value, and no indentation, which would be a tenth of all files.
+    let formatter = PrettyFormatter::with_indent(b"");
+    let mut serializer = Serializer::with_formatter(&mut text, formatter);
+    portable(value).serialize(&mut serializer).unwrap();
     text.push(b'\n');
     text
 }

@@ -1,0 +1,240 @@
+"""How epochs of the stake ledger are closed and settled, and how accounts claim what they earned.
+
+A part of the state in ledger_state.py. Of epoch e a coordinator's log is closed in e + 1: which leaves
+belong to it. A quorum of checkers then says what the epoch came to, within what the ledger knows
+itself; and when it counts, accounts claim by proofs from a tree of what they earned in all epochs.
+"""
+import base64
+
+import receipts
+import schnorr
+from documents import Refused
+from ledger_texts import TOKEN, cbor
+from translog import SIZE_MAX, hashed, inclusion_length, inclusion_root, leaf_of
+
+SUPPLY_MAX, WHOLE = TOKEN * TOKEN, 1_000_000
+FREE, STAKE, ESCROW = range(3)  # What tokens become when they are done unbonding.
+
+
+def need(condition, error):
+    if not condition:
+        raise Refused(error)
+
+
+def signed(key, message, signature):
+    """Whether a key signed under the context that stock tools have, as logs and cosigners do."""
+    try:
+        receipts.verify(key, message, signature, "signature")
+    except Refused:
+        return False
+    return True
+
+
+def document_of(genesis, fields):
+    """A settlement as checkers sign it."""
+    return cbor((genesis, fields["epoch"], fields["input"], fields["output"], fields["minted"],
+                 fields["treasury"], fields["paid"], (fields["accounts"], fields["earned"]),
+                 fields["charge"], fields["replaces"]))
+
+
+def check_sums(fields):
+    spent = sum(taken for _, taken, _ in fields["charge"])
+    burned = sum(lost for _, _, lost in fields["charge"])
+    need(all(0 < taken and lost <= taken for _, taken, lost in fields["charge"]), "rule sums")
+    need(max(fields["minted"], fields["treasury"], fields["paid"], spent) <= SUPPLY_MAX, "rule sums")
+    need(fields["treasury"] <= fields["minted"], "rule sums")
+    need(fields["paid"] + fields["treasury"] + burned == fields["minted"] + spent, "rule sums")
+    return spent, burned
+
+
+class Settling:
+    """What a state has for it: `settled`, the epoch to be settled next; `closings` by coordinator and
+    epoch; `settlements` by epoch. The rules of rewards do not change yet."""
+
+    # --- Closing.
+
+    def do_close_epoch(self, key, payer, fields, _):
+        epoch, size, coordinator = fields["epoch"], fields["size"], fields["coordinator"]
+        need(epoch + 1 == self.epoch, "epoch")
+        need(epoch >= self.settled, "rule already-settled")
+        node = self.node(coordinator)
+        need(node["role"] == "coordinator", "rule no-coordinator")
+        need((coordinator, epoch) not in self.closings, "rule closed")
+        # The log is named by the keys of the epoch that is closed.
+        named_by, log = node["former_keys"] or node["keys"]
+        before = [closing for (whose, _), closing in sorted(self.closings.items())
+                  if whose == coordinator]
+        goes_on = before and before[-1]["node_key"] == named_by
+        first = before[-1]["size"] if goes_on else 0
+        need(size >= first, "rule smaller-log")
+        origin = f"adit/{self.genesis.hex()[:16]}/{named_by.hex()}/blake3"
+        checkpoint = f"{origin}\n{size}\n{base64.b64encode(fields['root']).decode()}\n"
+        own = size <= SIZE_MAX and signed(log, checkpoint.encode(), fields["signature"])
+        need(own, "rule log-signature")
+        by_name = {node["name"]: node for node in self.checkers().values()}
+        stake = 0
+        for name, time, signature in fields["cosignature"]:
+            need(name in by_name, "rule no-checker")
+            message = f"mirror/v1\ntime {time}\ncosigner {name}\n{checkpoint}".encode()
+            fits = time < 1 << 63 and signed(by_name[name]["keys"][1], message, signature)
+            need(fits, "rule checker-signature")
+            stake += by_name[name]["stake"]
+        self.check_quorum(stake)
+        self.closings[coordinator, epoch] = {
+            "first": first, "size": size, "root": fields["root"], "node_key": named_by}
+
+    def checkers(self):
+        """Those whose signatures count."""
+        least = self.parameters["checker_stake_min"]
+        return {key: node for key, node in self.nodes.items()
+                if node["role"] == "checker" and not node["leaving"] and node["stake"] >= least}
+
+    def check_quorum(self, stake):
+        total = sum(node["stake"] for node in self.checkers().values())
+        needed = total * self.parameters["rewards"]["quorum_ppm"]
+        need(stake > 0 and stake * WHOLE >= needed, "quorum")
+
+    # --- Settling.
+
+    def do_settle(self, key, payer, fields, _):
+        before = self.check_turn(fields["epoch"])
+        document = document_of(self.genesis, fields)
+        name = hashed(document)
+        need(before is None or before["hash"] != name, "rule settled-so")
+        need(fields["replaces"] == (before and before["hash"]), "rule replaces")
+        _, burned = check_sums(fields)
+        self.check_bounds(fields, burned, before)
+        checkers, stake = self.checkers(), 0
+        for checker, signature in fields["attestation"]:
+            need(checker in checkers, "rule no-checker")
+            node = checkers[checker]
+            fits = schnorr.verified(b"adit-settlement-v1", document, node["keys"][0], signature)
+            need(fits, "rule checker-signature")
+            stake += node["stake"]
+        self.check_quorum(stake)
+        if before:
+            self.take_back(before)
+        for coordinator, taken, _ in fields["charge"]:
+            self.charge(coordinator, taken)
+        self.issued += fields["minted"]
+        self.burned += burned
+        self.treasury += fields["treasury"]
+        self.rewards += fields["paid"]
+        self.settled = fields["epoch"] + 1
+        self.settlements[fields["epoch"]] = {
+            "hash": name, "in_epoch": self.epoch,
+            # Whole epochs, of which this one is none.
+            "from_epoch": self.epoch + 1 + self.parameters["rewards"]["challenge_epochs"],
+            "minted": fields["minted"], "treasury": fields["treasury"], "paid": fields["paid"],
+            "earned": (fields["accounts"], fields["earned"]), "charges": fields["charge"]}
+        self.forget_settled()
+
+    def check_turn(self, epoch):
+        """Whether the epoch comes to be settled; the settlement of it that can be replaced."""
+        need(epoch < self.epoch, "epoch")
+        if epoch < self.settled:
+            last = self.settlements.get(epoch)
+            need(epoch + 1 == self.settled and last and last["from_epoch"] > self.epoch, "epoch")
+            return last
+        need(not any(self.settled <= closed < epoch for _, closed in self.closings), "rule order")
+        least = self.parameters["coordinator_stake_min"]
+        for key, node in self.nodes.items():
+            takes_part = (node["role"] == "coordinator" and not node["leaving"]
+                          and node["stake"] >= least)
+            in_time = epoch + 1 == self.epoch
+            need(not (takes_part and in_time) or (key, epoch) in self.closings, "rule early")
+        return None
+
+    def check_bounds(self, fields, burned, before):
+        rules = self.parameters["rewards"]
+        shares, emission = rules["shares"], rules["emission"]
+        issued = self.issued - (before["minted"] if before else 0)
+        if before:
+            need(self.treasury >= before["treasury"], "insufficient")
+            need(self.rewards >= before["paid"], "insufficient")
+        need(fields["minted"] <= min(emission, SUPPLY_MAX - issued), "rule emission")
+        # A unit may be left over of each division.
+        need(fields["treasury"] <= emission * shares["treasury"] // WHOLE + 1, "rule emission")
+        # Miners get k of what was burned, and voters as much more as their share is to the miners'.
+        by_fees = burned * rules["slice_of_fees_ppm"] // WHOLE
+        both = shares["miners"] + shares["voters"]
+        most = by_fees * both // shares["miners"] if shares["miners"] else 0
+        others = fields["minted"] - fields["treasury"]
+        need(others <= most + len(fields["charge"]) + 1, "rule emission")
+        given_back = {node: taken for node, taken, _ in before["charges"]} if before else {}
+        for coordinator, taken, _ in fields["charge"]:
+            node = self.node(coordinator)
+            need(node["role"] == "coordinator", "rule no-coordinator")
+            there = node["escrow"] + sum(self.unbonding[key] for key in self.escrows(coordinator))
+            need(taken <= there + given_back.get(coordinator, 0), "insufficient")
+
+    def escrows(self, coordinator):
+        """Where its escrow unbonds, in the order in which it is released."""
+        return sorted(key for key in self.unbonding if key[2:] == (coordinator, ESCROW))
+
+    def charge(self, coordinator, amount):
+        node = self.nodes[coordinator]
+        taken = min(node["escrow"], amount)
+        node["escrow"] -= taken
+        for key in self.escrows(coordinator):
+            amount -= taken
+            taken = min(self.unbonding[key], amount)
+            self.unbonding[key] -= taken
+            if self.unbonding[key] == 0:
+                del self.unbonding[key]
+
+    def take_back(self, before):
+        self.issued -= before["minted"]
+        self.burned -= sum(lost for _, _, lost in before["charges"])
+        self.treasury -= before["treasury"]
+        self.rewards -= before["paid"]
+        for coordinator, taken, _ in before["charges"]:
+            self.nodes[coordinator]["escrow"] += taken
+
+    def owes(self, coordinator):
+        """Whether leaves of its log wait to be settled."""
+        return any(whose == coordinator and epoch >= self.settled for whose, epoch in self.closings)
+
+    def forget_settled(self):
+        last = {}
+        for coordinator, epoch in self.closings:
+            last[coordinator] = max(epoch, last.get(coordinator, 0))
+        self.closings = {(whose, epoch): closing for (whose, epoch), closing in self.closings.items()
+                         if epoch >= self.settled or epoch == last[whose]}
+        counts = self.counting() or 0
+        self.settlements = {epoch: one for epoch, one in self.settlements.items()
+                            if epoch >= counts or one["in_epoch"] > self.settled}
+
+    # --- Claiming.
+
+    def counting(self):
+        """The epoch of the newest settlement that counts."""
+        return max((epoch for epoch, one in self.settlements.items()
+                    if one["from_epoch"] <= self.epoch), default=None)
+
+    def claimable(self, key, fields):
+        epoch = self.counting()
+        need(epoch is not None, "rule no-rewards")
+        size, root = self.settlements[epoch]["earned"]
+        total, index, proof = fields["total"], fields["index"], fields["proof"]
+        need(index < size <= SIZE_MAX, "rule claim-proof")
+        need(len(proof) == inclusion_length(index, size), "rule claim-proof")
+        leaf = leaf_of(key + total.to_bytes(16, "little"))
+        need(inclusion_root(leaf, index, size, proof) == root, "rule claim-proof")
+        claimed = self.account(key)["claimed"]
+        need(total > claimed, "nothing")
+        need(total - claimed <= self.rewards, "insufficient")
+        return total - claimed
+
+    def do_claim(self, key, payer, fields, _):
+        # The payer has the tokens already: the fee may be of them.
+        self.rewards -= fields["total"] - payer["claimed"]
+        payer["claimed"] = fields["total"]
+
+    # --- Entries of the state.
+
+    def settling_entries(self):
+        entries = {b"\6" + node + epoch.to_bytes(8, "big"): tuple(closing.values())
+                   for (node, epoch), closing in self.closings.items()}
+        return entries | {b"\7" + epoch.to_bytes(8, "big"): tuple(one.values())
+                          for epoch, one in self.settlements.items()}
