@@ -19,6 +19,7 @@ pub mod fsck;
 pub mod http;
 pub mod options;
 pub mod running;
+pub mod settling;
 mod store;
 
 pub use options::Options;

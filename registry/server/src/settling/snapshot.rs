@@ -56,7 +56,10 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
         let there = move |node: &&(&Key, &Node)| {
             node.1.role == role && node.1.stake >= rules.stake_min(role)
         };
-        state.nodes().filter(move |node| there(&node)).collect::<Vec<_>>()
+        state
+            .nodes()
+            .filter(move |node| there(&node))
+            .collect::<Vec<_>>()
     };
     let (coordinators, miners) = (of(Role::Coordinator), of(Role::Miner));
     let nodes = coordinators.iter().chain(&miners);
@@ -94,8 +97,7 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
 }
 
 /// The index of each node of a snapshot's list by the key that names it.
-pub(super) fn indexes<'a>(
-    nodes: impl Iterator<Item = &'a [u8; 32]>,
-) -> BTreeMap<[u8; 32], u32> {
+#[expect(dead_code, reason = "receipts are not joined to a snapshot yet")]
+pub(super) fn indexes<'a>(nodes: impl Iterator<Item = &'a [u8; 32]>) -> BTreeMap<[u8; 32], u32> {
     nodes.copied().zip(0u32..).collect()
 }
