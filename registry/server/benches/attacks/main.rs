@@ -37,6 +37,14 @@ fn main() {
     for (name, setting) in ranges::rules().into_iter().chain(ranges::networks()) {
         row(&name, cases::everywhere(&setting));
     }
+    let products = ranges::products();
+    let junk = products
+        .iter()
+        .flat_map(|(_, setting)| cases::junk(setting));
+    row(
+        &format!("{} products of ranges, k 823529 ppm", products.len()),
+        junk.collect(),
+    );
     println!("\nJunk on one's own miner by the slice of fees (k).\n");
     println!("| k, ppm | attack | how | gain per cost |");
     println!("|---|---|---|---|");

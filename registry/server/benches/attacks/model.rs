@@ -13,7 +13,8 @@ use adit_settlement::{InputWriter, Output, compute};
 pub const TOKEN: u128 = 1_000_000_000_000;
 /// The whole, in parts per million.
 pub const WHOLE: u128 = 1_000_000;
-/// What rounding may bring, in 10^-12 token: a unit for each of the splits and fees of an epoch.
+/// What rounding may bring, in 10^-12 token: a unit for each row that something is split among or
+/// burned of.
 pub const ROUNDING: i128 = 2_000;
 
 const EPOCH: u64 = 9;

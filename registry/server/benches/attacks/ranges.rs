@@ -103,6 +103,29 @@ pub fn networks() -> Vec<(String, Setting)> {
     settings
 }
 
+/// All together that junk might depend on, at the largest slice that a ledger takes.
+pub fn products() -> Vec<(String, Setting)> {
+    let mut settings = Vec::new();
+    for fee_ppm in [1_000, 50_000, 500_000] {
+        for work_share_ppm in [0, 600_000, 1_000_000] {
+            for stake_ppm in [10_000, 300_000, 600_000] {
+                for demand in [1, 10_000, 1_000_000] {
+                    let mut setting = changed(|rules| {
+                        rules.slice_of_fees_ppm = 823_529;
+                        (rules.fee_ppm, rules.work_share_ppm) = (fee_ppm, work_share_ppm);
+                    });
+                    (setting.stake_ppm, setting.demand) = (stake_ppm, demand);
+                    let name = format!(
+                        "fee {fee_ppm}, work share {work_share_ppm}, stake {stake_ppm} ppm, demand {demand} tokens"
+                    );
+                    settings.push((name, setting));
+                }
+            }
+        }
+    }
+    settings
+}
+
 /// Rules with which junk among clients' tasks might not pay. The tasks' fuel stays what it was.
 pub fn remedies() -> Vec<(String, Vec<Case>)> {
     const WHOLE: u32 = 1_000_000;

@@ -9,8 +9,11 @@ mod model;
 mod ranges;
 
 use adit_ledger::rules::RewardRules;
+use adit_protocol::Document as _;
 use cases::{Case, Outcome};
 use model::Setting;
+
+use super::support;
 
 fn assert_as_said(name: &str, cases: Vec<Case>) {
     for case in cases {
@@ -26,7 +29,7 @@ fn assert_as_said(name: &str, cases: Vec<Case>) {
     }
 }
 
-/// Those that pay are named one by one in `cases.rs`, with the reason. A change of the rules that ends
+/// Those that pay are named one by one in `cases/`, with the reason. A change of the rules that ends
 /// one fails here, and then the reason is to be taken away.
 #[test]
 fn at_the_defaults_no_attack_pays_but_those_that_are_named() {
@@ -55,8 +58,24 @@ fn at_the_defaults_no_attack_pays_but_those_that_are_named() {
 #[test]
 fn what_does_not_pay_at_the_defaults_pays_at_no_other_rules_and_in_no_other_network() {
     for (name, setting) in ranges::rules().into_iter().chain(ranges::networks()) {
+        assert!(taken(&setting.rules.rewards), "{name}");
         let cases = cases::everywhere(&setting).into_iter();
         assert_as_said(&name, cases.filter(|case| case.pays.is_none()).collect());
+    }
+}
+
+/// Whether a ledger takes these rules.
+fn taken(rewards: &RewardRules) -> bool {
+    let mut ledger = support::ledger();
+    ledger.parameters.rewards = rewards.clone();
+    ledger.check().is_ok()
+}
+
+#[test]
+fn junk_pays_at_no_product_of_ranges() {
+    for (name, setting) in ranges::products() {
+        assert!(taken(&setting.rules.rewards), "{name}");
+        assert_as_said(&name, cases::junk(&setting));
     }
 }
 
@@ -70,6 +89,7 @@ fn junk_pays_as_soon_as_the_slice_is_larger_than_a_ledger_takes() {
             slice_of_fees_ppm,
             ..RewardRules::default()
         };
+        assert_eq!(taken(&setting.rules.rewards), !pays);
         let outcomes = cases::junk(&setting);
         let any = outcomes
             .iter()
@@ -103,7 +123,7 @@ fn junk_among_clients_tasks_ends_where_each_price_is_work_but_for_low_quality() 
     assert_eq!(pays("a 1,000,000"), [false, false, true]);
 }
 
-/// One token's worth of junk, by hand: 0.05 are burned, 0.8 of that is the slice, and the voters'
+/// 1 token for junk, by hand: 0.05 are burned, 0.8 of that is the slice, and the voters'
 /// part is 15/70 of the slice.
 #[test]
 fn the_model_gives_what_a_hand_does() {
