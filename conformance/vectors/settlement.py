@@ -174,6 +174,7 @@ class Log:
         self.spent = self.burned = 0
         self.assignments, self.prices = set(), Counter()
         self.work = {}  # By index of the miner, for those that completed a task.
+        self.fees = Counter()  # What was burned, by index of the miner.
 
     def pay(self, receipt):
         """The place to count it at, and the miner's income."""
@@ -195,10 +196,11 @@ class Log:
         self.assignments.add(assignment)
         self.prices[task] += is_price
         payment = min(amount, self.escrow)
-        fee = payment * self.header.fee // MILLION
+        fee = -(-payment * self.header.fee // MILLION)  # Rounded up.
         self.escrow -= payment
         self.spent += payment
         self.burned += fee
+        self.fees[receipt.miner] += fee
         full = payment == amount
         if is_price and receipt.status < 16 and full and payment > 0:
             self.work[receipt.miner] = self.work.get(receipt.miner, 0) + self.work_of(receipt)
@@ -220,7 +222,7 @@ def settle(data):
     for row in coordinators + miners:
         row["counts"] = [0] * 8
     for row in miners:
-        row.update(income=0, by_work=0, by_stake=0)
+        row.update(income=0, by_work=0, above_fees=0, by_stake=0)
     totals = [0] * 8
     logs = [Log(header, row.escrow) for row in coordinators]
     for receipt in receipts:
@@ -250,11 +252,15 @@ def settle(data):
             pieces = split(part, weighed(amounts)) or [0] * len(workers)
             for at, piece in zip(workers, pieces):
                 miners[at][kind] += piece
+                if kind == "by_work":
+                    most = header.k * log.fees[at] // MILLION * header.work_share // MILLION
+                    miners[at][kind] -= max(0, piece - most)
+                    miners[at]["above_fees"] += max(0, piece - most)
 
     for row in miners:
         uncapped = row.by_work
         row["by_work"] = min(uncapped, row.stake * header.cap // MILLION)
-        row["capped"] = uncapped - row.by_work
+        row["capped"] = row.above_fees + uncapped - row.by_work
         # The service cut: its ratio is in the input, and its amount goes into the output.
         row["cut_off"] = (row.by_work + row.by_stake) * row.cut // MILLION
         row["earned"] = row.income + row.by_work + row.by_stake - row.cut_off

@@ -61,10 +61,11 @@ pub struct RewardRules {
     /// Most work of a receipt, of its price (`c`).
     #[n(5)]
     pub work_of_price_ppm: u64,
-    /// Largest slice of a coordinator, of the fees burned from its escrow (`k`).
+    /// Largest slice of a coordinator, of the fees burned from its escrow, and what goes by work of it to
+    /// a miner, of those burned for its own receipts (`k`).
     #[n(6)]
     pub slice_of_fees_ppm: u64,
-    /// What is burned of a payment.
+    /// What is burned of a payment, rounded up.
     #[n(7)]
     pub fee_ppm: u32,
     /// What goes by work of a slice; the rest goes by stake.

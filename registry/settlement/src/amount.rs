@@ -57,6 +57,13 @@ pub fn part(amount: u128, ppm: u32) -> u128 {
     ratio_up_to(amount, u64::from(ppm), amount)
 }
 
+/// `ceil(amount · ppm / 1,000,000)` for a part, at most a million ppm; more counts as the whole. It is
+/// what the floor of the other part leaves.
+pub fn part_up(amount: u128, ppm: u32) -> u128 {
+    let rest = PPM.saturating_sub(u64::from(ppm));
+    amount.saturating_sub(ratio_up_to(amount, rest, amount))
+}
+
 /// Splits `total` in proportion to `weights`, exactly: each gets the floor of its share, and what
 /// is left goes, one unit each, to the largest remainders, among equal ones to those that come
 /// first. So callers pass the weights in the order of the accounts' or nodes' bytes. `None` if all
@@ -115,6 +122,10 @@ mod tests {
         assert_eq!(mul_div(u128::MAX, 2, 0), None);
         assert_eq!(part(u128::MAX, 1_000_000), u128::MAX);
         assert_eq!(part(1_999_999, 500_000), 999_999);
+        assert_eq!(part_up(1_999_999, 500_000), 1_000_000);
+        assert_eq!(part_up(1, 1), 1);
+        assert_eq!((part_up(0, 1), part_up(u128::MAX, 0)), (0, 0));
+        assert_eq!(part_up(u128::MAX, u32::MAX), u128::MAX);
         assert_eq!(ratio_up_to(u128::MAX, u64::MAX, 17), 17);
         assert_eq!(ratio_up_to(10, 2_500_000, 100), 25);
     }
@@ -149,6 +160,18 @@ mod tests {
                 }
                 None => prop_assert!(product / U256::from(c) > U256::from(u128::MAX)),
             }
+        }
+
+        #[test]
+        fn a_part_rounded_up_is_less_than_a_unit_above_the_part(
+            amount in prop_oneof![any::<u128>(), 0..5_000_000u128],
+            ppm in 0..=1_000_000u32,
+        ) {
+            let whole = U256::from(PPM);
+            let up = U256::from(part_up(amount, ppm)) * whole;
+            let exact = U256::from(amount) * U256::from(ppm);
+            prop_assert!(exact <= up && up < exact + whole);
+            prop_assert!(part_up(amount, ppm) - part(amount, ppm) <= 1);
         }
 
         #[test]

@@ -109,8 +109,8 @@
 //!    bytes of their hashes. Due is the price for the statuses 0 to 4, and for 19 (cancelled) with
 //!    output emitted; the attempt fee for 5, 16, 17, 21, and 19 without; else nothing, also for a
 //!    number that is no status.
-//! 3. **Payment** is min(due, what is left of the escrow). Of it floor(payment · fee) is burned, the
-//!    rest is the miner's income. It has used up its assignment, and if it was due the price a place
+//! 3. **Payment** is min(due, what is left of the escrow). Of it payment · fee, rounded up, is burned,
+//!    so that no price is too small for that; the rest is the miner's income. It has used up its assignment, and if it was due the price a place
 //!    of its task. If it is less than due, the receipt counts as not paid for the reason "escrow".
 //!    After a shortfall the escrow is empty, so only what is due 0 is still paid in full.
 //! 4. **Completed.** A receipt completes a task if it is due the price, has a status below 16, and
@@ -122,9 +122,11 @@
 //! 6. **Pieces.** Of the slice floor(slice · work share) is split among the miners that completed a
 //!    task for the coordinator by floor(their work for it · quality), and the rest by
 //!    floor(saturated stake · quality), both in the order of nodes. A quality below the least counts
-//!    as 0. What cannot be split is not minted.
-//! 7. **Cap.** All that a miner gets by work, of all slices, is at most floor(stake · cap); the excess
-//!    is not minted. **Cut**: floor((by work after the cap + by stake) · service cut) is not minted.
+//!    as 0. Of the first, a miner gets at most floor(floor(k · own) · work share), with own what was
+//!    burned of this escrow for all of its receipts, those due the attempt fee too. What cannot be
+//!    split and what is above that bound is not minted.
+//! 7. **Cap.** All that a miner then gets by work, of all slices, is at most floor(stake · cap); the
+//!    excess is not minted. **Capped off** is both, this and what rule 6 left out. **Cut**: floor((by work after the cap + by stake) · service cut) is not minted.
 //!    A miner's earnings are income + by work + by stake - cut.
 //! 8. **Coordinators** earn floor(E_v · slice / E_m) each, 0 if E_m is 0; the rest of E_v is not
 //!    minted.
@@ -138,10 +140,16 @@
 //!
 //! Tasks of one's own, on one's own miners, with all votes one's own, burn at least what they earn if
 //! k · (1 + voters' share / miners' share) is at most 1, as the slice earns for the coordinator's
-//! voters too. A snapshot's maker leaves out who is jailed or below the least stake, or gives it the
-//! quality 0.
+//! voters too. So much for a slice that one's own fees made. Where clients' fees made it, junk's work is
+//! its whole price, and theirs may be far less. The bound of rule 6 keeps such junk from their fees: by
+//! work nobody gets more than what its own receipts burned allows. Up to there, junk does help a miner
+//! whose clients' tasks have less work for their price than those of other miners, or whose quality is
+//! lower. And by stake a miner gets its piece as soon as it has completed one task, of whatever price.
 //!
-//! Everything is linear in stake and work, so splitting a node gains nothing but units of rounding.
+//! A snapshot's maker leaves out who is jailed or below the least stake, or gives it the quality 0.
+//!
+//! Below saturation all is linear in stake and work, or bounded by what is, so splitting a node gains
+//! nothing but units of rounding. What a node has above saturation counts only if it is another's.
 //!
 //! # Output, version 1
 //!

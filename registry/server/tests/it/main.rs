@@ -1,5 +1,6 @@
 //! A registry as its users see it.
 
+mod attacks;
 mod support;
 
 use adit_ledger::root::AccountProof;

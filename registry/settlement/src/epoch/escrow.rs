@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::outcome::{self, Due};
-use crate::amount::{Overflow, add, part, subtract};
+use crate::amount::{Overflow, add, part_up, subtract};
 use crate::input::{Coordinator, Parameters, Receipt, UNREGISTERED};
 use crate::output::{Counts, Unpaid};
 
@@ -25,6 +25,8 @@ pub(super) enum Payment {
     Paid {
         /// What is paid less what is burned of it.
         income: u128,
+        /// What is burned of it.
+        burned: u128,
         /// Whether it is less than what was due.
         unpaid: Option<Unpaid>,
         /// If the receipt completed a task: its work.
@@ -76,16 +78,18 @@ impl Escrow {
             Due::Nothing => 0,
         };
         let paid = amount.min(self.left);
-        let fee = part(paid, parameters.fee_ppm);
+        // Rounded up, lest work of a price so low that nothing is burned of it be paid by the emission.
+        let burned = part_up(paid, parameters.fee_ppm);
         self.left = subtract(self.left, paid, "escrow")?;
         self.spent = add(self.spent, paid, "sum spent")?;
-        self.burned = add(self.burned, fee, "sum burned")?;
+        self.burned = add(self.burned, burned, "sum burned")?;
         let unpaid = (paid < amount).then_some(Unpaid::Escrow);
         self.counts.count(unpaid);
         let completed =
             unpaid.is_none() && paid > 0 && due == Due::Price && outcome::completes(receipt.status);
         Ok(Payment::Paid {
-            income: subtract(paid, fee, "burned part of a payment")?,
+            income: subtract(paid, burned, "burned part of a payment")?,
+            burned,
             unpaid,
             work: completed.then(|| outcome::work(parameters, receipt)),
         })
@@ -195,16 +199,19 @@ mod tests {
                 Payment::None(reason) => panic!("{reason:?}"),
                 Payment::Paid {
                     income,
+                    burned,
                     unpaid,
                     work,
-                } => (income, unpaid.is_none(), work.is_some()),
+                } => (income, burned, unpaid.is_none(), work.is_some()),
             }
         };
-        assert_eq!(pay(1, 1_000), (990, true, true));
-        assert_eq!(pay(2, u128::MAX), (495, false, false));
-        assert_eq!(pay(3, 1), (0, false, false));
-        assert_eq!(pay(4, 0), (0, true, false));
-        assert_eq!((escrow.spent, escrow.burned, escrow.left), (1_500, 15, 0));
-        assert_eq!((escrow.counts.paid, escrow.counts.unpaid[6]), (2, 2));
+        // Of each payment, however low, a unit is burned at least.
+        assert_eq!(pay(1, 1_000), (990, 10, true, true));
+        assert_eq!(pay(2, 1), (0, 1, true, true));
+        assert_eq!(pay(3, u128::MAX), (494, 5, false, false));
+        assert_eq!(pay(4, 1), (0, 0, false, false));
+        assert_eq!(pay(5, 0), (0, 0, true, false));
+        assert_eq!((escrow.spent, escrow.burned, escrow.left), (1_500, 16, 0));
+        assert_eq!((escrow.counts.paid, escrow.counts.unpaid[6]), (3, 2));
     }
 }

@@ -77,19 +77,21 @@ impl Parts {
 #[derive(Clone, Copy, Default)]
 struct MinerSum {
     income: u128,
-    /// Before the cap.
+    /// Before the cap by stake.
     by_work: u128,
+    /// What its own fees did not allow.
+    excess: u128,
     by_stake: u128,
     counts: Counts,
-    /// Its work for the coordinator whose receipts are being read, once it has completed a task.
-    work: Option<u128>,
+    /// Its place in [`Epoch::worked`], if it is there.
+    worked: Option<usize>,
 }
 
 struct Epoch {
     parts: Parts,
     miners: Vec<MinerSum>,
-    /// Those that completed a task for the coordinator whose receipts are being read.
-    worked: Vec<u32>,
+    /// Those that were paid by the coordinator whose receipts are being read.
+    worked: Vec<Worked>,
     coordinators: Vec<CoordinatorRow>,
 }
 
@@ -129,17 +131,19 @@ impl Epoch {
             Payment::None(reason) => miner.counts.count(Some(reason)),
             Payment::Paid {
                 income,
+                burned,
                 unpaid,
                 work,
             } => {
                 miner.counts.count(unpaid);
                 miner.income = add(miner.income, income, "sum of incomes")?;
-                if let Some(work) = work {
-                    if miner.work.is_none() {
-                        self.worked.push(receipt.miner);
-                    }
-                    let before = miner.work.unwrap_or(0);
-                    miner.work = Some(add(before, work, "sum of work")?);
+                let next = self.worked.len();
+                let at = *miner.worked.get_or_insert(next);
+                if at == next {
+                    self.worked.push(Worked::new(receipt.miner));
+                }
+                if let Some(worked) = self.worked.get_mut(at) {
+                    worked.add(burned, work)?;
                 }
             }
         }
@@ -168,19 +172,17 @@ impl Epoch {
             burned,
         );
         let mut worked = std::mem::take(&mut self.worked);
-        worked.sort_unstable();
-        let worked: Vec<Worked> = (worked.iter())
-            .filter_map(|miner| {
-                let work = self.miners.get_mut(*miner as usize)?.work.take()?;
-                Some(Worked {
-                    miner: *miner,
-                    work,
-                })
-            })
-            .collect();
+        for worked in &worked {
+            if let Some(miner) = self.miners.get_mut(worked.miner as usize) {
+                miner.worked = None;
+            }
+        }
+        worked.retain(|worked| worked.completed);
+        worked.sort_unstable_by_key(|worked| worked.miner);
         for piece in slice::divide(parameters, &snapshot.miners, slice, &worked)? {
             if let Some(miner) = self.miners.get_mut(piece.miner as usize) {
                 miner.by_work = add(miner.by_work, piece.by_work, "emission by work")?;
+                miner.excess = add(miner.excess, piece.excess, "emission above fees")?;
                 miner.by_stake = add(miner.by_stake, piece.by_stake, "emission by stake")?;
             }
         }
@@ -210,6 +212,7 @@ impl Epoch {
             let by_work = ratio_up_to(node.stake, parameters.cap_ppm, sum.by_work);
             let emission = add(by_work, sum.by_stake, "a miner's emission")?;
             let cut = part(emission, node.cut_ppm);
+            let above_stake = subtract(sum.by_work, by_work, "cap")?;
             let earned = add(
                 sum.income,
                 subtract(emission, cut, "cut")?,
@@ -221,7 +224,7 @@ impl Epoch {
                 income: sum.income,
                 by_work,
                 by_stake: sum.by_stake,
-                capped: subtract(sum.by_work, by_work, "cap")?,
+                capped: add(sum.excess, above_stake, "what was capped off")?,
                 cut,
                 counts: sum.counts,
             });
@@ -319,6 +322,66 @@ mod tests {
         assert_eq!((totals.treasury, totals.minted), (50_000, 50_212));
         assert_eq!((totals.paid, totals.unminted), (1_162, 949_788));
         assert_eq!(totals.counts.paid, 1);
+    }
+
+    /// A miner that failed for one coordinator, and for the next has ten times the work of another for
+    /// the same price.
+    #[test]
+    fn by_work_only_fees_of_the_same_log_count() {
+        let settle = |cap_ppm| {
+            let mut snapshot = testing::snapshot();
+            snapshot.parameters.cap_ppm = cap_ppm;
+            let (mut coordinator, mut miner) =
+                (snapshot.coordinators[0].clone(), snapshot.miners[0].clone());
+            (coordinator.node, miner.node) = ([3; 32], [5; 32]);
+            snapshot.coordinators.push(coordinator);
+            snapshot.miners.push(miner);
+            snapshot.votes = (0..)
+                .zip([3_000, 3_000, 30, 30])
+                .map(|(node, amount)| Vote {
+                    node,
+                    voter: [6; 32],
+                    amount,
+                })
+                .collect();
+            let failed = Receipt {
+                status: 17,
+                attempt_fee: 10_000,
+                ..testing::receipt(1)
+            };
+            let much = Receipt {
+                coordinator: 1,
+                ..testing::receipt(2)
+            };
+            let little = Receipt {
+                miner: 1,
+                fuel: 100,
+                nn_units: 0,
+                leaf: 3,
+                task: [3; 32],
+                assignment: [3; 32],
+                ..much.clone()
+            };
+            let mut writer = InputWriter::new(Vec::new(), snapshot, 3).unwrap();
+            for receipt in [failed, much, little] {
+                writer.receipt(&receipt).unwrap();
+            }
+            compute(&writer.finish().unwrap()[..]).unwrap()
+        };
+        let by_work = |output: &Output| -> Vec<_> {
+            let rows = output.miners.iter();
+            rows.map(|row| (row.by_work, row.capped, row.by_stake))
+                .collect()
+        };
+        let output = settle(u64::MAX);
+        // Nobody completed a task for the first coordinator, so nobody gets of its slice.
+        let slices: Vec<_> = output.coordinators.iter().map(|row| row.slice).collect();
+        assert_eq!(slices, [2_500, 500]);
+        // 300 by work for 1000 and 100 of work: 273 and 27. The fees are 50 each, so each gets
+        // at most 60% of 5 · 50.
+        assert_eq!(by_work(&output), [(150, 123, 100), (27, 0, 100)]);
+        // Twice the stake of 30 is the most: 90 more are capped off.
+        assert_eq!(by_work(&settle(2_000_000)), [(60, 213, 100), (27, 0, 100)]);
     }
 
     #[test]

@@ -106,11 +106,11 @@ pub struct MinerRow {
     pub node: [u8; 32],
     /// Prices and attempt fees, less what was burned of them.
     pub income: u128,
-    /// Emission by work, after the cap.
+    /// Emission by work, after the bound by its own fees and the cap by stake.
     pub by_work: u128,
     /// Emission by stake.
     pub by_stake: u128,
-    /// Emission by work above the cap, which was not minted.
+    /// Emission by work above these two, which was not minted.
     pub capped: u128,
     /// Emission that the service cut took, which was not minted.
     pub cut: u128,

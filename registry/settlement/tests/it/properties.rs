@@ -77,6 +77,26 @@ fn halve(epoch: &mut Epoch, of_million: u128) {
     }
 }
 
+/// An epoch in which all is paid in full, so that what is burned is known from the receipts alone. Some
+/// are failures, and there is no cap by stake.
+fn paid(seed: u64, size: Size) -> Epoch {
+    let mut epoch = plain(seed, size);
+    epoch.snapshot.parameters.cap_ppm = u64::MAX;
+    for receipt in epoch.receipts.iter_mut().step_by(3) {
+        receipt.status = 17;
+    }
+    epoch
+}
+
+/// What is burned for a receipt of [`paid`]: 5%, rounded up.
+fn fee(receipt: &Receipt) -> u128 {
+    let paid = match receipt.status {
+        0 => receipt.price,
+        _ => receipt.attempt_fee,
+    };
+    (paid * 5).div_ceil(100)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -107,7 +127,6 @@ proptest! {
         for (row, given) in output.miners.iter().zip(&epoch.snapshot.miners) {
             let cap = given.stake * u128::from(epoch.snapshot.parameters.cap_ppm) / 1_000_000;
             prop_assert!(row.by_work <= cap);
-            prop_assert!(row.capped == 0 || row.by_work == cap);
             prop_assert!(given.quality_ppm >= 500_000 || emission(row) == 0);
         }
         let counts = &totals.counts;
@@ -127,6 +146,32 @@ proptest! {
         epoch.snapshot.parameters.cap_ppm = u64::MAX;
         let totals = epoch.settle().totals;
         prop_assert!(totals.minted - totals.treasury <= totals.burned);
+    }
+
+    /// However much the work of its receipts is, and however little that of others'.
+    #[test]
+    fn by_work_a_miner_gets_no_more_than_k_times_its_own_fees(seed: u64, size in busy()) {
+        let epoch = paid(seed, size);
+        let output = epoch.settle();
+        let mut bounds = vec![0; epoch.snapshot.miners.len()];
+        for (at, row) in output.coordinators.iter().enumerate() {
+            let log = epoch.receipts.iter().filter(|r| r.coordinator as usize == at);
+            let fees = log.map(|r| (r.miner as usize, r.status == 0, fee(r)));
+            let fees: Vec<_> = fees.collect();
+            prop_assert_eq!(row.burned, fees.iter().map(|(_, _, fee)| fee).sum::<u128>());
+            for (miner, bound) in bounds.iter_mut().enumerate() {
+                let own = fees.iter().filter(|(of, _, _)| *of == miner);
+                // What was burned for it elsewhere is no bound of a slice that it has no piece of.
+                if own.clone().any(|(_, completed, _)| *completed) {
+                    let own: u128 = own.map(|(_, _, fee)| fee).sum();
+                    // k is 0.8 here, and 0.6 goes by work.
+                    *bound += own * 8 / 10 * 6 / 10;
+                }
+            }
+        }
+        for (row, bound) in output.miners.iter().zip(bounds) {
+            prop_assert!(row.by_work <= bound, "{} > {bound}", row.by_work);
+        }
     }
 
     #[test]
@@ -208,7 +253,7 @@ proptest! {
 #[test]
 fn made_up_epochs_have_everything_in_them() {
     let mut counts = [0; Unpaid::COUNT];
-    let (mut capped, mut cut, mut idle) = (0, 0, 0);
+    let (mut capped, mut bound, mut cut, mut idle) = (0, 0, 0, 0);
     for seed in 0..20 {
         let size = Size {
             coordinators: 3,
@@ -216,6 +261,8 @@ fn made_up_epochs_have_everything_in_them() {
             receipts: 100,
         };
         let output = made_up(seed, size).settle();
+        let unbound = paid(seed, size).settle();
+        bound += unbound.miners.iter().filter(|row| row.capped > 0).count();
         for (sum, count) in counts.iter_mut().zip(output.totals.counts.unpaid) {
             *sum += count;
         }
@@ -229,10 +276,11 @@ fn made_up_epochs_have_everything_in_them() {
     }
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
     assert!(capped > 5 && cut > 5 && idle > 5, "{capped} {cut} {idle}");
+    assert!(bound > 50, "{bound} of 160 miners had more work than fees");
 }
 
-/// Splitting is neutral where the cap is not reached and stake is below saturation, so the property
-/// above is close to an equality.
+/// Splitting is neutral where the cap is not reached, stake is below saturation and work is the same for
+/// all fees, so the property above is close to an equality.
 #[test]
 fn two_halves_earn_what_the_whole_did() {
     let size = Size {
@@ -245,6 +293,9 @@ fn two_halves_earn_what_the_whole_did() {
     epoch.snapshot.parameters.saturation = 1_000;
     for miner in &mut epoch.snapshot.miners {
         miner.quality_ppm = 900_000;
+    }
+    for receipt in &mut epoch.receipts {
+        receipt.fuel = u64::MAX;
     }
     let whole = epoch.settle();
     let one = &whole.miners[1];

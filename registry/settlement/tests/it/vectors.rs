@@ -69,6 +69,20 @@ fn good() -> Vec<(&'static str, Epoch, &'static str)> {
     for miner in &mut even.snapshot.miners {
         miner.stake = 21;
     }
+    // One miner's work is as much as there can be, that of the others a tenth of the price; some prices
+    // are so low that a unit is all of them that can be burned.
+    let mut junk = plain(7, size(2, 3, 36));
+    junk.snapshot.parameters.cap_ppm = 1_000_000;
+    for (at, receipt) in junk.receipts.iter_mut().enumerate() {
+        (receipt.status, receipt.nn_units) = ([0, 0, 0, 17][at % 4], 0);
+        if at % 3 == 0 {
+            (receipt.price, receipt.attempt_fee) = (1 + at as u128, at as u128);
+        }
+        receipt.fuel = match receipt.miner {
+            0 => u64::MAX,
+            _ => (receipt.price / 20) as u64,
+        };
+    }
     vec![
         (
             "nobody",
@@ -88,6 +102,11 @@ fn good() -> Vec<(&'static str, Epoch, &'static str)> {
             "equal weights: units left over go by the order of nodes and voters",
         ),
         ("plain", plain(5, size(2, 4, 30)), "every receipt is paid"),
+        (
+            "junk",
+            junk,
+            "work that fees do not pay for, and prices of a few units",
+        ),
         (
             "mixed",
             made_up(6, size(4, 12, 250)),

@@ -1,0 +1,97 @@
+//! Whether attacks on rewards pay: what each gains and costs at the defaults, over ranges of the
+//! rules and of the network, and with other rules where it pays; as tables in Markdown.
+//!
+//! `cargo bench -p adit-registry --bench attacks`
+
+mod cases;
+mod model;
+mod ranges;
+
+use cases::{Case, Outcome};
+use model::{ROUNDING, Setting, TOKEN};
+
+fn main() {
+    println!("Attacks at the defaults; gain and cost in tokens.\n");
+    println!("| attack | how | gain | cost | gain per cost | pays, because |");
+    println!("|---|---|---|---|---|---|");
+    for case in cases::all(&Setting::default()) {
+        let Case {
+            attack, how, pays, ..
+        } = &case;
+        let outcome = case.outcome();
+        let Outcome { gain, cost } = outcome;
+        let why = match (outcome.pays(), pays) {
+            (false, None) => "no",
+            (true, Some(why)) => *why,
+            _ => "NOT AS EXPECTED",
+        };
+        let (gain_text, cost_text) = (tokens(gain), tokens(cost));
+        println!(
+            "| {attack} | {how} | {gain_text} | {cost_text} | {} | {why} |",
+            ratio(outcome)
+        );
+    }
+    println!("\nThe most that an attack gains per cost, without those that pay at the defaults.\n");
+    println!("| range | attack | how | gain per cost |");
+    println!("|---|---|---|---|");
+    for (name, setting) in ranges::rules().into_iter().chain(ranges::networks()) {
+        row(&name, cases::everywhere(&setting));
+    }
+    let products = ranges::products();
+    let junk = products
+        .iter()
+        .flat_map(|(_, setting)| cases::junk(setting));
+    row(
+        &format!("{} products of ranges, k 823529 ppm", products.len()),
+        junk.collect(),
+    );
+    println!("\nJunk on one's own miner by the slice of fees (k).\n");
+    println!("| k, ppm | attack | how | gain per cost |");
+    println!("|---|---|---|---|");
+    for slice_of_fees_ppm in [
+        100_000, 400_000, 800_000, 823_529, 823_600, 900_000, 2_000_000,
+    ] {
+        let mut setting = Setting::default();
+        setting.rules.rewards.slice_of_fees_ppm = slice_of_fees_ppm;
+        row(&slice_of_fees_ppm.to_string(), cases::junk(&setting));
+    }
+    println!("\nJunk among clients' tasks with other rules.\n");
+    println!("| rule | attack | how | gain per cost |");
+    println!("|---|---|---|---|");
+    for (name, cases) in ranges::remedies() {
+        for case in cases {
+            row(&name, vec![case]);
+        }
+    }
+}
+
+/// The attack of which gain and cost differ most for the better, in proportion.
+fn row(name: &str, cases: Vec<Case>) {
+    let outcomes = cases.into_iter().filter(|case| case.pays.is_none());
+    let outcomes = outcomes.map(|case| (case.outcome(), case.attack, case.how));
+    let worst = outcomes.max_by(|(one, ..), (other, ..)| per_cost(one).total_cmp(&per_cost(other)));
+    if let Some((outcome, attack, how)) = worst {
+        println!("| {name} | {attack} | {how} | {} |", ratio(outcome));
+    }
+}
+
+fn per_cost(outcome: &Outcome) -> f64 {
+    match outcome.gain <= ROUNDING {
+        true => 0.0,
+        false => outcome.gain as f64 / outcome.cost as f64,
+    }
+}
+
+fn ratio(outcome: Outcome) -> String {
+    match per_cost(&outcome) {
+        ratio if ratio > 1_000.0 => "all gain".to_owned(),
+        ratio => format!("{ratio:.4}"),
+    }
+}
+
+fn tokens(units: i128) -> String {
+    match units as f64 / TOKEN as f64 {
+        small if small != 0.0 && small < 0.001 => format!("{small:.1e}"),
+        tokens => format!("{tokens:.3}"),
+    }
+}
