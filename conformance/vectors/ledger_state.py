@@ -6,23 +6,20 @@ account that pays is changed as a copy, which becomes the account at the end.
 """
 import copy
 
+import ledger_votes
 from documents import Record, Refused, amount, decode_as, u
-from ledger_texts import TOKEN, cbor, new_keys, profile
+from ledger_rules import SUPPLY_MAX
+from ledger_texts import cbor, new_keys, profile
+from ledger_votes import need
 from translog import (
     check_length, hash_named, inclusion_length, inclusion_root, leaf_of, node_of, split)
 
-SUPPLY_MAX = TOKEN * TOKEN
 AHEAD_MS_MAX = 24 * 3600 * 1000
 VOTES_MAX, NODES_MAX = 64, 16384
 ROLES = ["miner", "coordinator", "checker"]
 FREE, STAKE, ESCROW = range(3)  # What tokens become when they are done unbonding.
 NONE = bytes(32)
 ACCOUNT = ["free", "stake", "number", "votes", "faucet", "faucet_epoch"]
-
-
-def need(condition, error):
-    if not condition:
-        raise Refused(error)
 
 
 def plain(value):
@@ -43,7 +40,7 @@ def fields_of(value):
     return value
 
 
-class State:
+class State(ledger_votes.Votes):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -56,6 +53,7 @@ class State:
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
         self.issued = sum(account["free"] for account in self.accounts.values())
         self.burned = self.faucet_given = self.treasury = self.rewards = 0
+        self.begin_votes()
 
     def account(self, key):
         return dict(self.accounts.get(key) or dict.fromkeys(ACCOUNT, 0))
@@ -71,6 +69,7 @@ class State:
         epoch = self.epoch_at(time_ms)
         if epoch == self.epoch:
             return
+        self.remember_before_release(epoch)
         self.epoch, self.faucet_given = epoch, 0
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
             _, account, _, to = key
@@ -82,6 +81,8 @@ class State:
             if node["next_commission_ppm"] is not None:
                 node["profile"]["commission_ppm"] = node["next_commission_ppm"]
                 node["next_commission_ppm"] = None
+        self.turn_proposals()
+        self.turn_stakes()
 
     # --- Transactions.
 
@@ -96,6 +97,7 @@ class State:
         # Whoever comes to the faucet has nothing to pay with.
         least = 0 if action == "faucet" else self.parameters["fee_min"]
         need(transaction["fee"] >= least, "fee")
+        staked = self.staked(key)
         payer["number"] += 1
         self.take(payer, "free", transaction["fee"])
         if "amount" in fields:
@@ -103,6 +105,8 @@ class State:
         getattr(self, "do_" + action.replace("-", "_"))(key, payer, fields, transaction)
         self.burned += transaction["fee"]
         self.accounts[key] = payer
+        if self.staked(key) != staked:
+            self.stakes.setdefault((key, self.epoch), staked)
 
     @staticmethod
     def take(holder, place, needed):
@@ -262,7 +266,7 @@ class State:
 
         entries = {b"\0": (self.genesis, self.height, self.time_ms, self.epoch, self.issued,
                            self.burned, self.faucet_given, fields_of(self.parameters),
-                           self.treasury, self.rewards)}
+                           self.treasury, self.rewards, *[None] * 10, self.staked_now)}
         for key, account in self.accounts.items():
             entries[account_key(key)] = tuple(account[name] for name in ACCOUNT)
         for key, node in self.nodes.items():
@@ -276,6 +280,7 @@ class State:
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
+        entries |= self.vote_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):
@@ -292,7 +297,7 @@ class State:
                 "votes": sum(self.votes.values()), "unbonding": unbonding(False),
                 "escrow": sum(node["escrow"] for node in self.nodes.values()),
                 "escrow_unbonding": unbonding(True), "treasury": self.treasury,
-                "rewards": self.rewards}
+                "rewards": self.rewards, "deposits": self.deposits()}
 
     def copy(self):
         return copy.deepcopy(self)

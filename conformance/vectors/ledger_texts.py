@@ -159,9 +159,66 @@ def sentence(text):
     return text, text
 
 
+class Several:
+    """A field of which there are several lines, or none: how one is read, how many there may be, and
+    what must be so of one and the one before."""
+
+    def __init__(self, read, most, fits=lambda last, text: True):
+        self.read, self.most, self.fits = read, most, fits
+
+
 def signature(text):
     need(re.fullmatch("0x[0-9a-f]{128}", text, re.ASCII))
     return unhex(text), text
+
+
+def choice(text):
+    need(text in ("yes", "no"))
+    return text == "yes", text
+
+
+# Parameters by their names: whole numbers by their bits, amounts, hashes.
+RECORDS = {
+    "rewards": {
+        32: ["quorum_ppm", "fee_ppm", "work_share_ppm", "saturation", "quality_min_ppm",
+             "shares.miners", "shares.voters", "shares.checkers", "shares.treasury"],
+        64: ["fuel_weight", "nn_weight", "work_of_price_ppm", "slice_of_fees_ppm", "cap_ppm",
+             "challenge_epochs"]},
+    "slashing": {32: ["fraction_ppm", "reporter_ppm"], 64: ["appeal_epochs"]},
+    "governance": {32: ["quorum_ppm", "threshold_ppm"], 64: ["voting_epochs", "timelock_epochs"]}}
+SETTINGS = {f"{record}.{name}": number(bits) for record, all in RECORDS.items()
+            for bits, names in all.items() for name in names}
+SETTINGS |= dict.fromkeys(
+    ["fee_min", "miner_stake_min", "coordinator_stake_min", "checker_stake_min", "vote_min",
+     "faucet_account", "faucet_epoch", "rewards.emission", "slashing.deposit",
+     "governance.deposit"], amount)
+SETTINGS |= {"unbonding_epochs": number(64), "engine-add": hash_name, "engine-remove": hash_name,
+             "rewards.settlement": lambda text: (None, text) if text == "none" else hash_name(text)}
+
+
+def pair(text):
+    need(" " in text)
+    return text.split(" ", 1)
+
+
+def setting(text):
+    """The name of a parameter and what it is to be."""
+    name, value = pair(text)
+    need(name in SETTINGS)
+    value, written = SETTINGS[name](value)
+    return (name, value, text), f"{name} {written}"
+
+
+def ascends(last, text):
+    """Settings are in order, each parameter once, but for engines."""
+    name = text.split(" ")[0]
+    return last < text and (last.split(" ")[0] != name or name.startswith("engine-"))
+
+
+def spend(text):
+    account, tokens = pair(text)
+    (account, address_written), (tokens, written) = address(account), amount(tokens)
+    return (account, tokens), f"{address_written} {written}"
 
 
 # --- Lines.
@@ -184,6 +241,9 @@ ACTIONS = {
     "deregister": [NODE],
     "deposit": [NODE, AMOUNT],
     "withdraw": [NODE, AMOUNT],
+    "propose": [("title", sentence), ("set", Several(setting, 32, ascends)),
+                ("spend", Several(spend, 8))],
+    "ballot": [("proposal", hash_name), ("choice", choice)],
 }
 COMMON = [("genesis", hash_name), ("account", address), ("number", number(64)), ("fee", amount),
           ("expires", moment), ("action", one_of(*ACTIONS))]
@@ -216,6 +276,16 @@ class Lines:
         self.written.append(f"{name}: {written}")
         return value
 
+    def several(self, name, of):
+        values, last = [], None
+        while len(values) < of.most and self.lines and self.lines[0].startswith(name + ": "):
+            text = self.lines[0][len(name) + 2:]
+            values.append(self.field(name, of.read))
+            if last is not None and not of.fits(last, text):
+                raise Refused("value", name=name)
+            last = text
+        return values
+
 
 def read_text(raw):
     if len(raw) > TEXT_MAX:
@@ -229,6 +299,9 @@ def read_text(raw):
     transaction = lines.fields(COMMON)
     fields = {}
     for name, read in ACTIONS[transaction["action"]]:
+        if isinstance(read, Several):
+            fields[name] = lines.several(name, read)
+            continue
         fields[name.removesuffix("?")] = lines.field(name, read)
         if name == "service-class?" and fields["service-class"] is not None:
             # The class comes with the two others, or none of them is there.
@@ -302,6 +375,10 @@ def js(value):
     return str(value) if isinstance(value, int) and value >= 1 << 53 else value
 
 
+def spends_json(spends):
+    return [{"account": tohex(account), "amount": str(tokens)} for account, tokens in spends]
+
+
 def value_of(transaction):
     """What a transaction says, with the names of the index."""
     fields = transaction["fields"]
@@ -311,6 +388,11 @@ def value_of(transaction):
     for ours, theirs in (("log-key", "log"), ("new-node-key", "new_node"), ("new-log-key", "new_log")):
         if ours in fields:
             said[theirs] = fields[ours]
+    if "title" in fields:
+        said |= {"title": fields["title"], "set": [text for _, _, text in fields["set"]],
+                 "spend": spends_json(fields["spend"])}
+    if "choice" in fields:
+        said |= {"proposal": name_of(fields["proposal"]), "choice": ["no", "yes"][fields["choice"]]}
     if "commission" in fields:
         said["profile"] = profile(fields)
     return {"genesis": name_of(transaction["genesis"]), "account": tohex(transaction["account"]),

@@ -1,6 +1,6 @@
 //! What happened to the ledger, for those who follow it.
 
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use serde::Serialize;
 
 use crate::key::Key;
@@ -113,6 +113,76 @@ pub enum Event {
         /// Who gave them.
         account: Key,
         /// How many.
+        amount: Amount,
+    },
+    /// A proposal is voted on.
+    Proposed {
+        /// Its id.
+        proposal: Hash,
+        /// Who made it.
+        account: Key,
+        /// The epoch at whose beginning the votes are counted.
+        until_epoch: u64,
+    },
+    /// An account voted on a proposal.
+    Balloted {
+        /// The proposal.
+        proposal: Hash,
+        /// Who.
+        account: Key,
+        /// Whether for it.
+        yes: bool,
+        /// The stake with which it counts.
+        weight: Amount,
+    },
+    /// The votes on a proposal were counted.
+    Counted {
+        /// The proposal.
+        proposal: Hash,
+        /// The stake for it.
+        yes: Amount,
+        /// The stake against it.
+        no: Amount,
+        /// All stake that could vote.
+        staked: Amount,
+        /// Whether enough of it did.
+        quorum: bool,
+        /// The epoch at whose beginning it takes effect; absent where it was rejected.
+        effect_epoch: Option<u64>,
+    },
+    /// A proposal took effect.
+    Enacted {
+        /// The proposal.
+        proposal: Hash,
+    },
+    /// A proposal that was accepted could not take effect, and is gone.
+    Failed {
+        /// The proposal.
+        proposal: Hash,
+        /// What did not fit.
+        why: String,
+    },
+    /// Tokens of the treasury are an account's.
+    Spent {
+        /// The proposal that said so.
+        proposal: Hash,
+        /// Whose they are now.
+        account: Key,
+        /// How many.
+        amount: Amount,
+    },
+    /// A deposit came back.
+    DepositReturned {
+        /// To whom.
+        account: Key,
+        /// How much.
+        amount: Amount,
+    },
+    /// A deposit was lost to the treasury.
+    DepositLost {
+        /// Whose it was.
+        account: Key,
+        /// How much.
         amount: Amount,
     },
 }

@@ -10,6 +10,7 @@
 //! | [`registration`] | nodes: roles, keys, what their operators say of them |
 //! | [`genesis`] | what a ledger begins with, and its parameters |
 //! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
+//! | [`setting`] | parameters by their names, as proposals change them |
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
@@ -25,6 +26,7 @@ pub mod refusal;
 pub mod registration;
 pub mod root;
 pub mod rules;
+pub mod setting;
 pub mod state;
 pub mod transaction;
 
@@ -32,5 +34,6 @@ pub use event::Event;
 pub use genesis::{LedgerGenesis, Parameters};
 pub use key::Key;
 pub use refusal::Refusal;
+pub use setting::Setting;
 pub use state::State;
 pub use transaction::{Action, SignedTransaction, Transaction};

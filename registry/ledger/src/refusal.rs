@@ -112,6 +112,22 @@ pub enum Refusal {
         /// The bond.
         found: Amount,
     },
+    /// No proposal is voted on, or waits, under that id.
+    #[error(
+        "no proposal is {proposal}; hint: a proposal is named by the transaction that made it, and is gone when it is rejected or done"
+    )]
+    NoProposal {
+        /// The id.
+        proposal: Hash,
+    },
+    /// Parameters that do not fit together.
+    #[error("with these settings `{name}` could not be: {why}; hint: propose others")]
+    Settings {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// What the state does not allow.
@@ -164,6 +180,20 @@ pub enum Rule {
     /// It has keys that wait for the next epoch.
     #[error("the node's keys change in the next epoch already; hint: try again then")]
     Rotating,
+    /// Too many proposals.
+    #[error("no more proposals can be open at one time; hint: try again when one was counted")]
+    ManyProposals,
+    /// The vote is over.
+    #[error("the votes on this proposal were counted; hint: it takes effect when its time comes")]
+    Counted,
+    /// One ballot for each account.
+    #[error("the account has voted on this proposal; hint: a vote cannot be changed")]
+    VotedAlready,
+    /// No stake as of the proposal.
+    #[error(
+        "the account had nothing staked when the epoch of the proposal began; hint: stake before the next one"
+    )]
+    NoWeight,
 }
 
 impl Rule {
@@ -183,9 +213,9 @@ impl Refusal {
             Refusal::Number { .. } => Code::TransactionNumber,
             Refusal::Expired { .. } | Refusal::TooFarAhead { .. } => Code::TransactionExpired,
             Refusal::Insufficient { .. } => Code::InsufficientFunds,
-            Refusal::Rule(_) => Code::RuleBroken,
+            Refusal::Rule(_) | Refusal::Settings { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
-            Refusal::NoNode { .. } => Code::NotFound,
+            Refusal::NoNode { .. } | Refusal::NoProposal { .. } => Code::NotFound,
             Refusal::NotOperator { .. } => Code::Forbidden,
             Refusal::KeyTaken { .. } => Code::KeyTaken,
             Refusal::Bond { .. } => Code::BelowMinimumStake,

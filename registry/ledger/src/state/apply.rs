@@ -1,6 +1,6 @@
 //! A transaction's effect: all of it, or none.
 
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 
 use super::{Account, State, add};
 use crate::event::Event;
@@ -15,6 +15,8 @@ pub const AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 pub(super) struct Payer<'a> {
     pub key: Key,
     pub account: Account,
+    /// The transaction's id.
+    pub id: Hash,
     pub events: &'a mut Vec<Event>,
 }
 
@@ -49,13 +51,16 @@ impl State {
     /// # Errors
     /// [`Refusal`]; the state is as before then.
     pub fn apply(&mut self, transaction: &Verified) -> Result<Vec<Event>, Refusal> {
+        let id = transaction.signed().id();
         let transaction = transaction.transaction();
         let mut account = self.check(transaction)?;
+        let staked = self.staked(&transaction.account);
         account.number = account.number.saturating_add(1);
         let mut events = Vec::new();
         let mut payer = Payer {
             key: transaction.account,
             account,
+            id,
             events: &mut events,
         };
         if !transaction.fee.is_zero() {
@@ -70,6 +75,9 @@ impl State {
         let account = payer.account;
         add(&mut self.head.burned, transaction.fee);
         self.accounts.insert(transaction.account, account);
+        if self.staked(&transaction.account) != staked {
+            self.remember_stake(transaction.account, self.head.epoch, staked);
+        }
         Ok(events)
     }
 
@@ -129,6 +137,12 @@ impl State {
             Action::Deregister { node } => self.deregister(payer, *node),
             Action::Deposit { node, amount } => self.deposit(payer, *node, *amount),
             Action::Withdraw { node, amount } => self.withdraw(payer, *node, *amount),
+            Action::Propose {
+                title,
+                settings,
+                spends,
+            } => self.propose(payer, title, settings, spends),
+            Action::Ballot { proposal, yes } => self.ballot(payer, *proposal, *yes),
         }
     }
 

@@ -3,14 +3,17 @@
 //!
 //! | key | value, CBOR |
 //! |---|---|
-//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a |
+//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 20 staked a |
 //! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u |
 //! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
+//! | 10 ‖ account ‖ epoch u64 BE | what it had staked as the epoch had begun, amount a |
+//! | 11 ‖ proposal | [`Proposal`](super::Proposal): 0 proposer b32, 1 epoch u, 2 title t, 3 settings \[t\], 4 spends \[{0 account b32, 1 amount a}\], 5 deposit a, 6 staked a, 7 yes a, 8 no a, 9 until_epoch u, 10 effect_epoch u? |
+//! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
 //!
-//! A key is bytes one after the other, 32 for an account or node. A value that is a map has the
+//! A key is bytes one after the other, 32 for an account, node or proposal. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
 //! integers, from 2^64 on bignums (tag 2). Keys of nodes: {0 node b32, 1 log b32?}. Profile: {0 commission_ppm u,
 //! 1 url t?, 2 region t?, 3 introduction t?, 4 service? {0 class t, 1 uptime_ppm u, 2 latency_ms u}}.
@@ -22,6 +25,7 @@ use adit_protocol::network::genesis::Genesis;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
+use super::governance::Governance;
 use super::{Account, Head, Node, State, Target, Unbonding};
 use crate::key::Key;
 
@@ -62,13 +66,16 @@ impl State {
             put(account_key(key), encode(account));
         }
         for (key, node) in &self.nodes {
-            put(joined(NODE, &[key]), encode(node));
+            put(joined(NODE, &[key.as_bytes()]), encode(node));
         }
         for (key, node) in &self.taken {
-            put(joined(TAKEN, &[key]), encode(node));
+            put(joined(TAKEN, &[key.as_bytes()]), encode(node));
         }
         for ((node, voter), amount) in &self.votes {
-            put(joined(VOTES, &[node, voter]), encode(amount));
+            put(
+                joined(VOTES, &[node.as_bytes(), voter.as_bytes()]),
+                encode(amount),
+            );
         }
         for (unbonding, amount) in &self.unbonding {
             let mut key = vec![UNBONDING];
@@ -78,6 +85,7 @@ impl State {
             key.push(unbonding.to as u8);
             put(key, encode(amount));
         }
+        self.governance.entries(&mut put);
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -110,6 +118,7 @@ impl State {
             taken: Default::default(),
             votes: Default::default(),
             unbonding: Default::default(),
+            governance: Governance::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -138,6 +147,10 @@ impl State {
                     let entry = (unbonding.account, unbonding);
                     state.by_account.unbonding.insert(entry);
                 }
+                Place::Governance => {
+                    let taken = state.governance.restore(at, &key, &value)?;
+                    taken.ok_or_else(|| wrong(at, "there is no such key"))?;
+                }
             }
             last = key;
         }
@@ -147,7 +160,7 @@ impl State {
 
 /// The key of an account's entry.
 pub(crate) fn account_key(account: &Key) -> Vec<u8> {
-    joined(ACCOUNT, &[account])
+    joined(ACCOUNT, &[account.as_bytes()])
 }
 
 /// An account's entry, decoded.
@@ -155,9 +168,9 @@ pub(crate) fn account_value(bytes: &[u8]) -> Option<Account> {
     decode(0, bytes).ok()
 }
 
-fn joined(tag: u8, keys: &[&Key]) -> Vec<u8> {
+pub(super) fn joined(tag: u8, keys: &[&[u8; 32]]) -> Vec<u8> {
     let mut bytes = vec![tag];
-    keys.iter().for_each(|key| bytes.extend(key.as_bytes()));
+    keys.iter().for_each(|key| bytes.extend(*key));
     bytes
 }
 
@@ -168,6 +181,7 @@ enum Place {
     Taken(Key),
     Votes(Key, Key),
     Unbonding(Unbonding),
+    Governance,
 }
 
 fn parse(key: &[u8]) -> Option<Place> {
@@ -198,11 +212,12 @@ fn parse(key: &[u8]) -> Option<Place> {
                 to,
             })
         }
+        tag if Governance::owns(tag) => Place::Governance,
         _ => return None,
     })
 }
 
-fn encode(value: &impl Encode<()>) -> Vec<u8> {
+pub(super) fn encode(value: &impl Encode<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing to a vector cannot fail, and no `Encode` here returns a message.
     if let Err(error) = minicbor::encode(value, &mut bytes) {
@@ -212,7 +227,7 @@ fn encode(value: &impl Encode<()>) -> Vec<u8> {
 }
 
 /// A value that is encoded in the one way that [`encode`] does.
-fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
+pub(super) fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
     at: usize,
     bytes: &[u8],
 ) -> Result<T, EntryError> {

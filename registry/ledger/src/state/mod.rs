@@ -6,13 +6,17 @@
 //! | `apply` | a transaction: what all have in common, transfers, the faucet |
 //! | `staking` | stake, votes, unbonding |
 //! | `nodes` | registrations |
+//! | `governance` | proposals, and what is done by them |
+//! | `stakes` | what was staked at the beginning of an epoch, with which votes on proposals count |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
 mod apply;
 mod encoding;
+mod governance;
 mod members;
 mod nodes;
+mod stakes;
 mod staking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +31,8 @@ use thiserror::Error;
 pub use apply::AHEAD_MS_MAX;
 pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
+use governance::Governance;
+pub use governance::{PROPOSALS_MAX, Proposal, Spend};
 
 use crate::event::Event;
 use crate::genesis::{LedgerGenesis, Parameters};
@@ -157,6 +163,9 @@ pub struct Head {
     /// What was earned and not claimed yet, in 10^-12 token.
     #[n(9)]
     pub rewards: Amount,
+    /// All stake at the beginning of this epoch, votes included, in 10^-12 token.
+    #[n(20)]
+    pub staked: Amount,
 }
 
 /// The state of a ledger after some block.
@@ -172,6 +181,7 @@ pub struct State {
     /// Votes by node and voter.
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
+    governance: Governance,
     by_account: ByAccount,
 }
 
@@ -241,6 +251,7 @@ impl State {
                 parameters: ledger.parameters.clone(),
                 treasury: Amount::ZERO,
                 rewards: Amount::ZERO,
+                staked: Amount::ZERO,
             },
             accounts: (ledger.allocations.iter())
                 .map(|one| (one.account, account(one.amount)))
@@ -249,6 +260,7 @@ impl State {
             taken: BTreeMap::new(),
             votes: BTreeMap::new(),
             unbonding: BTreeMap::new(),
+            governance: Governance::default(),
             by_account: ByAccount::default(),
         })
     }
@@ -270,11 +282,14 @@ impl State {
         let epoch = self.epoch_at(time_ms);
         let mut events = Vec::new();
         if epoch > self.head.epoch {
+            self.remember_before_release(epoch);
             self.head.epoch = epoch;
             self.head.faucet = Amount::ZERO;
             events.push(Event::Epoch { epoch });
             self.release(&mut events);
             self.turn_nodes();
+            self.turn_proposals(&mut events);
+            self.turn_stakes();
         }
         Ok(events)
     }
@@ -388,6 +403,7 @@ impl State {
             escrow_unbonding: unbonding(true),
             treasury: self.head.treasury,
             rewards: self.head.rewards,
+            deposits: self.governance.deposits().sum(),
         }
     }
 }
@@ -411,6 +427,8 @@ pub struct Supply {
     pub treasury: Amount,
     /// Earned and not claimed.
     pub rewards: Amount,
+    /// Put down for proposals.
+    pub deposits: Amount,
 }
 
 impl Supply {
@@ -425,6 +443,7 @@ impl Supply {
             self.escrow_unbonding,
             self.treasury,
             self.rewards,
+            self.deposits,
         ];
         parts.into_iter().sum()
     }

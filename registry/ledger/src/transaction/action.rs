@@ -12,17 +12,26 @@
 //! | `rotate-key` | `node`, `new-node-key`, `new-log-key`?, `proof` |
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
+//! | `propose` | `title`, `set`\*, `spend`\* |
+//! | `ballot` | `proposal`, `choice` (`yes` or `no`) |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
 //! `service-class`?, with it `service-uptime` and `service-latency` (milliseconds).
+//!
+//! `*` marks lines of which there may be several, or none. `set` is a parameter and what it is to be
+//! (see [`crate::setting`]), at most 32, ascending by their bytes and each parameter once; `spend` is
+//! an account and an amount of the treasury, at most 8.
 
 use adit_protocol::{Amount, Hash};
 
+use super::governing;
 use super::lines::{Lines, Percent, Reader};
 use super::text_error::TextError;
 use super::values;
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
+use crate::setting::Setting;
+use crate::state::Spend;
 
 /// What a transaction does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +117,23 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
+    /// Asks those who have stake to change parameters, or to spend of the treasury; without either,
+    /// what they think. The transaction's id names the proposal.
+    Propose {
+        /// What it is about, for people.
+        title: String,
+        /// The parameters that change.
+        settings: Vec<Setting>,
+        /// What is spent of the treasury.
+        spends: Vec<Spend>,
+    },
+    /// Votes on a proposal.
+    Ballot {
+        /// The proposal.
+        proposal: Hash,
+        /// Whether for it.
+        yes: bool,
+    },
 }
 
 impl Action {
@@ -126,6 +152,8 @@ impl Action {
             Action::Deregister { .. } => "deregister",
             Action::Deposit { .. } => "deposit",
             Action::Withdraw { .. } => "withdraw",
+            Action::Propose { .. } => "propose",
+            Action::Ballot { .. } => "ballot",
         }
     }
 
@@ -164,6 +192,12 @@ impl Action {
                 lines.field("proof", values::Digits(*proof));
             }
             Action::Deregister { node } => lines.field("node", node),
+            Action::Propose {
+                title,
+                settings,
+                spends,
+            } => governing::write_proposal(lines, title, settings, spends),
+            Action::Ballot { proposal, yes } => governing::write_ballot(lines, proposal, *yes),
         }
     }
 
@@ -216,6 +250,8 @@ impl Action {
                 node: reader.field("node")?,
                 amount: reader.field("amount")?,
             },
+            "propose" => governing::read_proposal(reader)?,
+            "ballot" => governing::read_ballot(reader)?,
             _ => {
                 return Err(TextError::Value {
                     name: "action",

@@ -22,6 +22,7 @@
 //! signature (64 bytes) ‖ text.
 
 pub mod action;
+mod governing;
 mod lines;
 mod text_error;
 mod values;

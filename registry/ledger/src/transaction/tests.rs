@@ -102,6 +102,25 @@ fn actions() -> Vec<Action> {
         Action::Deregister { node },
         Action::Deposit { node, amount },
         Action::Withdraw { node, amount },
+        Action::Propose {
+            title: "Cheaper".to_owned(),
+            settings: ["fee_min 0.001", "rewards.settlement none"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+            spends: vec![crate::state::Spend {
+                account: key("//Bob"),
+                amount,
+            }],
+        },
+        Action::Propose {
+            title: "What do you think?".to_owned(),
+            settings: Vec::new(),
+            spends: Vec::new(),
+        },
+        Action::Ballot {
+            proposal: Hash::of(b"a proposal"),
+            yes: true,
+        },
     ]
 }
 
@@ -138,7 +157,7 @@ fn a_person_can_read_it() {
 #[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 12, "an action is missing here");
+    assert_eq!(names.len(), 14, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

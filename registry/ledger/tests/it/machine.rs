@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::root::StateTree;
-use adit_ledger::state::Entry;
+use adit_ledger::state::{Entry, Spend};
 use adit_ledger::{Action, Event, Key, State};
 use adit_protocol::Amount;
 use proptest::prelude::*;
@@ -44,7 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..16u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..20u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -68,7 +68,7 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         mut whom,
         ..
     } = *step;
-    if step.fits && !matches!(what, 0..=4 | 8..=10) {
+    if step.fits && !matches!(what, 0..=4 | 8..=10 | 16..) {
         let known: Vec<_> = (0..NODES.len())
             .filter(|number| match what {
                 6 => state.votes_for(node(*number)).count() > 0,
@@ -146,9 +146,34 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         }
         13 => Action::Deregister { node },
         14 => Action::Deposit { node, amount },
-        _ => Action::Withdraw { node, amount },
+        15 => Action::Withdraw { node, amount },
+        _ => governing(state, step, amount),
     };
     (from, action)
+}
+
+/// A proposal, or a ballot on one of those that there are.
+fn governing(state: &State, step: &Try, amount: Amount) -> Action {
+    let known: Vec<_> = state.proposals().map(|(id, _)| *id).collect();
+    match known.get(step.whom % known.len().max(1)) {
+        Some(id) if step.what != 16 => Action::Ballot {
+            proposal: *id,
+            yes: step.whom != 2,
+        },
+        _ => {
+            let settings = ["vote_min 2", "rewards.saturation 0", "unbonding_epochs 1"];
+            let setting = settings[step.whom % 3].parse().unwrap();
+            let spend = Spend {
+                account: account(step.whom),
+                amount: Amount::from_units(amount.units() / 1_000),
+            };
+            Action::Propose {
+                title: format!("Proposal {}", step.number),
+                settings: Vec::from_iter((step.whom < 4).then_some(setting)),
+                spends: Vec::from_iter((step.whom > 2).then_some(spend)),
+            }
+        }
+    }
 }
 
 /// Tokens that unbond, by what they are, as a second account of it: taken from the events alone.
@@ -191,6 +216,11 @@ impl Watch {
 }
 
 fn check(state: &State) {
+    for (id, proposal) in state.proposals() {
+        let ballots = state.ballots(*id).count();
+        let voted: Amount = [proposal.yes, proposal.no].into_iter().sum();
+        assert!(voted <= proposal.staked, "{ballots} voted with {voted}");
+    }
     let head = state.head();
     let expected = head.issued.minus(head.burned).unwrap();
     assert_eq!(state.supply().total(), expected);
@@ -287,7 +317,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         share * 100.0
     );
     assert!((0.3..0.9).contains(&share), "{share}");
-    assert!(kinds.len() >= 12, "some actions were never done: {kinds:?}");
+    assert!(kinds.len() >= 14, "some actions were never done: {kinds:?}");
 }
 
 #[test]

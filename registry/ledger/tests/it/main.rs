@@ -1,5 +1,6 @@
 //! Tests of the whole ledger.
 
+mod governance;
 mod machine;
 mod rules;
 mod support;

@@ -9,12 +9,12 @@ use adit_protocol::{Amount, Hash};
 
 use crate::support::*;
 
-fn ok(state: &mut State, from: usize, action: Action) -> Vec<Event> {
+pub fn ok(state: &mut State, from: usize, action: Action) -> Vec<Event> {
     let transaction = signed(state, from, action);
     state.apply(&transaction).unwrap()
 }
 
-fn refused(state: &mut State, from: usize, action: Action) -> Refusal {
+pub fn refused(state: &mut State, from: usize, action: Action) -> Refusal {
     let before = state.clone();
     let transaction = signed(state, from, action);
     let refusal = state.apply(&transaction).unwrap_err();
@@ -23,11 +23,11 @@ fn refused(state: &mut State, from: usize, action: Action) -> Refusal {
     refusal
 }
 
-fn epoch(state: &mut State, epoch: u64) {
+pub fn epoch(state: &mut State, epoch: u64) {
     state.begin_block(BEGIN_MS + epoch * EPOCH_MS).unwrap();
 }
 
-fn tokens(tokens: u64) -> Amount {
+pub fn tokens(tokens: u64) -> Amount {
     Amount::tokens(tokens)
 }
 

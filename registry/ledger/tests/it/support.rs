@@ -72,7 +72,11 @@ pub fn genesis() -> (Genesis, LedgerGenesis) {
             engines: vec![Hash::of(b"engine")],
             rewards: RewardRules::default(),
             slashing: SlashingRules::default(),
-            governance: GovernanceRules::default(),
+            governance: GovernanceRules {
+                voting_epochs: 1,
+                timelock_epochs: 3,
+                ..GovernanceRules::default()
+            },
         },
         allocations,
     };

@@ -7,6 +7,7 @@
 mod bad_signatures;
 mod bad_texts;
 mod broken;
+mod governing;
 mod ledgers;
 mod stories;
 mod transactions;

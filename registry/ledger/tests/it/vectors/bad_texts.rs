@@ -7,8 +7,8 @@ use adit_ledger::{Action, Transaction};
 use adit_protocol::Amount;
 use serde_json::{Value, json};
 
-use super::bad_signatures;
 use super::transactions::{key, pair, register, rng, transaction};
+use super::{bad_signatures, governing};
 
 /// A file that must be refused.
 pub struct Bad {
@@ -44,7 +44,7 @@ fn registration(role: Role) -> Action {
 
 /// A text, and the failures that are made of it: name, what is replaced in it by what, the error, the
 /// field in it, and why.
-type Change = (
+pub type Change = (
     &'static str,
     &'static str,
     &'static str,
@@ -312,6 +312,20 @@ pub fn all() -> Vec<Bad> {
         OF_CHECKER,
         &transaction(registration(Role::Checker)).to_text(),
     ));
+    list.extend(made(
+        governing::OF_PROPOSAL,
+        &transaction(governing::proposal()).to_text(),
+    ));
+    for (name, action) in governing::too_many() {
+        list.push(Bad {
+            name: name.to_owned(),
+            bytes: signed(transaction(action).to_text()),
+            of: "text",
+            error: "left",
+            detail: Value::Null,
+            why: "there are more lines than there can be".to_owned(),
+        });
+    }
     list.extend(other_texts());
     list.extend(bad_signatures::all());
     list

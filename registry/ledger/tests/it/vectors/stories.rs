@@ -1,6 +1,7 @@
 //! What happens in the ledgers: the smaller ones, and what all are told with.
 
 mod everyday;
+mod governed;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
@@ -195,7 +196,13 @@ fn deregister(node: &str) -> Action {
 
 /// The first is the one that broken logs are made of.
 pub fn all() -> Vec<Story> {
-    vec![everyday::everyday(), large(), quiet(), many_votes()]
+    vec![
+        everyday::everyday(),
+        large(),
+        quiet(),
+        many_votes(),
+        governed::governed(),
+    ]
 }
 
 /// Amounts above 64 bits, up to all that can exist; no fees, no unbonding time, no least vote.

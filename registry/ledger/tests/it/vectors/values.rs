@@ -1,12 +1,17 @@
 //! Transactions, states and errors as JSON: amounts in units of 10^-12 token as decimal strings,
 //! keys and signatures as `0x` and digits, integers from 2^53 on as decimal strings.
 
+use std::io;
+
 use adit_ledger::refusal::{Refusal, Rule};
 use adit_ledger::state::{Account, Entry, Node};
 use adit_ledger::transaction::{SignatureError, TextError};
 use adit_ledger::{Action, Key, State, Transaction};
 use adit_protocol::Amount;
+use serde_json::ser::Formatter;
 use serde_json::{Map, Value, json};
+
+use super::governing;
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
@@ -68,7 +73,8 @@ fn fields(action: &Action) -> Value {
             "proof": hex(proof),
         }),
         Action::Deregister { node } => json!({ "node": key(node) }),
-        other => panic!("{} has no fields here", other.name()),
+        other => (governing::fields(other))
+            .unwrap_or_else(|| panic!("{} has no fields here", other.name())),
     }
 }
 
@@ -77,6 +83,7 @@ pub fn state(of: &State) -> Value {
     let mut parts: [Map<String, Value>; 3] = Default::default();
     let [accounts, nodes, taken] = &mut parts;
     let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
+    let mut lists = governing::LISTS.map(|name| (name, Vec::new()));
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
@@ -91,20 +98,30 @@ pub fn state(of: &State) -> Value {
                 taken.insert(read(0), json!(self::key(&owner)));
             }
             4 => votes.push(json!({ "node": read(0), "voter": read(32), "amount": amount() })),
-            _ => unbonding.push(json!({
+            5 => unbonding.push(json!({
                 "until_epoch": u64::from_be_bytes(rest[..8].try_into().unwrap()),
                 "account": read(8),
                 "node": read(40),
                 "to": targets[usize::from(rest[72])],
                 "amount": amount(),
             })),
+            _ => {
+                let entry = governing::entry(*tag, rest, &value);
+                let (name, value) = entry.unwrap_or_else(|| panic!("no name for {tag}"));
+                let list = lists.iter_mut().find(|(known, _)| *known == name);
+                list.unwrap().1.push(value);
+            }
         }
     });
     let [accounts, nodes, taken] = parts;
-    json!({
+    let mut all = json!({
         "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
         "unbonding": unbonding, "supply": of.supply(),
-    })
+    });
+    for (name, list) in lists {
+        all[name] = json!(list);
+    }
+    all
 }
 
 pub fn account(of: &Account) -> Value {
@@ -160,8 +177,8 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 }
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
-/// it takes 16,384 registrations.
-pub const REFUSALS: [&str; 24] = [
+/// it takes 16,384 registrations; nor that there are too many proposals.
+pub const REFUSALS: [&str; 29] = [
     "other-network",
     "number",
     "expired",
@@ -186,6 +203,11 @@ pub const REFUSALS: [&str; 24] = [
     "rule no-url",
     "rule no-service",
     "rule rotating",
+    "no-proposal",
+    "settings",
+    "rule counted",
+    "rule voted-already",
+    "rule no-weight",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
@@ -203,6 +225,8 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::NotOperator { .. } => "not-operator",
         Refusal::KeyTaken { .. } => "key-taken",
         Refusal::Bond { .. } => "bond",
+        Refusal::NoProposal { .. } => "no-proposal",
+        Refusal::Settings { .. } => "settings",
         Refusal::Rule(rule) => match rule {
             Rule::ToItself => "rule to-itself",
             Rule::Leaving => "rule leaving",
@@ -217,6 +241,10 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::NoService => "rule no-service",
             Rule::Full => "rule full",
             Rule::Rotating => "rule rotating",
+            Rule::ManyProposals => "rule many-proposals",
+            Rule::Counted => "rule counted",
+            Rule::VotedAlready => "rule voted-already",
+            Rule::NoWeight => "rule no-weight",
         },
         other => panic!("no name for {other:?}"),
     }
@@ -225,9 +253,75 @@ pub fn refusal(of: &Refusal) -> &'static str {
 /// A file of JSON: large integers as decimal strings, since not every reader has them whole, and
 /// keys in order whatever `serde_json` was built with.
 pub fn json_file(value: Value) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(&portable(value)).unwrap();
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, Lines(0));
+    serde::Serialize::serialize(&portable(value), &mut writer).unwrap();
     text.push(b'\n');
     text
+}
+
+/// A line for each thing in a list or map of the file: with one for each field of those, a fifth of
+/// all bytes would be spaces.
+struct Lines(usize);
+
+impl Lines {
+    fn line(&self, writer: &mut (impl io::Write + ?Sized), more: bool) -> io::Result<()> {
+        match (self.0, more) {
+            (0..=2, true) => writer.write_all(b",\n"),
+            (0..=2, false) => writer.write_all(b"\n"),
+            (_, true) => writer.write_all(b", "),
+            (_, false) => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, writer: &mut (impl io::Write + ?Sized), with: &[u8]) -> io::Result<()> {
+        self.0 += 1;
+        writer.write_all(with)
+    }
+
+    fn end(&mut self, writer: &mut (impl io::Write + ?Sized), with: &[u8]) -> io::Result<()> {
+        self.line(writer, false)?;
+        self.0 -= 1;
+        writer.write_all(with)
+    }
+}
+
+impl Formatter for Lines {
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.begin(writer, b"[")
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"]")
+    }
+
+    fn begin_array_value<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.line(writer, !first)
+    }
+
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.begin(writer, b"{")
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"}")
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.line(writer, !first)
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
 }
 
 pub fn portable(value: Value) -> Value {
