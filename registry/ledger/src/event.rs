@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::key::Key;
 use crate::registration::Role;
+use crate::slashing::Misdeed;
 use crate::state::Target;
 
 /// Something that a block or a transaction did.
@@ -114,6 +115,60 @@ pub enum Event {
         account: Key,
         /// How many.
         amount: Amount,
+    },
+    /// A node was punished.
+    Slashed {
+        /// The node.
+        node: Key,
+        /// What it did.
+        misdeed: Misdeed,
+        /// What was taken of the votes for it, and of what unbonds from it.
+        amount: Amount,
+        /// Who reported it.
+        reporter: Key,
+        /// What that account got of it; the rest is burned.
+        reward: Amount,
+        /// The first epoch in which the node can take part again.
+        jailed_until_epoch: u64,
+    },
+    /// A node can take part again.
+    Unjailed {
+        /// The node.
+        node: Key,
+    },
+    /// A node is accused, and checkers should find a verdict.
+    Accused {
+        /// The report.
+        report: Hash,
+        /// The node.
+        node: Key,
+        /// What it is said to have done.
+        misdeed: Misdeed,
+        /// Who says so.
+        account: Key,
+        /// The epoch at whose beginning the report runs out.
+        until_epoch: u64,
+    },
+    /// A quorum of checkers found a verdict.
+    Judged {
+        /// The report.
+        report: Hash,
+        /// Whether it is the second verdict, which is for good.
+        appeal: bool,
+        /// What the node loses, in parts per million; absent if it is not guilty.
+        fraction_ppm: Option<u32>,
+    },
+    /// The accused asks for a second verdict.
+    Appealed {
+        /// The report.
+        report: Hash,
+        /// The epoch at whose beginning the first verdict takes effect, if there is no other.
+        until_epoch: u64,
+    },
+    /// A report had no verdict in time.
+    RanOut {
+        /// The report.
+        report: Hash,
     },
     /// A proposal is voted on.
     Proposed {

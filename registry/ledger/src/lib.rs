@@ -11,6 +11,7 @@
 //! | [`genesis`] | what a ledger begins with, and its parameters |
 //! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
 //! | [`setting`] | parameters by their names, as proposals change them |
+//! | [`slashing`] | misdeeds, what proves them, what checkers sign of them |
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
@@ -27,6 +28,7 @@ pub mod registration;
 pub mod root;
 pub mod rules;
 pub mod setting;
+pub mod slashing;
 pub mod state;
 pub mod transaction;
 

@@ -120,6 +120,14 @@ pub enum Refusal {
         /// The id.
         proposal: Hash,
     },
+    /// No report waits under that id.
+    #[error(
+        "no report is {report}; hint: a report is named by the transaction that accused, and is gone when it is over"
+    )]
+    NoReport {
+        /// The id.
+        report: Hash,
+    },
     /// Parameters that do not fit together.
     #[error("with these settings `{name}` could not be: {why}; hint: propose others")]
     Settings {
@@ -194,6 +202,64 @@ pub enum Rule {
         "the account had nothing staked when the epoch of the proposal began; hint: stake before the next one"
     )]
     NoWeight,
+    /// Nodes of this role do not do that.
+    #[error("a node of this role cannot have done that; hint: is it another node?")]
+    OtherRole,
+    /// It proves nothing.
+    #[error(
+        "this proves nothing: two different receipts of this network for one assignment, or two roots of one size, must each be signed by the node; hint: `adit receipt verify` checks a receipt"
+    )]
+    NoEvidence,
+    /// A key of another node, or one that it had too long ago.
+    #[error(
+        "the node has no such key, or had it too long ago; hint: what stood behind it then can be gone after the unbonding time"
+    )]
+    OtherKey,
+    /// It was reported before.
+    #[error("this was reported before, and is punished once; hint: nothing is left to do")]
+    Reported,
+    /// Nothing can be taken.
+    #[error("nothing stands behind the node that could be taken; hint: nothing is left to do")]
+    NothingAtStake,
+    /// There is a verdict.
+    #[error(
+        "there is a verdict on this report; hint: only an appeal of the accused asks for another one"
+    )]
+    Judged,
+    /// A fraction that is nothing, or too much.
+    #[error(
+        "a guilty node loses more than nothing and at most the rules' fraction; hint: `adit registry show` says how much"
+    )]
+    Fraction,
+    /// A signature of somebody who is not asked.
+    #[error(
+        "somebody signed the verdict who is no checker that takes part, or is the accused; hint: leave that signature out"
+    )]
+    NoChecker,
+    /// Too few signed.
+    #[error("those who signed have too little of the checkers' stake; hint: ask more of them")]
+    NoQuorum,
+    /// A signature under the verdict does not fit.
+    #[error(
+        "a signature under the verdict does not fit; hint: was it made for this report, this fraction, and before or after an appeal as now?"
+    )]
+    VerdictSignature,
+    /// No verdict, or no appeal left.
+    #[error(
+        "the report has no verdict that can be appealed; hint: one appeal is possible, after a first verdict"
+    )]
+    NoAppeal,
+    /// It takes part.
+    #[error("the node is not jailed; hint: nothing is left to do")]
+    NotJailed,
+    /// Too early.
+    #[error("the node is jailed for longer; hint: `adit node show` says until when")]
+    StillJailed,
+    /// Its log has two ends.
+    #[error(
+        "the node's log has forked, and cannot go on under this key; hint: rotate its keys first"
+    )]
+    ForkedLog,
 }
 
 impl Rule {
@@ -215,7 +281,9 @@ impl Refusal {
             Refusal::Insufficient { .. } => Code::InsufficientFunds,
             Refusal::Rule(_) | Refusal::Settings { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
-            Refusal::NoNode { .. } | Refusal::NoProposal { .. } => Code::NotFound,
+            Refusal::NoNode { .. } | Refusal::NoProposal { .. } | Refusal::NoReport { .. } => {
+                Code::NotFound
+            }
             Refusal::NotOperator { .. } => Code::Forbidden,
             Refusal::KeyTaken { .. } => Code::KeyTaken,
             Refusal::Bond { .. } => Code::BelowMinimumStake,

@@ -137,6 +137,19 @@ impl State {
             Action::Deregister { node } => self.deregister(payer, *node),
             Action::Deposit { node, amount } => self.deposit(payer, *node, *amount),
             Action::Withdraw { node, amount } => self.withdraw(payer, *node, *amount),
+            Action::Report { node, evidence } => self.report(payer, *node, evidence),
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            } => self.accuse(payer, *node, *misdeed, *evidence),
+            Action::Verdict {
+                report,
+                fraction_ppm,
+                signatures,
+            } => self.verdict(payer, *report, *fraction_ppm, signatures),
+            Action::Appeal { report } => self.appeal(payer, *report),
+            Action::Unjail { node } => self.unjail(payer, *node),
             Action::Propose {
                 title,
                 settings,

@@ -5,19 +5,27 @@
 //! |---|---|
 //! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 20 staked a |
 //! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u |
-//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool |
+//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool, 10 jailed? {0 misdeed u, 1 until_epoch u} |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
 //! | 10 ‖ account ‖ epoch u64 BE | what it had staked as the epoch had begun, amount a |
 //! | 11 ‖ proposal | [`Proposal`](super::Proposal): 0 proposer b32, 1 epoch u, 2 title t, 3 settings \[t\], 4 spends \[{0 account b32, 1 amount a}\], 5 deposit a, 6 staked a, 7 yes a, 8 no a, 9 until_epoch u, 10 effect_epoch u? |
 //! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
+//! | 13 ‖ report | [`Report`](super::Report): 0 reporter b32, 1 node b32, 2 misdeed u, 3 evidence h, 4 deposit a, 5 until_epoch u, 6 verdict_ppm u?, 7 appeal a?, 8 decided bool |
+//! | 14 ‖ node or node key ‖ misdeed | the transaction that reported it, h |
+//! | 15 ‖ node key that was changed | [`FormerKeys`](super::FormerKeys): 0 log b32?, 1 until_epoch u |
 //!
-//! A key is bytes one after the other, 32 for an account, node or proposal. A value that is a map has the
+//! A key is bytes one after the other, 32 for an account, node, key, proposal or
+//! report. Whoever accused names the node, and a misdeed that proved itself the node key that signed;
+//! a misdeed is BLAKE3 of its kind (u8) ‖ what it rests on: the assignment of receipts that contradict
+//! each other, 32 zeros for a log that forked, else the evidence. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
 //! integers, from 2^64 on bignums (tag 2). Keys of nodes: {0 node b32, 1 log b32?}. Profile: {0 commission_ppm u,
 //! 1 url t?, 2 region t?, 3 introduction t?, 4 service? {0 class t, 1 uptime_ppm u, 2 latency_ms u}}.
-//! Roles: 0 miner, 1 coordinator, 2 checker. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
+//! Roles: 0 miner, 1 coordinator, 2 checker.
+//! Misdeeds: 0 equivocation, 1 log-fork, 2 wrong-execution, 3 missing-receipt, 4 not-serving,
+//! 5 judgement. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
 //! unbond were no votes and in no escrow, the node in the key is 32 zeros.
 
 use adit_protocol::Document as _;
@@ -26,6 +34,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::governance::Governance;
+use super::slashing::Slashing;
 use super::{Account, Head, Node, State, Target, Unbonding};
 use crate::key::Key;
 
@@ -86,6 +95,7 @@ impl State {
             put(key, encode(amount));
         }
         self.governance.entries(&mut put);
+        self.slashing.entries(&mut put);
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -119,6 +129,7 @@ impl State {
             votes: Default::default(),
             unbonding: Default::default(),
             governance: Governance::default(),
+            slashing: Slashing::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -146,9 +157,17 @@ impl State {
                     state.unbonding.insert(unbonding, decode(at, &value)?);
                     let entry = (unbonding.account, unbonding);
                     state.by_account.unbonding.insert(entry);
+                    if unbonding.was_votes() {
+                        let entry = (unbonding.node, unbonding);
+                        state.by_account.unbonding_from.insert(entry);
+                    }
                 }
                 Place::Governance => {
                     let taken = state.governance.restore(at, &key, &value)?;
+                    taken.ok_or_else(|| wrong(at, "there is no such key"))?;
+                }
+                Place::Slashing => {
+                    let taken = state.slashing.restore(at, &key, &value)?;
                     taken.ok_or_else(|| wrong(at, "there is no such key"))?;
                 }
             }
@@ -182,6 +201,7 @@ enum Place {
     Votes(Key, Key),
     Unbonding(Unbonding),
     Governance,
+    Slashing,
 }
 
 fn parse(key: &[u8]) -> Option<Place> {
@@ -213,6 +233,7 @@ fn parse(key: &[u8]) -> Option<Place> {
             })
         }
         tag if Governance::owns(tag) => Place::Governance,
+        tag if Slashing::owns(tag) => Place::Slashing,
         _ => return None,
     })
 }

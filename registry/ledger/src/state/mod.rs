@@ -8,6 +8,8 @@
 //! | `nodes` | registrations |
 //! | `governance` | proposals, and what is done by them |
 //! | `stakes` | what was staked at the beginning of an epoch, with which votes on proposals count |
+//! | `slashing` | misdeeds: reports, verdicts, appeals |
+//! | `penalty` | what a misdeed costs |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
@@ -16,6 +18,8 @@ mod encoding;
 mod governance;
 mod members;
 mod nodes;
+mod penalty;
+mod slashing;
 mod stakes;
 mod staking;
 
@@ -33,6 +37,9 @@ pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
 use governance::Governance;
 pub use governance::{PROPOSALS_MAX, Proposal, Spend};
+pub use penalty::Jailed;
+use slashing::Slashing;
+pub use slashing::{FormerKeys, Report};
 
 use crate::event::Event;
 use crate::genesis::{LedgerGenesis, Parameters};
@@ -97,6 +104,9 @@ pub struct Node {
     /// Whether it has been deregistered: it takes part up to the end of that epoch.
     #[n(9)]
     pub leaving: bool,
+    /// Why it does not take part, if it was punished.
+    #[n(10)]
+    pub jailed: Option<Jailed>,
 }
 
 /// What tokens become when they are done unbonding.
@@ -182,16 +192,19 @@ pub struct State {
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
     governance: Governance,
+    slashing: Slashing,
     by_account: ByAccount,
 }
 
-/// What belongs to an account, by the account: it follows from the rest, and is no part of the root.
+/// What belongs to an account or node, by its key: it follows from the rest, and is no part of the root.
 /// Without it, whoever asks for an account would have all of the state looked through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ByAccount {
     /// Voter and node.
     votes: BTreeSet<(Key, Key)>,
     unbonding: BTreeSet<(Key, Unbonding)>,
+    /// Node and what of the votes for it unbonds.
+    unbonding_from: BTreeSet<(Key, Unbonding)>,
     /// Operator and node.
     nodes: BTreeSet<(Key, Key)>,
 }
@@ -261,6 +274,7 @@ impl State {
             votes: BTreeMap::new(),
             unbonding: BTreeMap::new(),
             governance: Governance::default(),
+            slashing: Slashing::default(),
             by_account: ByAccount::default(),
         })
     }
@@ -282,12 +296,14 @@ impl State {
         let epoch = self.epoch_at(time_ms);
         let mut events = Vec::new();
         if epoch > self.head.epoch {
+            let last = self.head.epoch;
             self.remember_before_release(epoch);
             self.head.epoch = epoch;
             self.head.faucet = Amount::ZERO;
             events.push(Event::Epoch { epoch });
             self.release(&mut events);
             self.turn_nodes();
+            self.turn_reports(last, &mut events);
             self.turn_proposals(&mut events);
             self.turn_stakes();
         }
@@ -403,7 +419,9 @@ impl State {
             escrow_unbonding: unbonding(true),
             treasury: self.head.treasury,
             rewards: self.head.rewards,
-            deposits: self.governance.deposits().sum(),
+            deposits: (self.governance.deposits())
+                .chain(self.slashing.deposits())
+                .sum(),
         }
     }
 }
@@ -427,7 +445,7 @@ pub struct Supply {
     pub treasury: Amount,
     /// Earned and not claimed.
     pub rewards: Amount,
-    /// Put down for proposals.
+    /// Put down for proposals, reports and appeals.
     pub deposits: Amount,
 }
 

@@ -58,6 +58,7 @@ impl State {
             stake: Amount::ZERO,
             escrow: Amount::ZERO,
             leaving: false,
+            jailed: None,
         };
         // It must be there for the votes, and only they can be refused now.
         self.nodes.insert(keys.node, node);
@@ -139,8 +140,12 @@ impl State {
 
     /// What was to change with the epoch does.
     pub(super) fn turn_nodes(&mut self) {
+        // When what stood behind a node while it had a key has had the time to leave.
+        let epochs = self.head.parameters.unbonding_epochs.saturating_add(1);
+        let until_epoch = self.head.epoch.saturating_add(epochs);
         for node in self.nodes.values_mut() {
             if let Some(keys) = node.next_keys.take() {
+                self.slashing.retire(&node.keys, until_epoch);
                 node.keys = keys;
             }
             if let Some(commission_ppm) = node.next_commission_ppm.take() {

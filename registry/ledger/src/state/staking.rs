@@ -202,6 +202,9 @@ impl State {
         };
         add(self.unbonding.entry(key).or_default(), amount);
         self.by_account.unbonding.insert((payer.key, key));
+        if key.was_votes() {
+            self.by_account.unbonding_from.insert((key.node, key));
+        }
         payer.events.push(Event::Unbonding {
             account: payer.key,
             node,
@@ -219,6 +222,8 @@ impl State {
             let (unbonding, amount) = first.remove_entry();
             let entry = (unbonding.account, unbonding);
             self.by_account.unbonding.remove(&entry);
+            let entry = (unbonding.node, unbonding);
+            self.by_account.unbonding_from.remove(&entry);
             let account = self.accounts.entry(unbonding.account).or_default();
             match unbonding.to {
                 Target::Free | Target::Escrow => add(&mut account.free, amount),

@@ -13,6 +13,11 @@
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
 //! | `propose` | `title`, `set`\*, `spend`\* |
+//! | `report` | `node`, `misdeed`, and of `equivocation` `first`, `second`; of `log-fork` `key`, `size`, `first-root`, `first-signature`, `second-root`, `second-signature` |
+//! | `accuse` | `node`, `misdeed` (`wrong-execution`, `missing-receipt`, `not-serving`, `judgement`), `evidence` |
+//! | `verdict` | `report`, `verdict` (`guilty` or `not-guilty`), `fraction`? (if guilty), `checker`\* |
+//! | `appeal` | `report` |
+//! | `unjail` | `node` |
 //! | `ballot` | `proposal`, `choice` (`yes` or `no`) |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
@@ -20,10 +25,13 @@
 //!
 //! `*` marks lines of which there may be several, or none. `set` is a parameter and what it is to be
 //! (see [`crate::setting`]), at most 32, ascending by their bytes and each parameter once; `spend` is
-//! an account and an amount of the treasury, at most 8.
+//! an account and an amount of the treasury, at most 8. `checker` is a checker's address and its
+//! signature (see [`Finding`](crate::slashing::Finding)), at most 40, ascending by the keys.
+//! `first` and `second` are bytes [0, 456) of two receipts: the body and its miner's signature.
 
 use adit_protocol::{Amount, Hash};
 
+use super::accusing;
 use super::governing;
 use super::lines::{Lines, Percent, Reader};
 use super::text_error::TextError;
@@ -31,6 +39,7 @@ use super::values;
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::setting::Setting;
+use crate::slashing::{Evidence, Misdeed};
 use crate::state::Spend;
 
 /// What a transaction does.
@@ -117,6 +126,42 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
+    /// Proves a misdeed, which is punished at once.
+    Report {
+        /// The node.
+        node: Key,
+        /// What proves it.
+        evidence: Box<Evidence>,
+    },
+    /// Says that a node did something on which checkers must find a verdict. The transaction's id
+    /// names the report.
+    Accuse {
+        /// The node.
+        node: Key,
+        /// What it did.
+        misdeed: Misdeed,
+        /// What that rests on: the hash of a receipt or of a document that checkers have.
+        evidence: Hash,
+    },
+    /// Brings what a quorum of checkers found.
+    Verdict {
+        /// The report.
+        report: Hash,
+        /// What the node loses, in parts per million; absent if it is not guilty.
+        fraction_ppm: Option<u32>,
+        /// Checkers and their signatures, see [`Finding`](crate::slashing::Finding), ascending.
+        signatures: Vec<(Key, [u8; 64])>,
+    },
+    /// Asks for a second verdict, for the accused.
+    Appeal {
+        /// The report.
+        report: Hash,
+    },
+    /// Lets a node take part again that was jailed.
+    Unjail {
+        /// The node.
+        node: Key,
+    },
     /// Asks those who have stake to change parameters, or to spend of the treasury; without either,
     /// what they think. The transaction's id names the proposal.
     Propose {
@@ -152,6 +197,11 @@ impl Action {
             Action::Deregister { .. } => "deregister",
             Action::Deposit { .. } => "deposit",
             Action::Withdraw { .. } => "withdraw",
+            Action::Report { .. } => "report",
+            Action::Accuse { .. } => "accuse",
+            Action::Verdict { .. } => "verdict",
+            Action::Appeal { .. } => "appeal",
+            Action::Unjail { .. } => "unjail",
             Action::Propose { .. } => "propose",
             Action::Ballot { .. } => "ballot",
         }
@@ -191,7 +241,19 @@ impl Action {
                 lines.optional("new-log-key", keys.log.as_ref());
                 lines.field("proof", values::Digits(*proof));
             }
-            Action::Deregister { node } => lines.field("node", node),
+            Action::Deregister { node } | Action::Unjail { node } => lines.field("node", node),
+            Action::Report { node, evidence } => accusing::write_report(lines, node, evidence),
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            } => accusing::write_accusation(lines, node, *misdeed, evidence),
+            Action::Verdict {
+                report,
+                fraction_ppm,
+                signatures,
+            } => accusing::write_verdict(lines, report, *fraction_ppm, signatures),
+            Action::Appeal { report } => lines.field("report", report),
             Action::Propose {
                 title,
                 settings,
@@ -249,6 +311,15 @@ impl Action {
             "withdraw" => Action::Withdraw {
                 node: reader.field("node")?,
                 amount: reader.field("amount")?,
+            },
+            "report" => accusing::read_report(reader)?,
+            "accuse" => accusing::read_accusation(reader)?,
+            "verdict" => accusing::read_verdict(reader)?,
+            "appeal" => Action::Appeal {
+                report: reader.field("report")?,
+            },
+            "unjail" => Action::Unjail {
+                node: reader.field("node")?,
             },
             "propose" => governing::read_proposal(reader)?,
             "ballot" => governing::read_ballot(reader)?,

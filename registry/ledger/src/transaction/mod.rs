@@ -21,6 +21,7 @@
 //! sign a text. The id is BLAKE3 of the text. Encoded, a signed transaction is
 //! signature (64 bytes) ‖ text.
 
+mod accusing;
 pub mod action;
 mod governing;
 mod lines;

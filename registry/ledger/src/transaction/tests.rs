@@ -3,6 +3,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
+use crate::slashing::{Evidence, Misdeed};
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([3; 32])
@@ -117,6 +118,45 @@ fn actions() -> Vec<Action> {
             settings: Vec::new(),
             spends: Vec::new(),
         },
+        Action::Report {
+            node,
+            evidence: Box::new(Evidence::Equivocation {
+                first: [1; 456],
+                second: [0xfe; 456],
+            }),
+        },
+        Action::Report {
+            node,
+            evidence: Box::new(Evidence::LogFork {
+                key: node,
+                size: u64::MAX,
+                first: (Hash::of(b"1"), [1; 64]),
+                second: (Hash::of(b"2"), [2; 64]),
+            }),
+        },
+        Action::Accuse {
+            node,
+            misdeed: Misdeed::WrongExecution,
+            evidence: Hash::of(b"a receipt"),
+        },
+        Action::Verdict {
+            report: Hash::of(b"a report"),
+            fraction_ppm: Some(333_333),
+            signatures: {
+                let mut all = ["//1", "//2"].map(|uri| (key(uri), [3; 64]));
+                all.sort();
+                all.to_vec()
+            },
+        },
+        Action::Verdict {
+            report: Hash::of(b"a report"),
+            fraction_ppm: None,
+            signatures: Vec::new(),
+        },
+        Action::Appeal {
+            report: Hash::of(b"a report"),
+        },
+        Action::Unjail { node },
         Action::Ballot {
             proposal: Hash::of(b"a proposal"),
             yes: true,
@@ -157,7 +197,7 @@ fn a_person_can_read_it() {
 #[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 14, "an action is missing here");
+    assert_eq!(names.len(), 19, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::root::StateTree;
+use adit_ledger::slashing::Misdeed;
 use adit_ledger::state::{Entry, Spend};
 use adit_ledger::{Action, Event, Key, State};
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -44,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..20u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..32u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -69,7 +70,8 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         ..
     } = *step;
     if step.fits && !matches!(what, 0..=4 | 8..=10 | 16..) {
-        let known: Vec<_> = (0..NODES.len())
+        // Not the checkers, who are needed for verdicts.
+        let known: Vec<_> = (0..8)
             .filter(|number| match what {
                 6 => state.votes_for(node(*number)).count() > 0,
                 14 | 15 => state
@@ -111,7 +113,10 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         _ => who.free,
     };
     let amount = match step.amount {
-        Ok(_) if matches!(what, 8..=10) => there,
+        // Some have enough left when they were punished.
+        Ok(_) if matches!(what, 8..=10) => {
+            Amount::from_units(there.units() * (1 + whom as u128 % 2))
+        }
         Ok(share) => Amount::from_units(there.units() / 1000 * u128::from(share)),
         Err(units) => Amount::from_units(units),
     };
@@ -147,7 +152,8 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         13 => Action::Deregister { node },
         14 => Action::Deposit { node, amount },
         15 => Action::Withdraw { node, amount },
-        _ => governing(state, step, amount),
+        16..20 => governing(state, step, amount),
+        _ => return punishing(state, step),
     };
     (from, action)
 }
@@ -176,11 +182,96 @@ fn governing(state: &State, step: &Try, amount: Amount) -> Action {
     }
 }
 
+/// A report, or what becomes of one; of a node that fits if there is one, or else of any.
+fn punishing(state: &State, step: &Try) -> (usize, Action) {
+    let Try {
+        from, what, whom, ..
+    } = *step;
+    let open: Vec<_> = state.reports().collect();
+    let open = open.get(whom % open.len().max(1));
+    let operator = |node: &Key| {
+        let operator = state.node(node).map(|node| node.operator);
+        operator.and_then(|key| (0..6).find(|number| account(*number) == key))
+    };
+    let fitting = (0..11).cycle().skip(whom).take(11).find(|number| {
+        let found = state.node(&node(*number));
+        found.is_some_and(|node| match what {
+            20 | 21 => node.role == Role::Miner,
+            22 => node.role == Role::Coordinator,
+            30.. => node.jailed.is_some(),
+            _ => true,
+        })
+    });
+    let number = fitting.filter(|_| step.fits).unwrap_or(whom);
+    let node = node(number);
+    // Its key of now, if that is one of ours.
+    let now = state.node(&node).map_or(node, |node| node.keys.node);
+    let now = (0..11).find(|number| crate::support::node(*number) == now);
+    let now = now.unwrap_or(number);
+    let evidence = format!("{}", whom % 3);
+    let action = match what {
+        20 | 21 => Action::Report {
+            node,
+            evidence: equivocation(now, evidence.as_bytes()),
+        },
+        22 => Action::Report {
+            node,
+            evidence: fork(now, &LOG, 9),
+        },
+        23..26 => {
+            let role = state.node(&node).map(|node| node.role);
+            let misdeed = match role {
+                _ if !step.fits => Misdeed::ALL[2 + whom % 4],
+                Some(Role::Miner) => Misdeed::WrongExecution,
+                Some(Role::Coordinator) => Misdeed::MissingReceipt,
+                _ => Misdeed::Judgement,
+            };
+            let evidence = Hash::of(evidence.as_bytes());
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            }
+        }
+        26..29 => {
+            let report = open.map_or(Hash::ZERO, |(id, _)| **id);
+            let guilty = (whom < 6).then_some([100_000, 333_333, 7][whom % 3]);
+            let checkers = [8, 9, 10];
+            let checkers = match open {
+                Some((_, report)) if step.fits => checkers
+                    .into_iter()
+                    .filter(|number| {
+                        let key = crate::support::node(*number);
+                        let found = state.node(&key).is_some_and(|node| state.takes_part(node));
+                        found && key != report.node
+                    })
+                    .collect(),
+                _ => checkers[..1 + whom % 3].to_vec(),
+            };
+            verdict(state, report, guilty, &checkers)
+        }
+        29 => {
+            let Some((id, report)) = open else {
+                return (from, Action::Appeal { report: Hash::ZERO });
+            };
+            let from = operator(&report.node).filter(|_| step.fits);
+            return (from.unwrap_or(step.from), Action::Appeal { report: **id });
+        }
+        _ => {
+            let from = operator(&node).filter(|_| step.fits);
+            return (from.unwrap_or(step.from), Action::Unjail { node });
+        }
+    };
+    (from, action)
+}
+
 /// Tokens that unbond, by what they are, as a second account of it: taken from the events alone.
 #[derive(Default)]
 struct Watch {
     /// Epoch of the release, account -> amount.
     unbonding: BTreeMap<(u64, Key), u128>,
+    /// Penalties, and what they took.
+    slashed: (u64, u128),
 }
 
 impl Watch {
@@ -209,6 +300,11 @@ impl Watch {
                     }
                 }
                 assert_eq!(left, 0, "{amount} too early for {account} in epoch {epoch}");
+            }
+            Event::Slashed { amount, reward, .. } => {
+                assert!(reward.units() <= amount.units() / 10);
+                self.slashed.0 += 1;
+                self.slashed.1 += amount.units();
             }
             _ => {}
         }
@@ -243,7 +339,8 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
     });
     let (mut all, mut refused) = (0u64, 0u64);
     let mut kinds = BTreeMap::<&str, u64>::new();
-    let counts = std::cell::RefCell::new((&mut all, &mut refused, &mut kinds));
+    let mut slashed = 0u64;
+    let counts = std::cell::RefCell::new((&mut all, &mut refused, &mut kinds, &mut slashed));
     runner
         .run(&steps(), |steps| {
             let mut counts = counts.borrow_mut();
@@ -266,6 +363,19 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 events.iter().for_each(|event| watch.see(state, event));
             };
             block(&mut state, &mut log, &mut watch, BEGIN_MS);
+            for from in 0..3 {
+                let stake = Action::Stake {
+                    amount: Amount::tokens(50_000),
+                };
+                let bond = Amount::tokens(50_000);
+                for action in [stake, registration(Role::Checker, from, 8 + from, bond)] {
+                    let transaction = signed(&state, from, action);
+                    state.apply(&transaction).unwrap();
+                    log.push(LogEntry::Transaction(Box::new(
+                        transaction.signed().clone(),
+                    )));
+                }
+            }
             for step in steps {
                 match step {
                     Step::Block(later) => {
@@ -298,6 +408,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 }
                 check(&state);
             }
+            *counts.3 += watch.slashed.0;
             // Both ways back: from its entries, and from the log.
             let mut entries = Vec::new();
             state.entries(|entry| entries.push(entry));
@@ -313,11 +424,12 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         .unwrap();
     let share = refused as f64 / all as f64;
     println!(
-        "{all} transactions, {:.0} % of them refused; done: {kinds:?}",
+        "{all} transactions, {:.0} % of them refused; {slashed} penalties; done: {kinds:?}",
         share * 100.0
     );
     assert!((0.3..0.9).contains(&share), "{share}");
-    assert!(kinds.len() >= 14, "some actions were never done: {kinds:?}");
+    assert!(slashed > 50, "{slashed} penalties");
+    assert!(kinds.len() >= 19, "some actions were never done: {kinds:?}");
 }
 
 #[test]

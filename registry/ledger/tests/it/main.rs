@@ -3,5 +3,6 @@
 mod governance;
 mod machine;
 mod rules;
+mod slashing;
 mod support;
 mod vectors;
