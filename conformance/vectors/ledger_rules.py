@@ -3,8 +3,8 @@
 The rules take numbers, or texts of numbers, as documents have them in JSON.
 """
 from documents import Record, amount, array, ascending, h, optional, u
+from ledger_values import TOKEN
 
-TOKEN = 10**12
 SUPPLY_MAX = TOKEN * TOKEN
 AMOUNTS = ["fee_min", "miner_stake_min", "coordinator_stake_min", "checker_stake_min", "vote_min",
            "faucet_account", "faucet_epoch"]

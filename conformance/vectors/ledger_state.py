@@ -6,10 +6,12 @@ account that pays is changed as a copy, which becomes the account at the end.
 """
 import copy
 
+import ledger_misdeeds
 import ledger_votes
 from documents import Record, Refused, amount, decode_as, u
 from ledger_rules import SUPPLY_MAX
-from ledger_texts import cbor, new_keys, profile
+from ledger_texts import new_keys, profile
+from ledger_values import cbor
 from ledger_votes import need
 from translog import (
     check_length, hash_named, inclusion_length, inclusion_root, leaf_of, node_of, split)
@@ -40,7 +42,7 @@ def fields_of(value):
     return value
 
 
-class State(ledger_votes.Votes):
+class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -54,6 +56,7 @@ class State(ledger_votes.Votes):
         self.issued = sum(account["free"] for account in self.accounts.values())
         self.burned = self.faucet_given = self.treasury = self.rewards = 0
         self.begin_votes()
+        self.begin_misdeeds()
 
     def account(self, key):
         return dict(self.accounts.get(key) or dict.fromkeys(ACCOUNT, 0))
@@ -69,6 +72,7 @@ class State(ledger_votes.Votes):
         epoch = self.epoch_at(time_ms)
         if epoch == self.epoch:
             return
+        last = self.epoch
         self.remember_before_release(epoch)
         self.epoch, self.faucet_given = epoch, 0
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
@@ -77,10 +81,12 @@ class State(ledger_votes.Votes):
             self.accounts[account]["stake" if to == STAKE else "free"] += self.unbonding.pop(key)
         for node in self.nodes.values():
             if node["next_keys"]:
+                self.retire(node["keys"])
                 node["keys"], node["next_keys"] = node["next_keys"], None
             if node["next_commission_ppm"] is not None:
                 node["profile"]["commission_ppm"] = node["next_commission_ppm"]
                 node["next_commission_ppm"] = None
+        self.turn_reports(last)
         self.turn_proposals()
         self.turn_stakes()
 
@@ -217,7 +223,8 @@ class State(ledger_votes.Votes):
         self.check_votes(key, payer, node, bond)
         self.nodes[node] = {
             "role": role, "operator": key, "keys": keys, "next_keys": None, "name": name,
-            "profile": said, "next_commission_ppm": None, "stake": 0, "escrow": 0, "leaving": False}
+            "profile": said, "next_commission_ppm": None, "stake": 0, "escrow": 0, "leaving": False,
+            "jailed": None}
         self.taken[node] = node
         self.give_votes(key, payer, node, bond)
 
@@ -272,7 +279,8 @@ class State(ledger_votes.Votes):
         for key, node in self.nodes.items():
             # The fields of a node in the order of their keys.
             entries[b"\2" + key] = tuple(
-                ROLES.index(value) if name == "role" else said(value) if name == "profile" else value
+                ROLES.index(value) if name == "role" else said(value) if name == "profile"
+                else ledger_misdeeds.jailed_fields(value) if name == "jailed" else value
                 for name, value in node.items())
         for key, node in self.taken.items():
             entries[b"\3" + key] = node
@@ -280,7 +288,7 @@ class State(ledger_votes.Votes):
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
-        entries |= self.vote_entries()
+        entries |= self.vote_entries() | self.misdeed_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):
@@ -297,7 +305,7 @@ class State(ledger_votes.Votes):
                 "votes": sum(self.votes.values()), "unbonding": unbonding(False),
                 "escrow": sum(node["escrow"] for node in self.nodes.values()),
                 "escrow_unbonding": unbonding(True), "treasury": self.treasury,
-                "rewards": self.rewards, "deposits": self.deposits()}
+                "rewards": self.rewards, "deposits": self.deposits() + self.report_deposits()}
 
     def copy(self):
         return copy.deepcopy(self)

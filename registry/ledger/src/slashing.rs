@@ -90,6 +90,10 @@ impl Misdeed {
 
 /// What proves a misdeed by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an action has it in a box, and nothing has many"
+)]
 pub enum Evidence {
     /// Two receipts for one assignment, each as the body and its miner's signature.
     Equivocation {

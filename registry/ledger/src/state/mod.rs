@@ -8,7 +8,8 @@
 //! | `nodes` | registrations |
 //! | `governance` | proposals, and what is done by them |
 //! | `stakes` | what was staked at the beginning of an epoch, with which votes on proposals count |
-//! | `slashing` | misdeeds: reports, verdicts, appeals |
+//! | `slashing` | misdeeds that prove themselves, and what is known of all |
+//! | `verdicts` | accusations, verdicts, appeals |
 //! | `penalty` | what a misdeed costs |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
@@ -22,6 +23,7 @@ mod penalty;
 mod slashing;
 mod stakes;
 mod staking;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

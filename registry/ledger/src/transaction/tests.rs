@@ -216,6 +216,25 @@ fn each_action_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_verdict_has_at_most_forty_signatures() {
+    let verdict = |count: usize| {
+        let mut signatures: Vec<_> = (0..count)
+            .map(|number| (key(&format!("//Checker//{number}")), [3; 64]))
+            .collect();
+        signatures.sort();
+        let text = transaction(Action::Verdict {
+            report: Hash::of(b"a report"),
+            fraction_ppm: Some(1),
+            signatures,
+        })
+        .to_text();
+        Transaction::from_text(&text)
+    };
+    assert!(verdict(40).is_ok());
+    assert!(matches!(verdict(41), Err(TextError::Left { .. })));
+}
+
+#[test]
 fn there_is_one_text() {
     let text = transaction(Action::Stake {
         amount: Amount::tokens(20_000),

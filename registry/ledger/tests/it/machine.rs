@@ -45,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..32u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..36u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -58,7 +58,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         },
     );
     let step = prop_oneof![1 => (0u64..2500).prop_map(Step::Block), 9 => act];
-    proptest::collection::vec(step, 50..250)
+    proptest::collection::vec(step, 100..300)
 }
 
 /// The action, and the account that asks for it.
@@ -114,9 +114,10 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
     };
     let amount = match step.amount {
         // Some have enough left when they were punished.
-        Ok(_) if matches!(what, 8..=10) => {
-            Amount::from_units(there.units() * (1 + whom as u128 % 2))
+        Ok(_) if matches!(what, 8..=10) && role == Role::Miner => {
+            Amount::from_units(there.units() * (1 + 2 * (whom as u128 % 2)))
         }
+        Ok(_) if matches!(what, 8..=10) => there,
         Ok(share) => Amount::from_units(there.units() / 1000 * u128::from(share)),
         Err(units) => Amount::from_units(units),
     };
@@ -198,7 +199,10 @@ fn punishing(state: &State, step: &Try) -> (usize, Action) {
         found.is_some_and(|node| match what {
             20 | 21 => node.role == Role::Miner,
             22 => node.role == Role::Coordinator,
-            30.. => node.jailed.is_some(),
+            30.. => node.jailed.is_some_and(|jailed| {
+                let min = state.parameters().stake_min(node.role);
+                jailed.until_epoch <= state.head().epoch && node.stake >= min
+            }),
             _ => true,
         })
     });
@@ -333,7 +337,7 @@ fn check(state: &State) {
 #[test]
 fn tokens_are_conserved_and_nothing_unbonds_early() {
     let mut runner = TestRunner::new(Config {
-        cases: 96,
+        cases: 128,
         failure_persistence: None,
         ..Config::default()
     });

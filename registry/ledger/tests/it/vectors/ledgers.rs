@@ -122,7 +122,7 @@ impl Story {
         assert_eq!(found, refusal, "{}: {transaction:?}", self.name);
         assert_eq!(self.state, before, "{refusal} changed something");
         self.refused.push(json!({
-            "before": self.log.len(), "transaction": hex(signed.to_bytes()), "refusal": refusal,
+            "before": self.log.len(), "signature": hex(signed.signature()), "text": signed.text(), "refusal": refusal,
         }));
     }
 
@@ -138,10 +138,15 @@ impl Story {
             ),
             _ => (Vec::new(), Vec::new()),
         };
+        // The root says it all; the rest would be long.
+        let state = match self.name {
+            "many-votes" => Value::Null,
+            _ => values::state(&self.state),
+        };
         json!({
             "roots": self.roots,
             "refused": self.refused,
-            "state": values::state(&self.state),
+            "state": state,
             "root": tree.root(),
             "proofs": proofs,
             "bad_proofs": bad_proofs,
@@ -200,10 +205,12 @@ pub fn files() -> Files {
         file("expected.json", json_file(story.expected(&absent())));
         good.insert(story.name.to_owned(), json!({ "about": story.about }));
     }
-    for log in broken::logs(&stories[0]) {
+    // The shortest log, since each of these has the beginning of it.
+    let whole = stories.iter().find(|story| story.name == "short").unwrap();
+    for log in broken::logs(whole) {
         let file = format!("{}.bin", log.name);
         let entry = json!({
-            "ledger": stories[0].name, "at": log.at, "error": log.error, "why": log.why,
+            "ledger": whole.name, "at": log.at, "error": log.error, "why": log.why,
         });
         assert!(bad.insert(file.clone(), entry).is_none(), "{file} twice");
         files.insert(format!("ledgers/bad/{file}"), framed(&log.entries));
@@ -257,7 +264,8 @@ fn ledgers_come_to_what_is_expected() {
         let mut refused = expected["refused"].as_array().unwrap().iter().peekable();
         for at in 0..=log.len() {
             while let Some(entry) = refused.next_if(|entry| entry["before"] == at) {
-                let signed = SignedTransaction::from_bytes(&unhex(&entry["transaction"]));
+                let signature = unhex(&entry["signature"]).try_into().unwrap();
+                let signed = SignedTransaction::new(entry["text"].as_str().unwrap(), signature);
                 let verified = signed.unwrap().verify().unwrap();
                 let Err(ReplayError::Refused(refusal)) = replay.transaction(&verified) else {
                     panic!(
@@ -281,7 +289,9 @@ fn ledgers_come_to_what_is_expected() {
         let portable = |value: Value| values::portable(value);
         assert_eq!(portable(json!(roots)), expected["roots"], "{name}");
         let state = portable(values::state(replay.state()));
-        assert_eq!(state, expected["state"], "{name}");
+        if !expected["state"].is_null() {
+            assert_eq!(state, expected["state"], "{name}");
+        }
         let root = StateTree::of(replay.state()).root();
         assert_eq!(portable(json!(root)), expected["root"], "{name}");
         check_proofs(name, &root, &expected);
@@ -297,7 +307,7 @@ fn ledgers_come_to_what_is_expected() {
         "{:?}",
         missing(&values::REFUSALS)
     );
-    assert_eq!(actions.len(), 14, "{actions:?}");
+    assert_eq!(actions.len(), 19, "{actions:?}");
 }
 
 fn check_proofs(name: &str, root: &StateRoot, expected: &Value) {

@@ -2,6 +2,7 @@
 
 mod everyday;
 mod governed;
+mod punished;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
@@ -194,14 +195,16 @@ fn deregister(node: &str) -> Action {
     Action::Deregister { node: key(node) }
 }
 
-/// The first is the one that broken logs are made of.
+/// All ledgers.
 pub fn all() -> Vec<Story> {
     vec![
         everyday::everyday(),
         large(),
         quiet(),
+        short(),
         many_votes(),
         governed::governed(),
+        punished::punished(),
     ]
 }
 
@@ -279,6 +282,20 @@ fn quiet() -> Story {
     it.done("//Dave", transfer("//Bob", 1));
     it.done("//Dave", stake(1));
     it.refused("//Bob", transfer("//Alice", 1), "insufficient");
+    it
+}
+
+/// A stake and a registration: what the broken logs are made of.
+fn short() -> Story {
+    let rich = [("//Alice", tokens(30_000))];
+    let about = "a stake, a registration, and the next epoch";
+    let mut it = story("short", about, parameters(), &rich);
+    it.block(0);
+    it.done("//Alice", stake(20_000));
+    let register = registers(&mut it, Role::Miner, "//Alice", MINER, 20_000);
+    it.done("//Alice", register);
+    it.block(EPOCH_MS);
+    it.done("//Alice", transfer("//Bob", 1));
     it
 }
 

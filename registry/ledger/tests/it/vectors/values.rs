@@ -11,7 +11,7 @@ use adit_protocol::Amount;
 use serde_json::ser::Formatter;
 use serde_json::{Map, Value, json};
 
-use super::governing;
+use super::{accusing, governing};
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
@@ -74,6 +74,7 @@ fn fields(action: &Action) -> Value {
         }),
         Action::Deregister { node } => json!({ "node": key(node) }),
         other => (governing::fields(other))
+            .or_else(|| accusing::fields(other))
             .unwrap_or_else(|| panic!("{} has no fields here", other.name())),
     }
 }
@@ -83,7 +84,8 @@ pub fn state(of: &State) -> Value {
     let mut parts: [Map<String, Value>; 3] = Default::default();
     let [accounts, nodes, taken] = &mut parts;
     let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
-    let mut lists = governing::LISTS.map(|name| (name, Vec::new()));
+    let lists = [governing::LISTS, accusing::LISTS].concat();
+    let mut lists: Vec<_> = lists.into_iter().map(|name| (name, Vec::new())).collect();
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
@@ -107,6 +109,7 @@ pub fn state(of: &State) -> Value {
             })),
             _ => {
                 let entry = governing::entry(*tag, rest, &value);
+                let entry = entry.or_else(|| accusing::entry(*tag, rest, &value));
                 let (name, value) = entry.unwrap_or_else(|| panic!("no name for {tag}"));
                 let list = lists.iter_mut().find(|(known, _)| *known == name);
                 list.unwrap().1.push(value);
@@ -141,6 +144,7 @@ fn node(of: &Node) -> Value {
         "stake": of.stake,
         "escrow": of.escrow,
         "leaving": of.leaving,
+        "jailed": of.jailed,
     })
 }
 
@@ -178,7 +182,7 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
 /// it takes 16,384 registrations; nor that there are too many proposals.
-pub const REFUSALS: [&str; 29] = [
+pub const REFUSALS: [&str; 44] = [
     "other-network",
     "number",
     "expired",
@@ -208,6 +212,21 @@ pub const REFUSALS: [&str; 29] = [
     "rule counted",
     "rule voted-already",
     "rule no-weight",
+    "no-report",
+    "rule other-role",
+    "rule no-evidence",
+    "rule other-key",
+    "rule reported",
+    "rule nothing-at-stake",
+    "rule judged",
+    "rule fraction",
+    "rule no-checker",
+    "rule no-quorum",
+    "rule verdict-signature",
+    "rule no-appeal",
+    "rule not-jailed",
+    "rule still-jailed",
+    "rule forked-log",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
