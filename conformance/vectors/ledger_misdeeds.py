@@ -106,12 +106,12 @@ class Misdeeds:
         place = by, once(misdeed, what)
         need(place not in self.misdeeds, "rule reported")
         ppm = self.parameters["slashing"]["fraction_ppm"]
-        need(sum(map(sum, (cuts.values() for cuts in self.cuts(name, ppm)))), "rule nothing-at-stake")
         try:
             for signer, message, signature in signed(self.genesis, fields, by, log):
                 receipts.verify(signer, message, signature, "signature")
         except Refused:
             raise Refused("rule no-evidence")
+        need(sum(map(sum, (cuts.values() for cuts in self.cuts(name, ppm)))), "rule nothing-at-stake")
         self.misdeeds[place] = transaction["id"]
         self.accounts[key] = payer
         self.punish(name, misdeed, ppm, key, self.epoch)

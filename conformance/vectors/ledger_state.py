@@ -75,6 +75,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds):
         last = self.epoch
         self.remember_before_release(epoch)
         self.epoch, self.faucet_given = epoch, 0
+        self.turn_reports(last)
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
             _, account, _, to = key
             self.accounts.setdefault(account, self.account(account))
@@ -86,7 +87,6 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds):
             if node["next_commission_ppm"] is not None:
                 node["profile"]["commission_ppm"] = node["next_commission_ppm"]
                 node["next_commission_ppm"] = None
-        self.turn_reports(last)
         self.turn_proposals()
         self.turn_stakes()
 

@@ -281,8 +281,9 @@ impl State {
         })
     }
 
-    /// Begins a block at a time, in milliseconds since 1970: what is done unbonding is released, and
-    /// what was to change with the epoch does.
+    /// Begins a block at a time, in milliseconds since 1970. With an epoch, penalties take effect, what
+    /// is done unbonding is released, what was to change with the epoch does, and proposals are counted
+    /// and done, in this order.
     ///
     /// # Errors
     /// [`BlockTime`].
@@ -303,9 +304,10 @@ impl State {
             self.head.epoch = epoch;
             self.head.faucet = Amount::ZERO;
             events.push(Event::Epoch { epoch });
+            // Before anything is released: it was behind the node up to now.
+            self.turn_reports(last, &mut events);
             self.release(&mut events);
             self.turn_nodes();
-            self.turn_reports(last, &mut events);
             self.turn_proposals(&mut events);
             self.turn_stakes();
         }

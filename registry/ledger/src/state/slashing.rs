@@ -200,13 +200,13 @@ impl State {
             fraction_ppm: self.head.parameters.slashing.fraction_ppm,
             reporter: payer.key,
         };
+        if evidence.verify(&genesis, &key, log).is_err() {
+            return Rule::NoEvidence.broken();
+        }
+        // Last: of a node with many voters it takes longest, and nobody should ask for it for nothing.
         let cuts = self.cuts(node, penalty.fraction_ppm);
         if cuts.total().is_zero() {
             return Rule::NothingAtStake.broken();
-        }
-        // Last, since it takes longest.
-        if evidence.verify(&genesis, &key, log).is_err() {
-            return Rule::NoEvidence.broken();
         }
         self.slashing.misdeeds.insert(once, payer.id);
         // Nothing is refused any more, and the reporter may be one of the voters.

@@ -1,8 +1,11 @@
 //! Misdeeds that prove themselves, and those on which three checkers find a verdict.
 
+use std::collections::BTreeSet;
+
 use adit_ledger::refusal::Rule;
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::slashing::{Evidence, Misdeed};
+use adit_ledger::state::Entry;
 use adit_ledger::{Action, Event, Refusal, State};
 use adit_protocol::keys::Keypair;
 use adit_protocol::{Amount, Hash};
@@ -544,4 +547,145 @@ fn all_of_a_stake_can_go_and_what_was_counts_in_votes() {
     assert_eq!(state.account(&account(0)).votes, 2);
     assert_eq!(state.head().staked, tokens(100_000));
     conserved(&state);
+}
+
+#[test]
+fn what_unbonds_up_to_the_penalty_is_taken_too() {
+    let mut state = network();
+    // Released when epoch 4 begins, in which the verdict takes effect.
+    let unstake = Action::Unstake {
+        amount: tokens(30_000),
+        from: Some(node(0)),
+    };
+    ok(&mut state, 1, unstake);
+    epoch(&mut state, 2);
+    let free = state.account(&account(1)).free;
+    let id = accused(&mut state, 2, accuse(0, Misdeed::WrongExecution, b"r"));
+    let guilty = verdict(&state, id, Some(100_000), &[8, 9]);
+    ok(&mut state, 2, guilty);
+    assert_eq!(slashed(&begin(&mut state, 3)), None);
+    let events = begin(&mut state, 4);
+    assert_eq!(slashed(&events), Some((tokens(3_600), tokens(360))));
+    assert_eq!(
+        state.account(&account(1)).free,
+        free.plus(tokens(27_000)).unwrap()
+    );
+    conserved(&state);
+}
+
+#[test]
+fn a_snapshot_holds_all_of_it_and_nothing_else() {
+    let mut state = network();
+    let keys = NodeKeys {
+        node: node(2),
+        log: None,
+    };
+    let rotate = Action::RotateKey {
+        node: node(0),
+        keys,
+        proof: proof(1, 2, keys),
+    };
+    ok(&mut state, 1, rotate);
+    ok(&mut state, 2, report(0, equivocation(0, b"a")));
+    epoch(&mut state, 2);
+    ok(&mut state, 2, stake(5));
+    let id = accused(&mut state, 2, accuse(0, Misdeed::WrongExecution, b"r"));
+    let guilty = verdict(&state, id, Some(100_000), &[8, 9]);
+    ok(&mut state, 2, guilty);
+    ok(&mut state, 1, Action::Appeal { report: id });
+    let propose = Action::Propose {
+        title: "A question".to_owned(),
+        settings: vec!["fee_min 1".parse().unwrap()],
+        spends: Vec::new(),
+    };
+    let events = ok(&mut state, 3, propose);
+    let Some(Event::Proposed { proposal, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
+    let ballot = Action::Ballot {
+        proposal: *proposal,
+        yes: false,
+    };
+    ok(&mut state, 3, ballot);
+    let mut entries = Vec::new();
+    state.entries(|entry| entries.push(entry));
+    let network = genesis().0;
+    assert_eq!(
+        State::from_entries(&network, entries.clone()).as_ref(),
+        Ok(&state)
+    );
+    let tags: BTreeSet<_> = entries.iter().map(|entry| entry.key[0]).collect();
+    assert!(
+        tags.is_superset(&(10..=15).collect()),
+        "not all are shown: {tags:?}"
+    );
+    for at in 0..entries.len() {
+        if entries[at].key[0] < 10 {
+            continue;
+        }
+        let broken = |change: fn(&mut Entry)| {
+            let mut entries = entries.clone();
+            change(&mut entries[at]);
+            State::from_entries(&network, entries).is_err()
+        };
+        assert!(
+            broken(|entry| entry.key.truncate(entry.key.len() - 1)),
+            "{at}"
+        );
+        assert!(broken(|entry| entry.key.push(0)), "{at}");
+        assert!(broken(|entry| entry.value.push(0)), "{at}");
+        assert!(
+            broken(|entry| entry.value.truncate(entry.value.len() - 1)),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn votes_on_proposals_count_as_before_a_penalty_in_their_epoch_and_as_after_it_later() {
+    let mut state = network();
+    let propose = || Action::Propose {
+        title: "A question".to_owned(),
+        settings: Vec::new(),
+        spends: Vec::new(),
+    };
+    let made = |state: &mut State| {
+        let events = ok(state, 3, propose());
+        match events.last() {
+            Some(Event::Proposed { proposal, .. }) => *proposal,
+            _ => panic!("{events:?}"),
+        }
+    };
+    let weight = |state: &State, proposal| {
+        let mut state = state.clone();
+        ok(
+            &mut state,
+            2,
+            Action::Ballot {
+                proposal,
+                yes: true,
+            },
+        );
+        state.proposal(&proposal).unwrap().yes
+    };
+    // Account 2 has 9,000 staked, 6,000 of them behind the miner.
+    let first = made(&mut state);
+    ok(&mut state, 2, report(0, equivocation(0, b"a")));
+    assert_eq!(weight(&state, first), tokens(9_000));
+    let id = accused(&mut state, 2, accuse(0, Misdeed::WrongExecution, b"r"));
+    let guilty = verdict(&state, id, Some(100_000), &[8, 9]);
+    ok(&mut state, 2, guilty);
+    epoch(&mut state, 2);
+    let cut = part(tokens(6_000), THIRD);
+    let left = tokens(9_000).minus(cut).unwrap();
+    let second = made(&mut state);
+    assert_eq!(weight(&state, first), tokens(9_000));
+    assert_eq!(weight(&state, second), left);
+    // As the epoch begins, a tenth of what is left there.
+    assert!(slashed(&begin(&mut state, 3)).is_some());
+    let third = made(&mut state);
+    assert_eq!(weight(&state, second), left);
+    let tenth = part(tokens(6_000).minus(cut).unwrap(), 100_000);
+    assert_eq!(weight(&state, third), left.minus(tenth).unwrap());
+    assert_eq!(state.staked(&account(2)), left.minus(tenth).unwrap());
 }
