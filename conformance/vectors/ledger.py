@@ -12,7 +12,7 @@ status is 1 if anything differs.
 
 It shares no code with adit-ledger, but its author knew that: the characters that are not seen, and
 what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py
-and the rules in ledger_state.py.
+with ledger_values.py, the rules in ledger_state.py, and both of components in ledger_index.py.
 """
 import json, sys
 from pathlib import Path
@@ -21,7 +21,7 @@ import network
 from documents import (
     Record, Refused, amount, array, ascending, b, decode_as, h, name_of, optional, rule, u)
 from ledger_state import SUPPLY_MAX, State, proven
-from ledger_texts import check_signatures, checked, js, read_transaction, value_of
+from ledger_texts import check_signatures, checked, js, models_json, read_transaction, value_of
 from translog import hashed, tohex, unhex
 
 # --- The genesis documents. That of a network names the ledger's by its hash, in a field that the
@@ -241,7 +241,17 @@ def state_json(state):
         "unbonding": [{"until_epoch": js(until), "account": tohex(account), "node": tohex(node),
                        "to": ["free", "stake", "escrow"][to], "amount": str(tokens)}
                       for (until, account, node, to), tokens in sorted(state.unbonding.items())],
-        "supply": {place: str(tokens) for place, tokens in state.supply().items()}}
+        "supply": {place: str(tokens) for place, tokens in state.supply().items()},
+        "scopes": {scope: tohex(owner) for scope, owner in state.scopes.items()},
+        "releases": [release_json(name, version, release)
+                     for (name, version), release in sorted(state.releases.items())]}
+
+
+def release_json(name, version, release):
+    named = {field: name_of(release[field]) for field in ("component", "transaction")}
+    return release | named | {
+        "name": name, "version": version, "models": models_json(release["models"]),
+        "published_ms": js(release["published_ms"]), "publisher": tohex(release["publisher"])}
 
 
 # --- The run.

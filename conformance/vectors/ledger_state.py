@@ -7,7 +7,9 @@ account that pays is changed as a copy, which becomes the account at the end.
 import copy
 
 from documents import Record, Refused, amount, decode_as, u
-from ledger_texts import TOKEN, cbor, new_keys, profile
+from ledger_index import Index
+from ledger_texts import cbor, new_keys, profile
+from ledger_values import TOKEN
 from translog import (
     check_length, hash_named, inclusion_length, inclusion_root, leaf_of, node_of, split)
 
@@ -43,7 +45,7 @@ def fields_of(value):
     return value
 
 
-class State:
+class State(Index):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -51,6 +53,7 @@ class State:
         self.height, self.time_ms, self.epoch = 0, self.created_ms, 0
         self.parameters = plain(ledger["parameters"])
         self.accounts, self.nodes, self.taken, self.votes, self.unbonding = {}, {}, {}, {}, {}
+        self.begin_index()
         for one in ledger["allocations"]:
             account = bytes.fromhex(one["account"][2:])
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
@@ -93,9 +96,7 @@ class State:
         key, action, fields = (transaction[name] for name in ("account", "action", "fields"))
         payer = self.account(key)
         need(transaction["number"] == payer["number"], "number")
-        # Whoever comes to the faucet has nothing to pay with.
-        least = 0 if action == "faucet" else self.parameters["fee_min"]
-        need(transaction["fee"] >= least, "fee")
+        need(transaction["fee"] >= self.least_fee(action, fields), "fee")
         payer["number"] += 1
         self.take(payer, "free", transaction["fee"])
         if "amount" in fields:
@@ -276,6 +277,7 @@ class State:
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
+        entries |= self.index_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):

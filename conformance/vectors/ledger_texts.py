@@ -1,32 +1,25 @@
 """Transactions of the stake ledger: texts that a person can read in a wallet, and their signatures.
 
-A text is lines `name: value` in a fixed order. Each reader below takes a value and returns what it
-means and the one way to write it; a text is a transaction if all of it is written so. Which lines an
-action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out.
+A text is lines `name: value` in a fixed order, each with a reader of ledger_values.py or
+ledger_index.py; it is a transaction if all of it is written as they would write it. Which lines an
+action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out, `*`
+those that stand there as often as there are values.
 """
-import calendar, json, re, unicodedata
-
 import blake3
 
 import receipts
 import schnorr
-import verify
 from documents import Refused, name_of
-from translog import check_name, tohex, unhex
+from ledger_index import (
+    component_name, component_version, model, models, scope_name, source, world)
+from ledger_values import (
+    Wrong, address, amount, cosigner, hash_name, moment, need, number, one_of, sentence, share,
+    signature, truth, url, word)
+from translog import tohex
 
 TITLE = "Adit transaction, version 1"
 TEXT_MAX, VALUE_MAX = 8 * 1024, 1024
-TOKEN = 10**12
 LAST_MOMENT = 253_402_300_799_999
-
-
-class Wrong(Exception):
-    """A value that a field cannot have."""
-
-
-def need(condition):
-    if not condition:
-        raise Wrong
 
 
 # --- CBOR, to write: the one form of maps with integer keys, integers, bytes, texts and lists.
@@ -57,113 +50,6 @@ def cbor(value):
     return head(5, len(there)) + b"".join(head(0, key) + cbor(item) for key, item in there)
 
 
-# --- Values.
-
-
-def number(bits):
-    def read(text):
-        need(re.fullmatch(r"\+?[0-9]+", text, re.ASCII) and int(text) < 1 << bits)
-        return int(text), str(int(text))
-    return read
-
-
-def amount(text):
-    """Tokens with up to 12 digits after the point, in units of 10^-12 token."""
-    form = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,12}))?", text, re.ASCII)
-    need(form)
-    units = int(form[1]) * TOKEN + int((form[2] or "").ljust(12, "0"))
-    need(units < 1 << 128)
-    return units, decimal(units, TOKEN)
-
-
-def decimal(units, one):
-    digits = len(str(one)) - 1
-    return f"{units // one}.{units % one:0{digits}}".rstrip("0").rstrip(".")
-
-
-def share(text):
-    """A percentage with up to 4 digits after the point, in parts per million."""
-    form = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?%", text, re.ASCII)
-    need(form)
-    ppm = int(form[1]) * 10_000 + int((form[2] or "").ljust(4, "0"))
-    need(ppm <= 1_000_000)
-    return ppm, decimal(ppm, 10_000) + "%"
-
-
-def moment(text):
-    """RFC 3339 in UTC, in milliseconds since 1970."""
-    form = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
-                        r"(?:\.([0-9]{1,9}))?(?:Z|\+00:00)", text, re.ASCII)
-    need(form)
-    year, month, day, hour, minute, second = (int(part) for part in form.groups()[:6])
-    need(year >= 1970 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1])
-    need(hour < 24 and minute < 60 and second < 60)
-    part = int((form[7] or "").ljust(3, "0")[:3])
-    seconds = calendar.timegm((year, month, day, hour, minute, second))
-    whole = f"{form[0][:19]}.{part:03}Z" if part else f"{form[0][:19]}Z"
-    return seconds * 1000 + part, whole
-
-
-def hash_name(text):
-    need(re.fullmatch("blake3:[0-9a-f]{64}", text, re.ASCII))
-    return bytes.fromhex(text[7:]), text
-
-
-def address(text):
-    """A key under the prefix 42. An address has one form, since base 58 has."""
-    try:
-        value = verify.addresses(json.dumps({"address": text}).encode(), {"prefix": 42})
-    except Refused:
-        raise Wrong
-    return unhex(value["public"]), text
-
-
-def one_of(*names):
-    def read(text):
-        need(text in names)
-        return text, text
-    return read
-
-
-def matching(pattern, most):
-    def read(text):
-        need(re.fullmatch(pattern, text, re.ASCII) and len(text) <= most)
-        return text, text
-    return read
-
-
-word = matching("[a-z0-9.-]+", 64)
-url = matching(r"https?://[a-z0-9.:\[\]-]+", 512)
-
-
-def cosigner(text):
-    """A name as signed notes have them."""
-    try:
-        check_name(text)
-    except Refused:
-        raise Wrong
-    return text, text
-
-
-# Not seen themselves, and what is around them is shown otherwise.
-UNSEEN = [(0xAD, 0xAD), (0x61C, 0x61C), (0x115F, 0x1160), (0x180E, 0x180E), (0x200B, 0x200F),
-          (0x2028, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
-          (0xFFF9, 0xFFFB), (0xE0000, 0xE0FFF)]
-
-
-def sentence(text):
-    need(1 <= len(text.encode()) <= 512 and text.strip() == text)
-    for letter in text:
-        need(unicodedata.category(letter) != "Cc")
-        need(not any(low <= ord(letter) <= high for low, high in UNSEEN))
-    return text, text
-
-
-def signature(text):
-    need(re.fullmatch("0x[0-9a-f]{128}", text, re.ASCII))
-    return unhex(text), text
-
-
 # --- Lines.
 
 SERVICE = [("service-uptime", share), ("service-latency", number(32))]
@@ -184,6 +70,11 @@ ACTIONS = {
     "deregister": [NODE],
     "deposit": [NODE, AMOUNT],
     "withdraw": [NODE, AMOUNT],
+    "publish": [("name", component_name), ("version", component_version), ("component", hash_name),
+                ("world", world), ("model*", (model, models)), ("description?", sentence),
+                ("source?", source)],
+    "yank": [("name", component_name), ("version", component_version), ("yanked", truth)],
+    "transfer-name": [("name", scope_name), ("to", address)],
 }
 COMMON = [("genesis", hash_name), ("account", address), ("number", number(64)), ("fee", amount),
           ("expires", moment), ("action", one_of(*ACTIONS))]
@@ -202,6 +93,8 @@ class Lines:
         return {name.removesuffix("?"): self.field(name, read) for name, read in table}
 
     def field(self, name, read):
+        if name.endswith("*"):
+            return self.repeated(name[:-1], *read)
         absent, name = name.endswith("?"), name.removesuffix("?")
         if not self.lines or not self.lines[0].startswith(name + ": "):
             if absent:
@@ -217,6 +110,18 @@ class Lines:
         return value
 
 
+    def repeated(self, name, read, check):
+        """As many lines as there are of a name, and a check of them all."""
+        values = []
+        while self.lines and self.lines[0].startswith(name + ": "):
+            values.append(self.field(name, read))
+        try:
+            check(values)
+        except Wrong:
+            raise Refused("value", name=name)
+        return values
+
+
 def read_text(raw):
     if len(raw) > TEXT_MAX:
         raise Refused("too-long", found=len(raw), max=TEXT_MAX)
@@ -229,7 +134,7 @@ def read_text(raw):
     transaction = lines.fields(COMMON)
     fields = {}
     for name, read in ACTIONS[transaction["action"]]:
-        fields[name.removesuffix("?")] = lines.field(name, read)
+        fields[name.rstrip("?*")] = lines.field(name, read)
         if name == "service-class?" and fields["service-class"] is not None:
             # The class comes with the two others, or none of them is there.
             fields |= lines.fields(SERVICE)
@@ -302,15 +207,23 @@ def js(value):
     return str(value) if isinstance(value, int) and value >= 1 << 53 else value
 
 
+def models_json(values):
+    return [{"name": name, "manifest": name_of(manifest)} for name, manifest in values]
+
+
 def value_of(transaction):
     """What a transaction says, with the names of the index."""
     fields = transaction["fields"]
-    said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof")
+    said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof", "version", "world", "description", "source",
+                         "yanked")
             if name in fields}
     said |= {name: str(fields[name]) for name in ("amount", "bond") if name in fields}
     for ours, theirs in (("log-key", "log"), ("new-node-key", "new_node"), ("new-log-key", "new_log")):
         if ours in fields:
             said[theirs] = fields[ours]
+    if "component" in fields:
+        said["component"] = name_of(fields["component"])
+        said["models"] = models_json(fields["model"])
     if "commission" in fields:
         said["profile"] = profile(fields)
     return {"genesis": name_of(transaction["genesis"]), "account": tohex(transaction["account"]),

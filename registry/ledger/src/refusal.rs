@@ -3,6 +3,7 @@
 use adit_protocol::{Amount, Code, Hash};
 use thiserror::Error;
 
+use crate::index::{ComponentName, Scope, Version};
 use crate::key::Key;
 use crate::registration::Role;
 
@@ -112,6 +113,38 @@ pub enum Refusal {
         /// The bond.
         found: Amount,
     },
+    /// Nobody has published under such a name.
+    #[error("nobody owns the name {scope}; hint: `adit publish` takes it")]
+    NoScope {
+        /// The scope.
+        scope: Scope,
+    },
+    /// There is no such version.
+    #[error("{name} {version} was never published; hint: `adit component show` lists the versions")]
+    NoRelease {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+    },
+    /// The names belong to somebody else.
+    #[error(
+        "{scope} and all names in it belong to another account; hint: sign with that one, or choose another name"
+    )]
+    NotOwner {
+        /// The scope.
+        scope: Scope,
+    },
+    /// What is published stays as it is.
+    #[error(
+        "{name} {version} is published already, and a version is never replaced; hint: publish the next version"
+    )]
+    VersionTaken {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+    },
 }
 
 /// What the state does not allow.
@@ -164,6 +197,15 @@ pub enum Rule {
     /// It has keys that wait for the next epoch.
     #[error("the node's keys change in the next epoch already; hint: try again then")]
     Rotating,
+    /// A name has as many versions as it can have.
+    #[error("a name has at most 1024 versions; hint: publish under another name")]
+    ManyReleases,
+    /// The mark of a version would not change.
+    #[error("the version is marked so already; hint: `adit component show` says how")]
+    SameYank,
+    /// A name would stay where it is.
+    #[error("the name belongs to this account already; hint: check the address")]
+    OwnName,
 }
 
 impl Rule {
@@ -183,10 +225,12 @@ impl Refusal {
             Refusal::Number { .. } => Code::TransactionNumber,
             Refusal::Expired { .. } | Refusal::TooFarAhead { .. } => Code::TransactionExpired,
             Refusal::Insufficient { .. } => Code::InsufficientFunds,
-            Refusal::Rule(_) => Code::RuleBroken,
+            Refusal::Rule(_) | Refusal::VersionTaken { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
-            Refusal::NoNode { .. } => Code::NotFound,
-            Refusal::NotOperator { .. } => Code::Forbidden,
+            Refusal::NoNode { .. } | Refusal::NoScope { .. } | Refusal::NoRelease { .. } => {
+                Code::NotFound
+            }
+            Refusal::NotOperator { .. } | Refusal::NotOwner { .. } => Code::Forbidden,
             Refusal::KeyTaken { .. } => Code::KeyTaken,
             Refusal::Bond { .. } => Code::BelowMinimumStake,
         }

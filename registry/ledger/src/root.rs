@@ -32,7 +32,7 @@ pub struct StateRoot {
 }
 
 fn leaf(entry: &Entry) -> Vec<u8> {
-    // Keys have at most 74 bytes.
+    // Keys have at most 195 bytes: that of a release.
     let length = u8::try_from(entry.key.len()).unwrap_or(u8::MAX);
     [&[length], entry.key.as_slice(), &entry.value].concat()
 }

@@ -1,6 +1,6 @@
 //! A transaction's effect: all of it, or none.
 
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 
 use super::{Account, State, add};
 use crate::event::Event;
@@ -14,6 +14,8 @@ pub const AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Who pays for a transaction: a copy of the account, which becomes the account only if all goes well.
 pub(super) struct Payer<'a> {
     pub key: Key,
+    /// Id of the transaction.
+    pub transaction: Hash,
     pub account: Account,
     pub events: &'a mut Vec<Event>,
 }
@@ -49,12 +51,14 @@ impl State {
     /// # Errors
     /// [`Refusal`]; the state is as before then.
     pub fn apply(&mut self, transaction: &Verified) -> Result<Vec<Event>, Refusal> {
+        let id = transaction.signed().id();
         let transaction = transaction.transaction();
         let mut account = self.check(transaction)?;
         account.number = account.number.saturating_add(1);
         let mut events = Vec::new();
         let mut payer = Payer {
             key: transaction.account,
+            transaction: id,
             account,
             events: &mut events,
         };
@@ -101,11 +105,7 @@ impl State {
                 found: transaction.number,
             });
         }
-        let min = match transaction.action {
-            // Whoever comes to the faucet has nothing yet.
-            Action::Faucet { .. } => Amount::ZERO,
-            _ => head.parameters.fee_min,
-        };
+        let min = self.least_fee(&transaction.action);
         if transaction.fee < min {
             return Err(Refusal::Fee {
                 min,
@@ -129,6 +129,13 @@ impl State {
             Action::Deregister { node } => self.deregister(payer, *node),
             Action::Deposit { node, amount } => self.deposit(payer, *node, *amount),
             Action::Withdraw { node, amount } => self.withdraw(payer, *node, *amount),
+            Action::Publish(publication) => self.publish(payer, publication),
+            Action::Yank {
+                name,
+                version,
+                yanked,
+            } => self.yank(payer, name, version, *yanked),
+            Action::TransferName { scope, to } => self.transfer_name(payer, scope, *to),
         }
     }
 

@@ -9,11 +9,14 @@
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
+//! | 30 ‖ scope | its owner, b32 |
+//! | 31 ‖ name ‖ 0 ‖ version | [`Release`]: 0 component h, 1 world u, 2 models \[{0 name t, 1 manifest h}\] ascending, 3 description t?, 4 source t?, 5 yanked bool, 6 published_ms u, 7 publisher b32, 8 transaction h |
 //!
 //! A key is bytes one after the other, 32 for an account or node. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
 //! integers, from 2^64 on bignums (tag 2). Keys of nodes: {0 node b32, 1 log b32?}. Profile: {0 commission_ppm u,
 //! 1 url t?, 2 region t?, 3 introduction t?, 4 service? {0 class t, 1 uptime_ppm u, 2 latency_ms u}}.
+//! Scopes, names and versions are texts. Worlds: 0 `adit:task/task`, 1 `wasi:cli/command`.
 //! Roles: 0 miner, 1 coordinator, 2 checker. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
 //! unbond were no votes and in no escrow, the node in the key is 32 zeros.
 
@@ -22,7 +25,9 @@ use adit_protocol::network::genesis::Genesis;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
+use super::index::{parse_release, parse_scope};
 use super::{Account, Head, Node, State, Target, Unbonding};
+use crate::index::{ComponentName, Release, Scope, Version};
 use crate::key::Key;
 
 const HEAD: u8 = 0;
@@ -31,6 +36,8 @@ const NODE: u8 = 2;
 const TAKEN: u8 = 3;
 const VOTES: u8 = 4;
 const UNBONDING: u8 = 5;
+const SCOPE: u8 = 30;
+const RELEASE: u8 = 31;
 
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +85,13 @@ impl State {
             key.push(unbonding.to as u8);
             put(key, encode(amount));
         }
+        let tagged = |tag: u8, rest: &[u8]| [&[tag], rest].concat();
+        for (scope, owner) in &self.index.scopes {
+            put(tagged(SCOPE, scope.as_str().as_bytes()), encode(owner));
+        }
+        for (key, release) in self.index.releases() {
+            put(tagged(RELEASE, &key), encode(release));
+        }
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -110,6 +124,7 @@ impl State {
             taken: Default::default(),
             votes: Default::default(),
             unbonding: Default::default(),
+            index: Default::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -137,6 +152,15 @@ impl State {
                     state.unbonding.insert(unbonding, decode(at, &value)?);
                     let entry = (unbonding.account, unbonding);
                     state.by_account.unbonding.insert(entry);
+                }
+                Place::Scope(scope) => {
+                    state.index.scopes.insert(scope, decode(at, &value)?);
+                }
+                Place::Release(name, version) => {
+                    let release: Release = decode(at, &value)?;
+                    if !state.index.restore(name, version, release) {
+                        return Err(wrong(at, "nobody owns the scope of its name"));
+                    }
                 }
             }
             last = key;
@@ -168,6 +192,8 @@ enum Place {
     Taken(Key),
     Votes(Key, Key),
     Unbonding(Unbonding),
+    Scope(Scope),
+    Release(ComponentName, Version),
 }
 
 fn parse(key: &[u8]) -> Option<Place> {
@@ -197,6 +223,11 @@ fn parse(key: &[u8]) -> Option<Place> {
                 node: one(node)?,
                 to,
             })
+        }
+        SCOPE => Place::Scope(parse_scope(rest)?),
+        RELEASE => {
+            let (name, version) = parse_release(rest)?;
+            Place::Release(name, version)
         }
         _ => return None,
     })

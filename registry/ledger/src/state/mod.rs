@@ -6,11 +6,13 @@
 //! | `apply` | a transaction: what all have in common, transfers, the faucet |
 //! | `staking` | stake, votes, unbonding |
 //! | `nodes` | registrations |
+//! | `index` | components: names, versions, who owns them |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
 mod apply;
 mod encoding;
+mod index;
 mod members;
 mod nodes;
 mod staking;
@@ -27,6 +29,7 @@ use thiserror::Error;
 pub use apply::AHEAD_MS_MAX;
 pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
+pub use index::{Releases, latest};
 
 use crate::event::Event;
 use crate::genesis::{LedgerGenesis, Parameters};
@@ -172,6 +175,7 @@ pub struct State {
     /// Votes by node and voter.
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
+    index: index::Index,
     by_account: ByAccount,
 }
 
@@ -249,6 +253,7 @@ impl State {
             taken: BTreeMap::new(),
             votes: BTreeMap::new(),
             unbonding: BTreeMap::new(),
+            index: index::Index::default(),
             by_account: ByAccount::default(),
         })
     }

@@ -12,6 +12,9 @@
 //! | `rotate-key` | `node`, `new-node-key`, `new-log-key`?, `proof` |
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
+//! | `publish` | `name`, `version`, `component`, `world`, `model`* (`NAME HASH`, ascending by name), `description`?, `source`? |
+//! | `yank` | `name`, `version`, `yanked` (`true`, or `false` to take it back) |
+//! | `transfer-name` | `name` (a scope), `to` |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
 //! `service-class`?, with it `service-uptime` and `service-latency` (milliseconds).
@@ -20,7 +23,8 @@ use adit_protocol::{Amount, Hash};
 
 use super::lines::{Lines, Percent, Reader};
 use super::text_error::TextError;
-use super::values;
+use super::{publishing, values};
+use crate::index::{ComponentName, Publication, Scope, Version};
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 
@@ -108,6 +112,24 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
+    /// Publishes a version of a component, for ever.
+    Publish(Publication),
+    /// Marks a version as one that should not be used, or takes the mark back.
+    Yank {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+        /// Whether it is marked from now on.
+        yanked: bool,
+    },
+    /// Gives a scope, with all names in it, to another account.
+    TransferName {
+        /// The scope.
+        scope: Scope,
+        /// To whom.
+        to: Key,
+    },
 }
 
 impl Action {
@@ -126,6 +148,9 @@ impl Action {
             Action::Deregister { .. } => "deregister",
             Action::Deposit { .. } => "deposit",
             Action::Withdraw { .. } => "withdraw",
+            Action::Publish(_) => "publish",
+            Action::Yank { .. } => "yank",
+            Action::TransferName { .. } => "transfer-name",
         }
     }
 
@@ -164,6 +189,20 @@ impl Action {
                 lines.field("proof", values::Digits(*proof));
             }
             Action::Deregister { node } => lines.field("node", node),
+            Action::Publish(publication) => publishing::write(lines, publication),
+            Action::Yank {
+                name,
+                version,
+                yanked,
+            } => {
+                lines.field("name", name);
+                lines.field("version", version);
+                lines.field("yanked", yanked);
+            }
+            Action::TransferName { scope, to } => {
+                lines.field("name", scope);
+                lines.field("to", to);
+            }
         }
     }
 
@@ -215,6 +254,16 @@ impl Action {
             "withdraw" => Action::Withdraw {
                 node: reader.field("node")?,
                 amount: reader.field("amount")?,
+            },
+            "publish" => Action::Publish(publishing::read(reader)?),
+            "yank" => Action::Yank {
+                name: reader.field("name")?,
+                version: reader.field("version")?,
+                yanked: reader.field::<publishing::Choice>("yanked")?.0,
+            },
+            "transfer-name" => Action::TransferName {
+                scope: reader.field("name")?,
+                to: reader.field("to")?,
             },
             _ => {
                 return Err(TextError::Value {

@@ -1,7 +1,9 @@
+use adit_protocol::exec::World;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
+use crate::index::{Model, Publication};
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 
 fn rng() -> ChaCha20Rng {
@@ -60,6 +62,22 @@ fn registration(role: Role) -> Action {
     }
 }
 
+fn publish() -> Action {
+    let model = |name: &str| Model {
+        name: name.to_owned(),
+        manifest: Hash::of(name.as_bytes()),
+    };
+    Action::Publish(Publication {
+        name: "acme/word-count".parse().unwrap(),
+        version: "1.2.3-rc.1".parse().unwrap(),
+        component: Hash::of(b"component"),
+        world: World::Task,
+        models: vec![model("bert"), model("whisper")],
+        description: Some("Counts words.".to_owned()),
+        source: Some("oci://ghcr.io/acme/word-count:1.2.3".to_owned()),
+    })
+}
+
 fn actions() -> Vec<Action> {
     let (node, amount) = (key("//Node"), Amount::from_units(1_500_000_000_000));
     let Action::Register {
@@ -102,6 +120,16 @@ fn actions() -> Vec<Action> {
         Action::Deregister { node },
         Action::Deposit { node, amount },
         Action::Withdraw { node, amount },
+        publish(),
+        Action::Yank {
+            name: "acme/word-count".parse().unwrap(),
+            version: "1.2.3-rc.1".parse().unwrap(),
+            yanked: true,
+        },
+        Action::TransferName {
+            scope: "acme".parse().unwrap(),
+            to: key("//Bob"),
+        },
     ]
 }
 
@@ -136,9 +164,28 @@ fn a_person_can_read_it() {
 }
 
 #[test]
+fn what_is_published_can_be_read_too() {
+    let text = transaction(publish()).to_text();
+    let hash = |of: &str| Hash::of(of.as_bytes());
+    let (component, bert, whisper) = (hash("component"), hash("bert"), hash("whisper"));
+    let said = format!(
+        "action: publish\n\
+         name: acme/word-count\n\
+         version: 1.2.3-rc.1\n\
+         component: {component}\n\
+         world: adit:task/task\n\
+         model: bert {bert}\n\
+         model: whisper {whisper}\n\
+         description: Counts words.\n\
+         source: oci://ghcr.io/acme/word-count:1.2.3"
+    );
+    assert!(text.ends_with(&said), "{text}");
+}
+
+#[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 12, "an action is missing here");
+    assert_eq!(names.len(), 15, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

@@ -1,13 +1,14 @@
 //! Random transactions, many of them against the rules: whatever happens, no token comes or goes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::root::StateTree;
 use adit_ledger::state::Entry;
 use adit_ledger::{Action, Event, Key, State};
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -44,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..16u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..21u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -60,6 +61,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 50..250)
 }
 
+const SCOPES: [&str; 3] = ["acme", "acme-2", "solo"];
+const RELEASES: [(&str, &str); 8] = [
+    ("acme/one", "1.0.0"),
+    ("acme/one", "1.0.0-rc.1"),
+    ("acme/one", "0.9.0"),
+    ("acme/two", "10.0.0"),
+    ("acme-2", "2.0.0"),
+    ("acme-2", "10.0.0"),
+    ("solo", "0.1.0-a"),
+    ("solo", "0.1.0"),
+];
+
+fn release(number: usize) -> (&'static str, &'static str) {
+    RELEASES[number % RELEASES.len()]
+}
+
 /// The action, and the account that asks for it.
 fn action(state: &State, step: &Try) -> (usize, Action) {
     let Try {
@@ -68,7 +85,7 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         mut whom,
         ..
     } = *step;
-    if step.fits && !matches!(what, 0..=4 | 8..=10) {
+    if step.fits && !matches!(what, 0..=4 | 8..=10 | 16..) {
         let known: Vec<_> = (0..NODES.len())
             .filter(|number| match what {
                 6 => state.votes_for(node(*number)).count() > 0,
@@ -89,6 +106,16 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
             _ => found.map(|found| found.operator),
         };
         if let Some(number) = whose.and_then(|key| (0..6).find(|n| account(*n) == key)) {
+            from = number;
+        }
+    }
+    if step.fits && what >= 16 {
+        let scope = match what {
+            20 => SCOPES[whom % SCOPES.len()],
+            _ => release(whom).0.split('/').next().unwrap(),
+        };
+        let owner = state.scope_owner(&scope.parse().unwrap());
+        if let Some(number) = owner.and_then(|key| (0..6).find(|n| account(*n) == key)) {
             from = number;
         }
     }
@@ -146,6 +173,25 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
         }
         13 => Action::Deregister { node },
         14 => Action::Deposit { node, amount },
+        16..=18 => {
+            let (name, version) = release(whom);
+            let mut publication = publication(name, version);
+            // Whoever tries again has something else.
+            publication.component = Hash::of(&amount.units().to_le_bytes());
+            Action::Publish(publication)
+        }
+        19 => {
+            let (name, version) = release(whom);
+            yank(
+                name,
+                version,
+                !matches!(step.amount, Ok(share) if share > 700),
+            )
+        }
+        20 => Action::TransferName {
+            scope: SCOPES[whom % SCOPES.len()].parse().unwrap(),
+            to: account(whom / 2),
+        },
         _ => Action::Withdraw { node, amount },
     };
     (from, action)
@@ -156,6 +202,8 @@ fn action(state: &State, step: &Try) -> (usize, Action) {
 struct Watch {
     /// Epoch of the release, account -> amount.
     unbonding: BTreeMap<(u64, Key), u128>,
+    /// Name and version -> component.
+    releases: BTreeMap<(String, String), Hash>,
 }
 
 impl Watch {
@@ -185,8 +233,29 @@ impl Watch {
                 }
                 assert_eq!(left, 0, "{amount} too early for {account} in epoch {epoch}");
             }
+            Event::Published {
+                name,
+                version,
+                component,
+            } => {
+                let place = (name.to_string(), version.to_string());
+                let before = self.releases.insert(place, *component);
+                assert_eq!(before, None, "{name} {version} is replaced");
+            }
             _ => {}
         }
+    }
+
+    /// What was published is there as it was, and nothing else.
+    fn check(&self, state: &State) {
+        let mut found = BTreeMap::new();
+        for (name, releases) in state.names_from(Bound::Unbounded) {
+            assert!(state.scope_owner(&name.scope()).is_some());
+            for (version, release) in releases {
+                found.insert((name.to_string(), version.to_string()), release.component);
+            }
+        }
+        assert_eq!(found, self.releases);
     }
 }
 
@@ -268,6 +337,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 }
                 check(&state);
             }
+            watch.check(&state);
             // Both ways back: from its entries, and from the log.
             let mut entries = Vec::new();
             state.entries(|entry| entries.push(entry));
@@ -287,7 +357,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         share * 100.0
     );
     assert!((0.3..0.9).contains(&share), "{share}");
-    assert!(kinds.len() >= 12, "some actions were never done: {kinds:?}");
+    assert!(kinds.len() >= 15, "some actions were never done: {kinds:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the whole ledger.
 
+mod index;
 mod machine;
 mod rules;
 mod support;

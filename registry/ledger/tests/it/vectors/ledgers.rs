@@ -6,9 +6,9 @@ use adit_ledger::entry::{EpochRoot, LogEntry, LogEntryError, Replay, ReplayError
 use adit_ledger::root::{AccountProof, AccountProofError, Included, StateRoot, StateTree};
 use adit_ledger::transaction::SignedTransaction;
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
+use adit_protocol::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::{Amount, Document as _};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Map, Value, json};
 
@@ -71,15 +71,11 @@ impl Story {
     /// What an account would sign now.
     pub fn transaction(&self, account: &Keypair, action: Action) -> Transaction {
         let account = Key::new(&account.public());
-        let fee = match action {
-            Action::Faucet { .. } => Amount::ZERO,
-            _ => self.state.parameters().fee_min,
-        };
         Transaction {
             genesis: self.network.hash(),
             account,
             number: self.state.account(&account).number,
-            fee,
+            fee: self.state.least_fee(&action),
             expires_ms: self.state.head().time_ms + self.expires_after_ms,
             action,
         }
@@ -287,7 +283,7 @@ fn ledgers_come_to_what_is_expected() {
         "{:?}",
         missing(&values::REFUSALS)
     );
-    assert_eq!(actions.len(), 12, "{actions:?}");
+    assert_eq!(actions.len(), 15, "{actions:?}");
 }
 
 fn check_proofs(name: &str, root: &StateRoot, expected: &Value) {

@@ -1,5 +1,6 @@
 //! What happens in the ledgers: the smaller ones, and what all are told with.
 
+mod components;
 mod everyday;
 
 use adit_ledger::genesis::Allocation;
@@ -195,7 +196,13 @@ fn deregister(node: &str) -> Action {
 
 /// The first is the one that broken logs are made of.
 pub fn all() -> Vec<Story> {
-    vec![everyday::everyday(), large(), quiet(), many_votes()]
+    vec![
+        everyday::everyday(),
+        large(),
+        quiet(),
+        many_votes(),
+        components::components(),
+    ]
 }
 
 /// Amounts above 64 bits, up to all that can exist; no fees, no unbonding time, no least vote.

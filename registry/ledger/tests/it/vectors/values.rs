@@ -1,6 +1,7 @@
 //! Transactions, states and errors as JSON: amounts in units of 10^-12 token as decimal strings,
 //! keys and signatures as `0x` and digits, integers from 2^53 on as decimal strings.
 
+use adit_ledger::index::{Release, world_name};
 use adit_ledger::refusal::{Refusal, Rule};
 use adit_ledger::state::{Account, Entry, Node};
 use adit_ledger::transaction::{SignatureError, TextError};
@@ -68,6 +69,21 @@ fn fields(action: &Action) -> Value {
             "proof": hex(proof),
         }),
         Action::Deregister { node } => json!({ "node": key(node) }),
+        Action::Publish(of) => json!({
+            "name": of.name,
+            "version": of.version,
+            "component": of.component,
+            "world": world_name(of.world),
+            "models": of.models,
+            "description": of.description,
+            "source": of.source,
+        }),
+        Action::Yank {
+            name,
+            version,
+            yanked,
+        } => json!({ "name": name, "version": version, "yanked": yanked }),
+        Action::TransferName { scope, to } => json!({ "name": scope, "to": key(to) }),
         other => panic!("{} has no fields here", other.name()),
     }
 }
@@ -76,7 +92,8 @@ fn fields(action: &Action) -> Value {
 pub fn state(of: &State) -> Value {
     let mut parts: [Map<String, Value>; 3] = Default::default();
     let [accounts, nodes, taken] = &mut parts;
-    let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
+    let (mut votes, mut unbonding, mut releases) = (Vec::new(), Vec::new(), Vec::new());
+    let mut scopes = Map::new();
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
@@ -91,19 +108,26 @@ pub fn state(of: &State) -> Value {
                 taken.insert(read(0), json!(self::key(&owner)));
             }
             4 => votes.push(json!({ "node": read(0), "voter": read(32), "amount": amount() })),
-            _ => unbonding.push(json!({
+            30 => {
+                let owner: Key = minicbor::decode(&value).unwrap();
+                let scope = String::from_utf8(rest.to_vec()).unwrap();
+                scopes.insert(scope, json!(self::key(&owner)));
+            }
+            31 => releases.push(release(rest, &minicbor::decode(&value).unwrap())),
+            5 => unbonding.push(json!({
                 "until_epoch": u64::from_be_bytes(rest[..8].try_into().unwrap()),
                 "account": read(8),
                 "node": read(40),
                 "to": targets[usize::from(rest[72])],
                 "amount": amount(),
             })),
+            other => panic!("entries of the kind {other} are not shown"),
         }
     });
     let [accounts, nodes, taken] = parts;
     json!({
         "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
-        "unbonding": unbonding, "supply": of.supply(),
+        "unbonding": unbonding, "supply": of.supply(), "scopes": scopes, "releases": releases,
     })
 }
 
@@ -125,6 +149,17 @@ fn node(of: &Node) -> Value {
         "escrow": of.escrow,
         "leaving": of.leaving,
     })
+}
+
+/// A release, with the name and version that stand in its key.
+fn release(key: &[u8], of: &Release) -> Value {
+    let place = std::str::from_utf8(key).unwrap();
+    let (name, version) = place.split_once('\0').unwrap();
+    let mut value = json!(of);
+    value["publisher"] = json!(self::key(&of.publisher));
+    value["name"] = json!(name);
+    value["version"] = json!(version);
+    value
 }
 
 /// The variants of [`TextError`].
@@ -160,8 +195,8 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 }
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
-/// it takes 16,384 registrations.
-pub const REFUSALS: [&str; 24] = [
+/// it takes 16,384 registrations; nor that a name has all its versions, which are 1,024.
+pub const REFUSALS: [&str; 30] = [
     "other-network",
     "number",
     "expired",
@@ -186,6 +221,12 @@ pub const REFUSALS: [&str; 24] = [
     "rule no-url",
     "rule no-service",
     "rule rotating",
+    "no-scope",
+    "no-release",
+    "not-owner",
+    "version-taken",
+    "rule same-yank",
+    "rule own-name",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
@@ -203,6 +244,10 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::NotOperator { .. } => "not-operator",
         Refusal::KeyTaken { .. } => "key-taken",
         Refusal::Bond { .. } => "bond",
+        Refusal::NoScope { .. } => "no-scope",
+        Refusal::NoRelease { .. } => "no-release",
+        Refusal::NotOwner { .. } => "not-owner",
+        Refusal::VersionTaken { .. } => "version-taken",
         Refusal::Rule(rule) => match rule {
             Rule::ToItself => "rule to-itself",
             Rule::Leaving => "rule leaving",
@@ -217,6 +262,9 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::NoService => "rule no-service",
             Rule::Full => "rule full",
             Rule::Rotating => "rule rotating",
+            Rule::ManyReleases => "rule many-releases",
+            Rule::SameYank => "rule same-yank",
+            Rule::OwnName => "rule own-name",
         },
         other => panic!("no name for {other:?}"),
     }
