@@ -6,7 +6,7 @@ with all names in it, and pays more for that.
 import re
 
 from documents import Refused
-from ledger_values import hash_name, matching, need, one_of
+from ledger_values import hash_name, matching, need, one_of, url
 
 SCOPE_FEES, RELEASES_MAX, MODELS_MAX = 100, 1024, 32
 WORLDS = ["adit:task/task", "wasi:cli/command"]
@@ -50,9 +50,8 @@ def source(text):
     form = re.fullmatch(OCI, text, re.ASCII)
     if form:
         need(len(form["host"]) + len(form["repository"]) <= 255)
-    else:
-        need(re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", text, re.ASCII))
-    return text, text
+        return text, text
+    return url(text)
 
 
 # --- What happens to the index.

@@ -1,5 +1,6 @@
 //! A registry as its users see it.
 
+mod components;
 mod support;
 
 use adit_ledger::root::AccountProof;
