@@ -110,7 +110,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
             description: args.named.description.clone(),
             source: source.or_else(|| supply::source(&args.component, &remote.url)),
         };
-        ui.note(component.to_string());
+        ui.note(format!("component {component}"));
         let sign = SignArgs {
             key: key.clone(),
             password: args.named.password.clone(),

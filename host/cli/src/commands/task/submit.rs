@@ -210,8 +210,10 @@ enum Chosen {
 /// What a name stands for in the index of the network.
 async fn resolve(ui: &Ui, args: &Args, wanted: &Wanted) -> anyhow::Result<Published> {
     let registry = args.index.with_network(args.remote.network_file());
-    let no_file = || format!("there is no file `{wanted}`, and no component is found by that name");
-    let ledger = registry.connect(ui).await.with_context(no_file)?;
+    ui.note(format!(
+        "there is no file `{wanted}`: the registry is asked for a component of that name"
+    ));
+    let ledger = registry.connect(ui).await?;
     ledger.resolve(ui, wanted).await
 }
 
