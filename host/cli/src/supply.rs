@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use adit_ledger::oci::OciReference;
-use adit_net::http::client::{Client, ClientConfig};
+use adit_net::http::client::{Client, ClientConfig, FileSink};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::codes::Code;
@@ -82,15 +82,14 @@ async fn bring(
     let missing = missing.context("the coordinator does not say what it lacks")?;
     for one in needed.iter().filter(|one| missing.contains(&one.hash)) {
         if !blobs.contains(&one.hash) {
-            let bytes = fetch(ui, of, one).await?;
-            blobs.put(&bytes)?;
+            fetch(ui, blobs, of, one).await?;
         }
     }
     send(ui, remote, blobs, missing).await
 }
 
-/// Gets a blob from where the publisher says; what comes has its hash.
-async fn fetch(ui: &Ui, of: &Published, needed: &Needed) -> anyhow::Result<Vec<u8>> {
+/// Gets a blob from where the publisher says into the blob store, if it has its hash.
+async fn fetch(ui: &Ui, blobs: &BlobStore, of: &Published, needed: &Needed) -> anyhow::Result<()> {
     let what = || format!("{} {} cannot be had whole", of.name, of.version);
     let absent = |why: &str| {
         Failure::new(Code::UnknownBlob, what())
@@ -120,14 +119,18 @@ async fn fetch(ui: &Ui, of: &Published, needed: &Needed) -> anyhow::Result<Vec<u
                 .exit(Exit::Signature)
                 .into_err();
         }
-        return Ok(bytes);
+        blobs.put(&bytes)?;
+        return Ok(());
     }
     let url = Url::parse(source).with_context(what)?;
     let api = Api::new(Client::new(ClientConfig::new(url.clone())).with_context(what)?);
-    let bytes = api.blob(&needed.hash, needed.bytes_max).await;
-    let bytes = bytes.with_context(|| format!("{}: {} does not give it", what(), shown(&url)))?;
-    ui.detail(format!("{} came", size(bytes.len() as u64)));
-    Ok(bytes)
+    let file = tempfile::NamedTempFile::new().with_context(what)?;
+    let mut sink = FileSink::open(file.path()).await.with_context(what)?;
+    let len = (api.blob_to(&mut sink, &needed.hash, needed.bytes_max).await)
+        .with_context(|| format!("{}: {} does not give it", what(), shown(&url)))?;
+    blobs.put_file(file.path(), needed.bytes_max)?;
+    ui.detail(format!("{} came", size(len)));
+    Ok(())
 }
 
 /// What is written as the source of a component that came from here: the artifact, else the

@@ -129,7 +129,7 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let chosen = match order.named() {
         None => Chosen::Here(order.component(ui)?),
         Some(wanted) => match block_on(resolve(ui, args, &wanted))? {
-            Ok(published) => Chosen::Published(published),
+            Ok(published) => Chosen::Published(Box::new(published)),
             Err(interrupted) => return Ok(interrupted),
         },
     };
@@ -204,7 +204,7 @@ enum Chosen {
     /// A component that is on this machine.
     Here(Component),
     /// One that the network's registry knows.
-    Published(Published),
+    Published(Box<Published>),
 }
 
 /// What a name stands for in the index of the network.
