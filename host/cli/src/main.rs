@@ -50,7 +50,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    account, audit, bench, build, bundle, component, coordinator, dev, doctor, explain, faucet,
+    account, audit, bench, build, bundle, components, coordinator, dev, doctor, explain, faucet,
     inspect, key, log, man, miner, network, new, node, publish, receipt, register, registry, run,
     stake, task,
 };
@@ -109,7 +109,7 @@ enum Command {
     Publish(publish::Args),
     /// Search a network's components, mark versions of your own, and hand names over
     #[command(subcommand)]
-    Component(component::Command),
+    Component(components::Command),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
@@ -227,7 +227,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Dev(args) => dev::command(&ui, chosen, &args),
         Command::Task(command) => task::command(&ui, &state, &command),
         Command::Publish(args) => publish::command(&ui, &state, &args),
-        Command::Component(command) => component::command(&ui, &state, &command),
+        Command::Component(command) => components::command(&ui, &state, &command),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),

@@ -141,12 +141,8 @@ pub struct Components {
 pub struct Component {
     /// Its name.
     pub name: String,
-    /// Who owns the name.
-    pub owner: String,
     /// What the name alone means.
     pub latest: Option<ComponentVersion>,
-    /// How many versions it has.
-    pub versions: u64,
 }
 
 /// A component with all its versions.
