@@ -25,6 +25,7 @@ mod networks;
 mod ocr;
 mod project;
 mod receipts;
+mod rewards;
 mod run;
 mod schema;
 mod support;

@@ -174,7 +174,7 @@ impl Standing {
 
     /// What it pays is said where there is a ledger, is what its task pays, and is committed.
     fn pays(&mut self, a: &Assignment, expected: Option<Terms>) -> Result<(), Fault> {
-        let before = std::mem::replace(&mut self.escrow, Some(a.escrow));
+        let before = self.escrow.replace(a.escrow);
         let Some(terms) = a.terms else {
             return match self.genesis.ledger {
                 None => Ok(()),

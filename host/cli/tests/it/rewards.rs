@@ -1,0 +1,199 @@
+//! An epoch of a network of processes: work is done and paid, its miner's operator takes what it
+//! earned, and a stranger computes all of it again.
+
+use serde_json::Value;
+
+use crate::ledger::{Registry, init, units};
+use crate::network_support::Node;
+use crate::support::{Home, ended};
+
+/// Registers a coordinator, a miner and the checker, and waits until all of them take part.
+fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
+    let role = |name: &'static str, bond: &'static str, key: &'static str| {
+        ["register", name, "--bond", bond, "--key", key]
+    };
+    registry.json(&["stake", "add", "2000000", "--key", "//Alice"]);
+    registry.json(&[&role("coordinator", "2000000", "//Alice")[..], coordinator].concat());
+    registry.json(&["stake", "add", "20000", "--key", "//Bob"]);
+    registry.json(&[&role("miner", "20000", "//Bob")[..], &["--node", miner]].concat());
+    registry.json(&["stake", "add", "50000", "--key", "//Charlie"]);
+    let checker = [
+        "--node",
+        "//Checker",
+        "--log",
+        "//Checker//cosign",
+        "--name",
+        "checker.example/1",
+        "--url",
+        there,
+    ];
+    registry.json(&[&role("checker", "50000", "//Charlie")[..], &checker].concat());
+    let Registry {
+        home, node, url, ..
+    } = registry;
+    node.until("all take part", || {
+        let list = ["--json", "node", "list", "--registry", url];
+        let nodes = ended(home.command(&list)).exits(0).json();
+        let items = nodes["items"].as_array().unwrap().clone();
+        (items.len() == 3 && items.iter().all(|node| node["active"] == true)).then_some(())
+    });
+}
+
+#[test]
+fn work_is_paid_and_a_stranger_computes_every_reward_again() {
+    let home = Home::new();
+    let rich = [
+        "//Alice=3000000",
+        "//Bob=20001",
+        "//Charlie=100000",
+        "//Fees=100",
+    ];
+    let allocations = rich.iter().flat_map(|one| ["--allocate", one]);
+    let options = ["--development", "--epoch", "3s"].into_iter();
+    init(&home, &options.chain(allocations).collect::<Vec<_>>());
+    // On a port of its own, since it is started again.
+    let listen = format!("127.0.0.1:{}", crate::cluster::free_port());
+    let checker = [
+        "--listen",
+        &listen,
+        "--checker",
+        "checker.example/1",
+        "--checker-node",
+        "//Checker",
+        "--checker-cosign",
+        "//Checker//cosign",
+        "--checker-account",
+        "//Fees",
+    ];
+    let mut registry = Registry::run_with(home, &checker);
+    let url = registry.url.clone();
+
+    let (coordinator, miner) = (Home::new(), Home::new());
+    let address = format!("127.0.0.1:{}", crate::cluster::free_port());
+    let there = format!("http://{address}");
+    let set_up = [
+        "--json",
+        "coordinator",
+        "init",
+        "--name",
+        "c",
+        "--listen",
+        &address,
+    ];
+    let made = coordinator.adit(&set_up).exits(0).json();
+    miner.adit(&["miner", "init", "--network", &url]).exits(0);
+    let path = |home: &Home, path: &str| home.state().join(path).to_str().unwrap().to_owned();
+    let node = path(&coordinator, "coordinator/keys/node");
+    let log = made["log"].as_str().unwrap();
+    let keys = ["--node", &node, "--log", log, "--url", &there];
+    let miner_key = path(&miner, "miner/keys/node");
+    register(&mut registry, &keys, &miner_key, &there);
+    registry.json(&["node", "deposit", &node, "1000", "--key", "//Alice"]);
+
+    let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
+    assert_eq!(serving.line(), there);
+    let _working = Node::start(miner.command(&["miner", "run"]));
+    let client = Home::new();
+    let token = client.file("token", made["token"].as_str().unwrap());
+    let token = token.to_str().unwrap();
+    let guest = crate::support::guest("guest-behave.wasm");
+    let guest = guest.to_str().unwrap();
+    for number in 0..3 {
+        let text = number.to_string();
+        let submit = [
+            "--json",
+            "task",
+            "submit",
+            guest,
+            "--replicas",
+            "1",
+            "--price",
+            "100",
+        ];
+        let to = ["--to", &there, "--token-file", token, "--", "args", &text];
+        let ran = client.adit(&[&submit[..], &to].concat()).exits(0).json();
+        assert_eq!(ran["status"], "ok");
+    }
+
+    // What Bob, whose miner it is, will be paid: three prices less the fees, and some emission.
+    let ask = |home: &Home, args: &[&str]| {
+        let args = [&["--json"], args, &["--registry", &url]].concat();
+        ended(home.command(&args)).exits(0).json()
+    };
+    let Registry { home, node, .. } = &mut registry;
+    let pending = node.until("the epoch is settled", || {
+        let rewards = ask(home, &["account", "rewards", "//Bob"]);
+        let all = units(&rewards["pending"]) + units(&rewards["earned"]);
+        (all >= 3 * 95 * 10u128.pow(12)).then_some(all)
+    });
+    assert!(pending < 3 * 101 * 10u128.pow(12), "{pending}");
+    let mut registry = registry.again();
+
+    // A stranger, with nothing but the logs.
+    let stranger = Home::new();
+    let audit = |options: &[&str]| {
+        let args = [&["audit", "rewards", &url], options].concat();
+        ended(stranger.command(&args))
+    };
+    let all = audit(&["--json"]).exits(0).json();
+    assert_eq!(all["ok"], true);
+    let epochs = all["epochs"].as_array().unwrap();
+    let paid: u64 = epochs
+        .iter()
+        .map(|e| e["receipts"]["paid"].as_u64().unwrap())
+        .sum();
+    assert_eq!(paid, 3, "{all}");
+    let of_bob = |epoch: &Value| -> u128 {
+        let accounts = epoch["accounts"].as_array().unwrap().clone();
+        let bob = accounts
+            .iter()
+            .find(|row| row["account"] == "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty");
+        bob.map_or(0, |row| units(&row["earned"]))
+    };
+    assert_eq!(epochs.iter().map(of_bob).sum::<u128>(), pending);
+    // One epoch is shown with all that was earned in it.
+    let busy = epochs.iter().find(|epoch| of_bob(epoch) > 0).unwrap();
+    let number = busy["epoch"].to_string();
+    let export = stranger.dir().join("earned.json");
+    let options = ["--epoch", &number, "--export", export.to_str().unwrap()];
+    let shown = audit(&options).exits(0).text();
+    assert!(
+        shown.contains("agrees") && shown.contains("account 5FHneW46xG"),
+        "{shown}"
+    );
+    audit(&["--epoch", "999999"])
+        .exits(1)
+        .explains(&["is not settled"]);
+
+    // Claimed once, to the last unit, and no more.
+    let Registry { home, node, .. } = &mut registry;
+    node.until("it counts", || {
+        let rewards = ask(home, &["account", "rewards", "//Bob"]);
+        (units(&rewards["claimable"]) == pending).then_some(())
+    });
+    let free = |home: &Home| units(&ask(home, &["account", "show", "//Bob"])["free"]);
+    let before = free(home);
+    let claimed = ask(home, &["account", "claim", "--key", "//Bob"]);
+    assert_eq!(claimed["events"][0]["event"], "claimed");
+    let fee = 10u128.pow(10);
+    assert_eq!(free(home), before + pending - fee);
+    registry
+        .adit(&["account", "claim", "--key", "//Bob"])
+        .exits(1)
+        .explains(&["nothing to claim"]);
+    let earnings = registry.json(&["miner", "earnings", &miner_key]);
+    let earned = earnings["epochs"].as_array().unwrap().iter();
+    // Bob is the miner's only voter and its operator: all of it is Bob's.
+    assert_eq!(
+        earned.map(|one| units(&one["earned"])).sum::<u128>(),
+        pending
+    );
+    assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
+
+    // Without the coordinator's log nothing can be said, and that is said.
+    serving.end();
+    audit(&[])
+        .exits(6)
+        .explains(&["the log of the coordinator"]);
+    assert_eq!(registry.node.end(), Some(0));
+}
