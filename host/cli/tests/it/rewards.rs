@@ -1,6 +1,9 @@
 //! An epoch of a network of processes: work is done and paid, its miner's operator takes what it
 //! earned, and a stranger computes all of it again.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::ledger::{Registry, init, units};
@@ -37,6 +40,34 @@ fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &
         let items = nodes["items"].as_array().unwrap().clone();
         (items.len() == 3 && items.iter().all(|node| node["active"] == true)).then_some(())
     });
+}
+
+/// The exported tree, looked at by the library whose format it is.
+fn taken_by_openzeppelin(export: &Path) {
+    let tools = crate::support::target().join("tools/vectors-node/node_modules");
+    if !tools.join("@openzeppelin").is_dir() {
+        // Where `cargo xtask setup` found no Node.js. Under CI it does not leave it out.
+        assert!(std::env::var_os("CI").is_none(), "{}", tools.display());
+        return;
+    }
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let script = Path::new(&here).join("../../conformance/vectors/openzeppelin.mjs");
+    let node = |file: &Path| {
+        let mut command = Command::new("node");
+        command.arg(&script).arg(file).env("NODE_PATH", &tools);
+        command.output().unwrap()
+    };
+    let taken = node(export);
+    let said = String::from_utf8_lossy(&taken.stdout);
+    assert!(
+        taken.status.success() && said.contains(" accounts"),
+        "{said}"
+    );
+    // One digit more would be noticed.
+    let text = std::fs::read_to_string(export).unwrap();
+    let altered = export.with_extension("altered");
+    std::fs::write(&altered, text.replacen("\"0x", "\"0x1", 1)).unwrap();
+    assert!(!node(&altered).status.success());
 }
 
 #[test]
@@ -154,9 +185,10 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
     // One epoch is shown with all that was earned in it.
     let busy = epochs.iter().find(|epoch| of_bob(epoch) > 0).unwrap();
     let number = busy["epoch"].to_string();
-    let export = stranger.dir().join("earned.json");
+    let export = stranger.path("earned.json");
     let options = ["--epoch", &number, "--export", export.to_str().unwrap()];
     let shown = audit(&options).exits(0).text();
+    taken_by_openzeppelin(&export);
     assert!(
         shown.contains("agrees") && shown.contains("account 5FHneW46xG"),
         "{shown}"
