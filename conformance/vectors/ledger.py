@@ -11,16 +11,20 @@ expected; each bad log must fail at its entry with its error. A line says so for
 status is 1 if anything differs.
 
 It shares no code with adit-ledger, but its author knew that: the characters that are not seen, and
-what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py
-and the rules in ledger_state.py.
+what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py,
+the parameters in ledger_rules.py, what transactions do in ledger_state.py, of votes on parameters in
+ledger_votes.py, of misdeeds in ledger_misdeeds.py.
 """
 import json, sys
 from pathlib import Path
 
+import ledger_misdeeds
+import ledger_votes
 import network
 from documents import (
     Record, Refused, amount, array, ascending, b, decode_as, h, name_of, optional, rule, u)
-from ledger_state import SUPPLY_MAX, State, proven
+from ledger_rules import PARAMETERS, SUPPLY_MAX
+from ledger_state import State, proven
 from ledger_texts import (
     charges_said, check_signatures, checked, js, read_transaction, value_of)
 from translog import hashed, tohex, unhex
@@ -32,88 +36,14 @@ NETWORK = (Record(network.genesis_rules, **network.GENESIS.fields, ledger=option
            *network.DOCUMENTS["genesis-documents"][1:])
 
 
-WHOLE, EPOCHS_MAX, RATIO_MAX = 1_000_000, 100_000, 10 ** 12
-
-
-def reward_rules(rewards):
-    for name in ("fee_ppm", "work_share_ppm", "quality_min_ppm", "quorum_ppm"):
-        if int(rewards[name]) > WHOLE:
-            return "rewards." + name
-    if int(rewards["quorum_ppm"]) <= WHOLE // 2:
-        return "rewards.quorum_ppm"
-    shares = {name: int(share) for name, share in rewards["shares"].items()}
-    if sum(shares.values()) != WHOLE:
-        return "rewards.shares"
-    if int(rewards["emission"]) > SUPPLY_MAX:
-        return "rewards.emission"
-    for name in ("work_of_price_ppm", "cap_ppm"):
-        if int(rewards[name]) > RATIO_MAX:
-            return "rewards." + name
-    gain = int(rewards["slice_of_fees_ppm"]) * (shares["miners"] + shares["voters"])
-    if gain > WHOLE * shares["miners"]:
-        return "rewards.slice_of_fees_ppm"
-    if int(rewards["saturation"]) == 0:
-        return "rewards.saturation"
-    if not 0 < int(rewards["challenge_epochs"]) <= EPOCHS_MAX:
-        return "rewards.challenge_epochs"
-    return None
-
-
-def slashing_rules(slashing):
-    for name in ("fraction_ppm", "reporter_ppm"):
-        if int(slashing[name]) > WHOLE:
-            return "slashing." + name
-    if int(slashing["appeal_epochs"]) > EPOCHS_MAX:
-        return "slashing.appeal_epochs"
-    return "slashing.deposit" if int(slashing["deposit"]) > SUPPLY_MAX else None
-
-
-def governance_rules(governance, unbonding_epochs):
-    if int(governance["quorum_ppm"]) > WHOLE:
-        return "governance.quorum_ppm"
-    if not WHOLE // 2 < int(governance["threshold_ppm"]) <= WHOLE:
-        return "governance.threshold_ppm"
-    if not 0 < int(governance["voting_epochs"]) <= EPOCHS_MAX:
-        return "governance.voting_epochs"
-    if not unbonding_epochs < int(governance["timelock_epochs"]) <= EPOCHS_MAX:
-        return "governance.timelock_epochs"
-    return "governance.deposit" if int(governance["deposit"]) > SUPPLY_MAX else None
-
-
-def parameter_rules(parameters):
-    for name, value in parameters.items():
-        if isinstance(value, str) and int(value) > SUPPLY_MAX:
-            return name
-    if int(parameters["miner_stake_min"]) == 0:
-        return "miner_stake_min"
-    unbonding_epochs = int(parameters["unbonding_epochs"])
-    if unbonding_epochs > EPOCHS_MAX:
-        return "unbonding_epochs"
-    return (reward_rules(parameters["rewards"]) or slashing_rules(parameters["slashing"])
-            or governance_rules(parameters["governance"], unbonding_epochs))
-
-
 def allocation_rules(ledger):
     total = sum(int(one["amount"]) for one in ledger["allocations"])
     return "allocations" if total > SUPPLY_MAX else None
 
 
-REWARDS = Record(
-    quorum_ppm=u(32), emission=amount,
-    shares=Record(miners=u(32), voters=u(32), checkers=u(32), treasury=u(32)), fuel_weight=u(64),
-    nn_weight=u(64), work_of_price_ppm=u(64), slice_of_fees_ppm=u(64), fee_ppm=u(32),
-    work_share_ppm=u(32), cap_ppm=u(64), saturation=u(32), quality_min_ppm=u(32),
-    challenge_epochs=u(64), settlement=optional(h))
-SLASHING = Record(fraction_ppm=u(32), reporter_ppm=u(32), deposit=amount, appeal_epochs=u(64))
-GOVERNANCE = Record(deposit=amount, voting_epochs=u(64), timelock_epochs=u(64), quorum_ppm=u(32),
-                    threshold_ppm=u(32))
 LEDGER = Record(
     allocation_rules, log=b(32),
-    parameters=Record(
-        parameter_rules, fee_min=amount, miner_stake_min=amount, coordinator_stake_min=amount,
-        checker_stake_min=amount, vote_min=amount, unbonding_epochs=u(64), faucet_account=amount,
-        faucet_epoch=amount, engines=array(h, 64, lambda list: list and ascending(list)),
-        rewards=REWARDS, slashing=SLASHING, governance=GOVERNANCE),
+    parameters=PARAMETERS,
     allocations=array(Record(account=b(32), amount=amount), 4096,
                       lambda list: ascending([one["account"] for one in list]))), 512 << 10, 4096, 1024
 
@@ -238,9 +168,10 @@ def state_json(state):
             "burned": str(state.burned), "faucet": str(state.faucet_given),
             "parameters": parameters_json(state.parameters),
             "treasury": str(state.treasury), "rewards": str(state.rewards),
-            "settled": js(state.settled)}
+            "settled": js(state.settled), "staked": str(state.staked_now)}
     nodes = {tohex(key): amounts(node, "stake", "escrow") | {
-        name: keys_json(node[name]) for name in ("keys", "next_keys", "former_keys")}
+        name: keys_json(node[name]) for name in ("keys", "next_keys")} | {
+        "former_keys": [one | {"keys": keys_json(one["keys"])} for one in node["former_keys"]]}
         for key, node in state.nodes.items()}
     return {
         "head": head, "nodes": nodes,
@@ -257,7 +188,10 @@ def state_json(state):
                       "node_key": tohex(closing["node_key"])}
                      for (node, epoch), closing in sorted(state.closings.items())],
         "settlements": [settled_json(epoch, one) for epoch, one in sorted(state.settlements.items())],
-        "supply": {place: str(tokens) for place, tokens in state.supply().items()}}
+        "former_rules": [{"epoch": js(epoch), "rules": parameters_json(rules)}
+                         for epoch, rules in sorted(state.former_rules.items())],
+        "supply": {place: str(tokens) for place, tokens in state.supply().items()},
+        **ledger_votes.lists_json(state), **ledger_misdeeds.lists_json(state)}
 
 
 # --- The run.
@@ -287,7 +221,9 @@ def transactions(folder, report):
         fits = found and value_of(found) == entry["value"] and name_of(found["id"]) == entry["id"]
         report.line(f"transactions/good/{file}", fits, "accepted", refused or value_of(found))
     for file, entry in index["bad"].items():
-        data = (folder / "bad" / file).read_bytes() + b"a" * entry.get("then", 0)
+        like = (folder / "good" / entry["like"]).read_bytes() if "like" in entry else b""
+        data = (like[:entry.get("head", 0)] + (folder / "bad" / file).read_bytes()
+                + b"a" * entry.get("then", 0) + like[len(like) - entry.get("tail", 0):])
         _, of_text = outcome(read_transaction, data)
         _, refused = outcome(checked, data)
         fits = (refused and refused.fits(entry["error"], entry["detail"])

@@ -9,16 +9,12 @@ import base64
 import receipts
 import schnorr
 from documents import Refused
-from ledger_texts import TOKEN, cbor
+from ledger_rules import SUPPLY_MAX, WHOLE, record_of
+from ledger_values import cbor
+from ledger_votes import need
 from translog import SIZE_MAX, hashed, inclusion_length, inclusion_root, leaf_of
 
-SUPPLY_MAX, WHOLE = TOKEN * TOKEN, 1_000_000
 FREE, STAKE, ESCROW = range(3)  # What tokens become when they are done unbonding.
-
-
-def need(condition, error):
-    if not condition:
-        raise Refused(error)
 
 
 def signed(key, message, signature):
@@ -49,7 +45,11 @@ def check_sums(fields):
 
 class Settling:
     """What a state has for it: `settled`, the epoch to be settled next; `closings` by coordinator and
-    epoch; `settlements` by epoch. The rules of rewards do not change yet."""
+    epoch; `settlements` by epoch; `former_rules` of rewards, by the last epoch in which they held."""
+
+    def begin_settling(self):
+        self.rewards = self.settled = 0
+        self.closings, self.settlements, self.former_rules = {}, {}, {}
 
     # --- Closing.
 
@@ -61,7 +61,8 @@ class Settling:
         need(node["role"] == "coordinator", "rule no-coordinator")
         need((coordinator, epoch) not in self.closings, "rule closed")
         # The log is named by the keys of the epoch that is closed.
-        named_by, log = node["former_keys"] or node["keys"]
+        named_by, log = next((one["keys"] for one in node["former_keys"]
+                              if epoch <= one["last_epoch"]), node["keys"])
         before = [closing for (whose, _), closing in sorted(self.closings.items())
                   if whose == coordinator]
         goes_on = before and before[-1]["node_key"] == named_by
@@ -85,14 +86,25 @@ class Settling:
 
     def checkers(self):
         """Those whose signatures count."""
-        least = self.parameters["checker_stake_min"]
         return {key: node for key, node in self.nodes.items()
-                if node["role"] == "checker" and not node["leaving"] and node["stake"] >= least}
+                if node["role"] == "checker" and self.takes_part(node)}
 
-    def check_quorum(self, stake):
-        total = sum(node["stake"] for node in self.checkers().values())
+    def check_quorum(self, stake, but=None):
+        """Whether so much stake of checkers is a quorum; `but` is one that is not asked."""
+        total = sum(node["stake"] for key, node in self.checkers().items() if key != but)
         needed = total * self.parameters["rewards"]["quorum_ppm"]
         need(stake > 0 and stake * WHOLE >= needed, "quorum")
+
+    def check_attested(self, context, document, attestations, but=None):
+        """Whether a quorum signed a document by their node keys."""
+        checkers, stake = self.checkers(), 0
+        for checker, signature in attestations:
+            need(checker in checkers and checker != but, "rule no-checker")
+            node = checkers[checker]
+            need(schnorr.verified(context, document, node["keys"][0], signature),
+                 "rule checker-signature")
+            stake += node["stake"]
+        self.check_quorum(stake, but)
 
     # --- Settling.
 
@@ -104,14 +116,7 @@ class Settling:
         need(fields["replaces"] == (before and before["hash"]), "rule replaces")
         _, burned = check_sums(fields)
         self.check_bounds(fields, burned, before)
-        checkers, stake = self.checkers(), 0
-        for checker, signature in fields["attestation"]:
-            need(checker in checkers, "rule no-checker")
-            node = checkers[checker]
-            fits = schnorr.verified(b"adit-settlement-v1", document, node["keys"][0], signature)
-            need(fits, "rule checker-signature")
-            stake += node["stake"]
-        self.check_quorum(stake)
+        self.check_attested(b"adit-settlement-v1", document, fields["attestation"])
         if before:
             self.take_back(before)
         for coordinator, taken, _ in fields["charge"]:
@@ -136,17 +141,18 @@ class Settling:
             last = self.settlements.get(epoch)
             need(epoch + 1 == self.settled and last and last["from_epoch"] > self.epoch, "epoch")
             return last
-        need(not any(self.settled <= closed < epoch for _, closed in self.closings), "rule order")
-        least = self.parameters["coordinator_stake_min"]
+        open = [closed for _, closed in self.closings if closed >= self.settled]
+        need(open, "rule nothing-closed")
+        need(min(open) >= epoch, "rule order")
+        need(min(open) == epoch, "rule nothing-closed")
         for key, node in self.nodes.items():
-            takes_part = (node["role"] == "coordinator" and not node["leaving"]
-                          and node["stake"] >= least)
+            takes_part = node["role"] == "coordinator" and self.takes_part(node)
             in_time = epoch + 1 == self.epoch
             need(not (takes_part and in_time) or (key, epoch) in self.closings, "rule early")
         return None
 
     def check_bounds(self, fields, burned, before):
-        rules = self.parameters["rewards"]
+        rules = self.reward_rules(fields["epoch"])
         shares, emission = rules["shares"], rules["emission"]
         issued = self.issued - (before["minted"] if before else 0)
         if before:
@@ -204,6 +210,22 @@ class Settling:
         counts = self.counting() or 0
         self.settlements = {epoch: one for epoch, one in self.settlements.items()
                             if epoch >= counts or one["in_epoch"] > self.settled}
+        # The last settlement can be replaced yet, by the same rules.
+        self.former_rules = {epoch: rules for epoch, rules in self.former_rules.items()
+                             if epoch + 1 >= self.settled}
+
+    # --- Rules.
+
+    def remember_rules(self, changed):
+        """Before other parameters take effect with this epoch."""
+        rules = self.parameters["rewards"]
+        if rules != changed["rewards"]:
+            self.former_rules.setdefault(self.epoch - 1, rules)
+
+    def reward_rules(self, epoch):
+        """Those at the epoch's end."""
+        last = min((last for last in self.former_rules if last >= epoch), default=None)
+        return self.parameters["rewards"] if last is None else self.former_rules[last]
 
     # --- Claiming.
 
@@ -236,5 +258,7 @@ class Settling:
     def settling_entries(self):
         entries = {b"\6" + node + epoch.to_bytes(8, "big"): tuple(closing.values())
                    for (node, epoch), closing in self.closings.items()}
-        return entries | {b"\7" + epoch.to_bytes(8, "big"): tuple(one.values())
-                          for epoch, one in self.settlements.items()}
+        entries |= {b"\7" + epoch.to_bytes(8, "big"): tuple(one.values())
+                    for epoch, one in self.settlements.items()}
+        return entries | {b"\10" + epoch.to_bytes(8, "big"): record_of(rules)
+                          for epoch, rules in self.former_rules.items()}

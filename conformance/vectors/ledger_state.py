@@ -6,9 +6,14 @@ account that pays is changed as a copy, which becomes the account at the end.
 """
 import copy
 
+import ledger_misdeeds
+import ledger_votes
 from documents import Record, Refused, amount, decode_as, u
-from ledger_settling import ESCROW, FREE, STAKE, SUPPLY_MAX, Settling, need
-from ledger_texts import cbor, new_keys, profile
+from ledger_rules import SUPPLY_MAX, record_of
+from ledger_settling import ESCROW, FREE, STAKE, Settling
+from ledger_texts import new_keys, profile
+from ledger_values import cbor
+from ledger_votes import need
 from translog import (
     check_length, hash_named, inclusion_length, inclusion_root, leaf_of, node_of, split)
 
@@ -30,14 +35,7 @@ def plain(value):
     return hash_named(value) if value.startswith("blake3:") else int(value)
 
 
-def fields_of(value):
-    """A record as the map that it is in the state: its fields are in the order of their keys."""
-    if isinstance(value, dict):
-        return tuple(fields_of(one) for one in value.values())
-    return value
-
-
-class State(Settling):
+class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -49,8 +47,10 @@ class State(Settling):
             account = bytes.fromhex(one["account"][2:])
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
         self.issued = sum(account["free"] for account in self.accounts.values())
-        self.burned = self.faucet_given = self.treasury = self.rewards = self.settled = 0
-        self.closings, self.settlements = {}, {}
+        self.burned = self.faucet_given = self.treasury = 0
+        self.begin_votes()
+        self.begin_misdeeds()
+        self.begin_settling()
 
     def account(self, key):
         return dict(self.accounts.get(key) or dict.fromkeys(ACCOUNT, 0))
@@ -66,7 +66,10 @@ class State(Settling):
         epoch = self.epoch_at(time_ms)
         if epoch == self.epoch:
             return
+        last = self.epoch
+        self.remember_before_release(epoch)
         self.epoch, self.faucet_given = epoch, 0
+        self.turn_reports(last)
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
             _, account, node, to = key
             if to == ESCROW and self.owes(node):
@@ -76,13 +79,19 @@ class State(Settling):
             self.accounts.setdefault(account, self.account(account))
             self.accounts[account]["stake" if to == STAKE else "free"] += self.unbonding.pop(key)
         for node in self.nodes.values():
-            node["former_keys"] = None
+            node["former_keys"] = [one for one in node["former_keys"]
+                                   if one["until_epoch"] > self.epoch]
             if node["next_keys"]:
-                node["former_keys"], node["keys"] = node["keys"], node["next_keys"]
-                node["next_keys"] = None
+                # They are forgotten when what stood behind the node can be gone.
+                node["former_keys"].append({
+                    "keys": node["keys"], "last_epoch": self.epoch - 1,
+                    "until_epoch": self.after(self.parameters["unbonding_epochs"])})
+                node["keys"], node["next_keys"] = node["next_keys"], None
             if node["next_commission_ppm"] is not None:
                 node["profile"]["commission_ppm"] = node["next_commission_ppm"]
                 node["next_commission_ppm"] = None
+        self.turn_proposals()
+        self.turn_stakes()
 
     # --- Transactions.
 
@@ -97,6 +106,7 @@ class State(Settling):
         # Whoever comes to the faucet has nothing to pay with.
         least = 0 if action == "faucet" else self.parameters["fee_min"]
         need(transaction["fee"] >= least, "fee")
+        staked = self.staked(key)
         payer["number"] += 1
         if action == "claim":
             payer["free"] += self.claimable(key, fields)
@@ -106,6 +116,8 @@ class State(Settling):
         getattr(self, "do_" + action.replace("-", "_"))(key, payer, fields, transaction)
         self.burned += transaction["fee"]
         self.accounts[key] = payer
+        if self.staked(key) != staked:
+            self.stakes.setdefault((key, self.epoch), staked)
 
     @staticmethod
     def take(holder, place, needed):
@@ -217,7 +229,7 @@ class State(Settling):
         self.nodes[node] = {
             "role": role, "operator": key, "keys": keys, "next_keys": None, "name": name,
             "profile": said, "next_commission_ppm": None, "stake": 0, "escrow": 0, "leaving": False,
-            "former_keys": None}
+            "former_keys": [], "jailed": None}
         self.taken[node] = node
         self.give_votes(key, payer, node, bond)
 
@@ -265,14 +277,16 @@ class State(Settling):
             return tuple(service if name == "service" else value for name, value in one.items())
 
         entries = {b"\0": (self.genesis, self.height, self.time_ms, self.epoch, self.issued,
-                           self.burned, self.faucet_given, fields_of(self.parameters),
-                           self.treasury, self.rewards, self.settled)}
+                           self.burned, self.faucet_given, record_of(self.parameters),
+                           self.treasury, self.rewards, self.settled, self.staked_now)}
         for key, account in self.accounts.items():
             entries[account_key(key)] = tuple(account[name] for name in ACCOUNT)
         for key, node in self.nodes.items():
             # The fields of a node in the order of their keys.
             entries[b"\2" + key] = tuple(
-                ROLES.index(value) if name == "role" else said(value) if name == "profile" else value
+                ROLES.index(value) if name == "role" else said(value) if name == "profile"
+                else ledger_misdeeds.jailed_fields(value) if name == "jailed"
+                else [tuple(one.values()) for one in value] if name == "former_keys" else value
                 for name, value in node.items())
         for key, node in self.taken.items():
             entries[b"\3" + key] = node
@@ -280,7 +294,7 @@ class State(Settling):
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
-        entries |= self.settling_entries()
+        entries |= self.settling_entries() | self.vote_entries() | self.misdeed_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):
@@ -297,7 +311,7 @@ class State(Settling):
                 "votes": sum(self.votes.values()), "unbonding": unbonding(False),
                 "escrow": sum(node["escrow"] for node in self.nodes.values()),
                 "escrow_unbonding": unbonding(True), "treasury": self.treasury,
-                "rewards": self.rewards}
+                "rewards": self.rewards, "deposits": self.deposits() + self.report_deposits()}
 
     def copy(self):
         return copy.deepcopy(self)

@@ -1,186 +1,38 @@
 """Transactions of the stake ledger: texts that a person can read in a wallet, and their signatures.
 
-A text is lines `name: value` in a fixed order. Each reader below takes a value and returns what it
-means and the one way to write it; a text is a transaction if all of it is written so. Which lines an
-action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out, `*` those
-of which there may be several.
+A text is lines `name: value` in a fixed order. Values are read by ledger_values.py, which says what
+one means and the one way to write it; a text is a transaction if all of it is written so. Which lines
+an action has is in ACTIONS, whose order is that of the lines; `?` marks those that may be left out.
 """
-import calendar, json, re, unicodedata
-
 import blake3
 
 import receipts
 import schnorr
-import verify
 from documents import Refused, name_of
-from translog import check_name, tohex, unhex
+from ledger_values import (
+    Several, Wrong, address, amount, ascends, attestation, by_first, cbor, choice, cosigner, digits,
+    fields_of, hash_name, moment, need, number, one_of, sentence, setting, share, signature, spend,
+    url, word)
+from translog import tohex
 
 TITLE = "Adit transaction, version 1"
 TEXT_MAX, VALUE_MAX = 48 * 1024, 1024
-TOKEN = 10**12
 LAST_MOMENT = 253_402_300_799_999
-
-
-class Wrong(Exception):
-    """A value that a field cannot have."""
-
-
-def need(condition):
-    if not condition:
-        raise Wrong
-
-
-# --- CBOR, to write: the one form of maps with integer keys, integers, bytes, texts and lists.
-
-
-def head(major, number):
-    if number < 24:
-        return bytes([major << 5 | number])
-    width = next(width for width in (1, 2, 4, 8) if number < 1 << 8 * width)
-    return bytes([major << 5 | 23 + width.bit_length()]) + number.to_bytes(width, "big")
-
-
-def cbor(value):
-    if isinstance(value, bool):
-        return b"\xf5" if value else b"\xf4"
-    if isinstance(value, int) and value < 1 << 64:
-        return head(0, value)
-    if isinstance(value, int):  # An amount above 64 bits: tag 2 and its bytes.
-        return b"\xc2" + cbor(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-    if isinstance(value, bytes):
-        return head(2, len(value)) + value
-    if isinstance(value, str):
-        return head(3, len(value.encode())) + value.encode()
-    if isinstance(value, list):
-        return head(4, len(value)) + b"".join(map(cbor, value))
-    # A map as the list of its values by key, in which what is absent has no key.
-    there = [(key, item) for key, item in enumerate(value) if item is not None]
-    return head(5, len(there)) + b"".join(head(0, key) + cbor(item) for key, item in there)
-
-
-# --- Values.
-
-
-def number(bits):
-    def read(text):
-        need(re.fullmatch(r"\+?[0-9]+", text, re.ASCII) and int(text) < 1 << bits)
-        return int(text), str(int(text))
-    return read
-
-
-def amount(text):
-    """Tokens with up to 12 digits after the point, in units of 10^-12 token."""
-    form = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,12}))?", text, re.ASCII)
-    need(form)
-    units = int(form[1]) * TOKEN + int((form[2] or "").ljust(12, "0"))
-    need(units < 1 << 128)
-    return units, decimal(units, TOKEN)
-
-
-def decimal(units, one):
-    digits = len(str(one)) - 1
-    return f"{units // one}.{units % one:0{digits}}".rstrip("0").rstrip(".")
-
-
-def share(text):
-    """A percentage with up to 4 digits after the point, in parts per million."""
-    form = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?%", text, re.ASCII)
-    need(form)
-    ppm = int(form[1]) * 10_000 + int((form[2] or "").ljust(4, "0"))
-    need(ppm <= 1_000_000)
-    return ppm, decimal(ppm, 10_000) + "%"
-
-
-def moment(text):
-    """RFC 3339 in UTC, in milliseconds since 1970."""
-    form = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
-                        r"(?:\.([0-9]{1,9}))?(?:Z|\+00:00)", text, re.ASCII)
-    need(form)
-    year, month, day, hour, minute, second = (int(part) for part in form.groups()[:6])
-    need(year >= 1970 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1])
-    need(hour < 24 and minute < 60 and second < 60)
-    part = int((form[7] or "").ljust(3, "0")[:3])
-    seconds = calendar.timegm((year, month, day, hour, minute, second))
-    whole = f"{form[0][:19]}.{part:03}Z" if part else f"{form[0][:19]}Z"
-    return seconds * 1000 + part, whole
-
-
-def hash_name(text):
-    need(re.fullmatch("blake3:[0-9a-f]{64}", text, re.ASCII))
-    return bytes.fromhex(text[7:]), text
-
-
-def address(text):
-    """A key under the prefix 42. An address has one form, since base 58 has."""
-    try:
-        value = verify.addresses(json.dumps({"address": text}).encode(), {"prefix": 42})
-    except Refused:
-        raise Wrong
-    return unhex(value["public"]), text
-
-
-def one_of(*names):
-    def read(text):
-        need(text in names)
-        return text, text
-    return read
-
-
-def matching(pattern, most):
-    def read(text):
-        need(re.fullmatch(pattern, text, re.ASCII) and len(text) <= most)
-        return text, text
-    return read
-
-
-word = matching("[a-z0-9.-]+", 64)
-url = matching(r"https?://[a-z0-9.:\[\]-]+", 512)
-
-
-def cosigner(text):
-    """A name as signed notes have them."""
-    try:
-        check_name(text)
-    except Refused:
-        raise Wrong
-    return text, text
-
-
-# Not seen themselves, and what is around them is shown otherwise.
-UNSEEN = [(0xAD, 0xAD), (0x61C, 0x61C), (0x115F, 0x1160), (0x180E, 0x180E), (0x200B, 0x200F),
-          (0x2028, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
-          (0xFFF9, 0xFFFB), (0xE0000, 0xE0FFF)]
-
-
-def sentence(text):
-    need(1 <= len(text.encode()) <= 512 and text.strip() == text)
-    for letter in text:
-        need(unicodedata.category(letter) != "Cc")
-        need(not any(low <= ord(letter) <= high for low, high in UNSEEN))
-    return text, text
-
-
-def signature(text):
-    need(re.fullmatch("0x[0-9a-f]{128}", text, re.ASCII))
-    return unhex(text), text
-
-
-def fields_of(*reads):
-    """A line with several values, and one space between each two."""
-    def read(text):
-        parts = text.split(" ")
-        need(len(parts) == len(reads))
-        pairs = [one(part) for one, part in zip(reads, parts)]
-        return tuple(value for value, _ in pairs), " ".join(written for _, written in pairs)
-    return read
-
 
 # --- Lines.
 
 SERVICE = [("service-uptime", share), ("service-latency", number(32))]
 PROFILE = [("commission", share), ("url?", url), ("region?", word), ("introduction?", sentence),
            ("service-class?", word)]
-AMOUNT, NODE = ("amount", amount), ("node", address)
+RECEIPT = digits(456)  # The body, and its miner's signature.
+EVIDENCE = {
+    "equivocation": [("first", RECEIPT), ("second", RECEIPT)],
+    "log-fork": [("key", address), ("size", number(64)), ("first-root", hash_name),
+                 ("first-signature", signature), ("second-root", hash_name),
+                 ("second-signature", signature)]}
+ACCUSED = ["wrong-execution", "missing-receipt", "not-serving", "judgement"]
+AMOUNT, NODE, REPORT = ("amount", amount), ("node", address), ("report", hash_name)
+ATTESTED = ("attestation", Several(attestation, 64, by_first))
 ACTIONS = {
     "transfer": [("to", address), AMOUNT],
     "faucet": [AMOUNT],
@@ -195,16 +47,22 @@ ACTIONS = {
     "deregister": [NODE],
     "deposit": [NODE, AMOUNT],
     "withdraw": [NODE, AMOUNT],
-    # Of lines of which there may be several: how many, and that they ascend by their first value.
     "close-epoch": [("coordinator", address), ("epoch", number(64)), ("size", number(64)),
                     ("root", hash_name), ("signature", signature),
-                    ("cosignature*", (fields_of(cosigner, number(64), signature), 64, True))],
+                    ("cosignature", Several(fields_of(cosigner, number(64), signature), 64, by_first))],
     "settle": [("epoch", number(64)), ("replaces?", hash_name), ("input", hash_name),
                ("output", hash_name), ("minted", amount), ("treasury", amount), ("paid", amount),
                ("accounts", number(64)), ("earned", hash_name),
-               ("charge*", (fields_of(address, amount, amount), 256, True)),
-               ("attestation*", (fields_of(address, signature), 64, True))],
-    "claim": [("total", amount), ("index", number(64)), ("proof*", (hash_name, 63, False))],
+               ("charge", Several(fields_of(address, amount, amount), 256, by_first)), ATTESTED],
+    "claim": [("total", amount), ("index", number(64)), ("proof", Several(hash_name, 63))],
+    "propose": [("title", sentence), ("set", Several(setting, 32, ascends)),
+                ("spend", Several(spend, 8))],
+    "ballot": [("proposal", hash_name), ("choice", choice)],
+    "report": [NODE, ("misdeed", one_of(*EVIDENCE))],
+    "accuse": [NODE, ("misdeed", one_of(*ACCUSED)), ("evidence", hash_name)],
+    "verdict": [REPORT, ("verdict", one_of("guilty", "not-guilty")), ATTESTED],
+    "appeal": [REPORT],
+    "unjail": [NODE],
 }
 COMMON = [("genesis", hash_name), ("account", address), ("number", number(64)), ("fee", amount),
           ("expires", moment), ("action", one_of(*ACTIONS))]
@@ -222,18 +80,7 @@ class Lines:
     def fields(self, table):
         return {name.removesuffix("?"): self.field(name, read) for name, read in table}
 
-    def several(self, name, read, most, ascend):
-        values = []
-        while (value := self.field(name + "?", read)) is not None:
-            values.append(value)
-            firsts = [one[0] for one in values] if ascend else []
-            if len(values) > most or any(a >= b for a, b in zip(firsts, firsts[1:])):
-                raise Refused("value", name=name)
-        return values
-
     def field(self, name, read):
-        if name.endswith("*"):
-            return self.several(name[:-1], *read)
         absent, name = name.endswith("?"), name.removesuffix("?")
         if not self.lines or not self.lines[0].startswith(name + ": "):
             if absent:
@@ -248,6 +95,14 @@ class Lines:
         self.written.append(f"{name}: {written}")
         return value
 
+    def several(self, name, of):
+        values = []
+        while (value := self.field(name + "?", of.read)) is not None:
+            if len(values) == of.most or values and not of.fits(values[-1], value):
+                raise Refused("value", name=name)
+            values.append(value)
+        return values
+
 
 def read_text(raw):
     if len(raw) > TEXT_MAX:
@@ -261,10 +116,17 @@ def read_text(raw):
     transaction = lines.fields(COMMON)
     fields = {}
     for name, read in ACTIONS[transaction["action"]]:
-        fields[name.rstrip("?*")] = lines.field(name, read)
+        if isinstance(read, Several):
+            fields[name] = lines.several(name, read)
+            continue
+        fields[name.removesuffix("?")] = lines.field(name, read)
         if name == "service-class?" and fields["service-class"] is not None:
             # The class comes with the two others, or none of them is there.
             fields |= lines.fields(SERVICE)
+        if name == "misdeed" and fields[name] in EVIDENCE:
+            fields |= lines.fields(EVIDENCE[fields[name]])
+        if name == "verdict" and fields[name] == "guilty":
+            fields |= lines.fields([("fraction", share)])
     if lines.lines:
         raise Refused("left")
     written = "\n".join(lines.written).encode()
@@ -346,14 +208,18 @@ def charges_said(charges):
             for node, spent, burned in charges]
 
 
+def attestations_said(fields):
+    return [{"checker": tohex(checker), "signature": tohex(signature)}
+            for checker, signature in fields["attestation"]]
+
+
 def settlement_said(fields):
     hashes = {name: fields[name] and name_of(fields[name]) for name in ("replaces", "input", "output")}
     amounts = {name: str(fields[name]) for name in ("minted", "treasury", "paid")}
     return hashes | amounts | {
         "epoch": fields["epoch"], "charges": charges_said(fields["charge"]),
         "earned": {"size": js(fields["accounts"]), "root": name_of(fields["earned"])},
-        "attestations": [{"checker": tohex(checker), "signature": tohex(signature)}
-                         for checker, signature in fields["attestation"]]}
+        "attestations": attestations_said(fields)}
 
 
 def claim_said(fields):
@@ -362,6 +228,10 @@ def claim_said(fields):
 
 
 SETTLING = {"close-epoch": closure_said, "settle": settlement_said, "claim": claim_said}
+
+
+def spends_json(spends):
+    return [{"account": tohex(account), "amount": str(tokens)} for account, tokens in spends]
 
 
 def value_of(transaction):
@@ -374,6 +244,19 @@ def value_of(transaction):
         if ours in fields:
             said[theirs] = fields[ours]
     said |= SETTLING.get(transaction["action"], lambda _: {})(fields)
+    if "title" in fields:
+        said |= {"title": fields["title"], "set": [text for _, _, text in fields["set"]],
+                 "spend": spends_json(fields["spend"])}
+    if "choice" in fields:
+        said |= {"proposal": name_of(fields["proposal"]), "choice": ["no", "yes"][fields["choice"]]}
+    # What is named by its hash.
+    said |= {name.replace("-", "_"): name_of(fields[name])
+             for name in ("report", "evidence", "first-root", "second-root") if name in fields}
+    said |= {name.replace("-", "_"): fields[name]
+             for name in ("misdeed", "first", "second", "key", "size", "first-signature",
+                          "second-signature", "verdict") if name in fields}
+    if "verdict" in fields:
+        said |= {"fraction_ppm": fields.get("fraction"), "attestations": attestations_said(fields)}
     if "commission" in fields:
         said["profile"] = profile(fields)
     return {"genesis": name_of(transaction["genesis"]), "account": tohex(transaction["account"]),

@@ -1,10 +1,11 @@
 //! What happened to the ledger, for those who follow it.
 
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use serde::Serialize;
 
 use crate::key::Key;
 use crate::registration::Role;
+use crate::slashing::Misdeed;
 use crate::state::Target;
 
 /// Something that a block or a transaction did.
@@ -142,6 +143,130 @@ pub enum Event {
     /// An account has taken what it earned.
     Claimed {
         /// The account.
+        account: Key,
+        /// How many.
+        amount: Amount,
+    },
+    /// A node was punished.
+    Slashed {
+        /// The node.
+        node: Key,
+        /// What it did.
+        misdeed: Misdeed,
+        /// What was taken of the votes for it, and of what unbonds from it.
+        amount: Amount,
+        /// Who reported it.
+        reporter: Key,
+        /// What that account got of it; the rest is burned.
+        reward: Amount,
+        /// The first epoch in which the node can take part again.
+        jailed_until_epoch: u64,
+    },
+    /// A node can take part again.
+    Unjailed {
+        /// The node.
+        node: Key,
+    },
+    /// A node is accused, and checkers should find a verdict.
+    Accused {
+        /// The report.
+        report: Hash,
+        /// The node.
+        node: Key,
+        /// What it is said to have done.
+        misdeed: Misdeed,
+        /// Who says so.
+        account: Key,
+        /// The epoch at whose beginning the report runs out.
+        until_epoch: u64,
+    },
+    /// A quorum of checkers found a verdict.
+    Judged {
+        /// The report.
+        report: Hash,
+        /// Whether it is the second verdict, which is for good.
+        appeal: bool,
+        /// What the node loses, in parts per million; absent if it is not guilty.
+        fraction_ppm: Option<u32>,
+    },
+    /// The accused asks for a second verdict.
+    Appealed {
+        /// The report.
+        report: Hash,
+        /// The epoch at whose beginning the first verdict takes effect, if there is no other.
+        until_epoch: u64,
+    },
+    /// A report had no verdict in time.
+    RanOut {
+        /// The report.
+        report: Hash,
+    },
+    /// A proposal is voted on.
+    Proposed {
+        /// Its id.
+        proposal: Hash,
+        /// Who made it.
+        account: Key,
+        /// The epoch at whose beginning the votes are counted.
+        until_epoch: u64,
+    },
+    /// An account voted on a proposal.
+    Balloted {
+        /// The proposal.
+        proposal: Hash,
+        /// Who.
+        account: Key,
+        /// Whether for it.
+        yes: bool,
+        /// The stake with which it counts.
+        weight: Amount,
+    },
+    /// The votes on a proposal were counted.
+    Counted {
+        /// The proposal.
+        proposal: Hash,
+        /// The stake for it.
+        yes: Amount,
+        /// The stake against it.
+        no: Amount,
+        /// All stake that could vote.
+        staked: Amount,
+        /// Whether enough of it did.
+        quorum: bool,
+        /// The epoch at whose beginning it takes effect; absent where it was rejected.
+        effect_epoch: Option<u64>,
+    },
+    /// A proposal took effect.
+    Enacted {
+        /// The proposal.
+        proposal: Hash,
+    },
+    /// A proposal that was accepted could not take effect, and is gone.
+    Failed {
+        /// The proposal.
+        proposal: Hash,
+        /// What did not fit.
+        why: String,
+    },
+    /// Tokens of the treasury are an account's.
+    Spent {
+        /// The proposal that said so.
+        proposal: Hash,
+        /// Whose they are now.
+        account: Key,
+        /// How many.
+        amount: Amount,
+    },
+    /// A deposit came back.
+    DepositReturned {
+        /// To whom.
+        account: Key,
+        /// How much.
+        amount: Amount,
+    },
+    /// A deposit was lost to the treasury.
+    DepositLost {
+        /// Whose it was.
         account: Key,
         /// How much.
         amount: Amount,

@@ -72,7 +72,7 @@ impl Parameters {
         }
     }
 
-    fn check(&self) -> Result<(), Invalid> {
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
         let amounts = [
             ("fee_min", self.fee_min),
             ("miner_stake_min", self.miner_stake_min),

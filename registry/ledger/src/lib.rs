@@ -10,6 +10,8 @@
 //! | [`registration`] | nodes: roles, keys, what their operators say of them |
 //! | [`genesis`] | what a ledger begins with, and its parameters |
 //! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
+//! | [`setting`] | parameters by their names, as proposals change them |
+//! | [`slashing`] | misdeeds, what proves them, what checkers sign of them |
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
@@ -28,6 +30,8 @@ pub mod registration;
 pub mod rewards;
 pub mod root;
 pub mod rules;
+pub mod setting;
+pub mod slashing;
 pub mod state;
 pub mod transaction;
 pub mod tree;
@@ -36,5 +40,6 @@ pub use event::Event;
 pub use genesis::{LedgerGenesis, Parameters};
 pub use key::Key;
 pub use refusal::Refusal;
+pub use setting::Setting;
 pub use state::State;
 pub use transaction::{Action, SignedTransaction, Transaction};

@@ -134,6 +134,30 @@ pub enum Refusal {
         /// The bond.
         found: Amount,
     },
+    /// No proposal is voted on, or waits, under that id.
+    #[error(
+        "no proposal is {proposal}; hint: a proposal is named by the transaction that made it, and is gone when it is rejected or done"
+    )]
+    NoProposal {
+        /// The id.
+        proposal: Hash,
+    },
+    /// No report waits under that id.
+    #[error(
+        "no report is {report}; hint: a report is named by the transaction that accused, and is gone when it is over"
+    )]
+    NoReport {
+        /// The id.
+        report: Hash,
+    },
+    /// Parameters that do not fit together.
+    #[error("with these settings `{name}` could not be: {why}; hint: propose others")]
+    Settings {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// What the state does not allow.
@@ -208,12 +232,12 @@ pub enum Rule {
     LogSignature,
     /// Not a checker whose word counts.
     #[error(
-        "one that signed is no checker whose signature counts; hint: it must be registered with the least stake"
+        "one that signed is no checker whose signature counts; hint: it must have the least stake, and be neither jailed nor accused itself"
     )]
     NoChecker,
     /// A checker's signature does not fit.
     #[error(
-        "a checker's signature does not fit; hint: all must sign the same, each with the key registered for that"
+        "a checker's signature does not fit; hint: all must sign the same, as it is now, each with the key registered for that"
     )]
     CheckerSignature,
     /// An earlier epoch waits.
@@ -251,6 +275,65 @@ pub enum Rule {
         "the proof does not lead to the root that counts; hint: get a new one, as the root changes with each epoch"
     )]
     ClaimProof,
+    /// Too many proposals.
+    #[error("no more proposals can be open at one time; hint: try again when one was counted")]
+    ManyProposals,
+    /// The vote is over.
+    #[error("the votes on this proposal were counted; hint: it takes effect when its time comes")]
+    Counted,
+    /// One ballot for each account.
+    #[error("the account has voted on this proposal; hint: a vote cannot be changed")]
+    VotedAlready,
+    /// No stake as of the proposal.
+    #[error(
+        "the account had nothing staked when the epoch of the proposal began; hint: stake before the next one"
+    )]
+    NoWeight,
+    /// Nodes of this role do not do that.
+    #[error("a node of this role cannot have done that; hint: is it another node?")]
+    OtherRole,
+    /// It proves nothing.
+    #[error(
+        "this proves nothing: two different receipts of this network for one assignment, or two roots of one size, must each be signed by the node; hint: `adit receipt verify` checks a receipt"
+    )]
+    NoEvidence,
+    /// A key of another node, or one that it had too long ago.
+    #[error(
+        "the node has no such key, or had it too long ago; hint: what stood behind it then can be gone after the unbonding time"
+    )]
+    OtherKey,
+    /// It was reported before.
+    #[error("this was reported before, and is punished once; hint: nothing is left to do")]
+    Reported,
+    /// Nothing can be taken.
+    #[error("nothing stands behind the node that could be taken; hint: nothing is left to do")]
+    NothingAtStake,
+    /// There is a verdict.
+    #[error(
+        "there is a verdict on this report; hint: only an appeal of the accused asks for another one"
+    )]
+    Judged,
+    /// A fraction that is nothing, or too much.
+    #[error(
+        "a guilty node loses more than nothing and at most the rules' fraction; hint: `adit registry show` says how much"
+    )]
+    Fraction,
+    /// No verdict, or no appeal left.
+    #[error(
+        "the report has no verdict that can be appealed; hint: one appeal is possible, after a first verdict"
+    )]
+    NoAppeal,
+    /// It takes part.
+    #[error("the node is not jailed; hint: nothing is left to do")]
+    NotJailed,
+    /// Too early.
+    #[error("the node is jailed for longer; hint: `adit node show` says until when")]
+    StillJailed,
+    /// Its log has two ends.
+    #[error(
+        "the node's log has forked, and cannot go on under this key; hint: rotate its keys first"
+    )]
+    ForkedLog,
 }
 
 impl Rule {
@@ -270,9 +353,14 @@ impl Refusal {
             Refusal::Number { .. } => Code::TransactionNumber,
             Refusal::Expired { .. } | Refusal::TooFarAhead { .. } => Code::TransactionExpired,
             Refusal::Insufficient { .. } => Code::InsufficientFunds,
-            Refusal::Rule(_) | Refusal::Epoch { .. } | Refusal::Quorum { .. } => Code::RuleBroken,
+            Refusal::Rule(_)
+            | Refusal::Epoch { .. }
+            | Refusal::Quorum { .. }
+            | Refusal::Settings { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
-            Refusal::NoNode { .. } => Code::NotFound,
+            Refusal::NoNode { .. } | Refusal::NoProposal { .. } | Refusal::NoReport { .. } => {
+                Code::NotFound
+            }
             Refusal::NotOperator { .. } => Code::Forbidden,
             Refusal::KeyTaken { .. } => Code::KeyTaken,
             Refusal::Bond { .. } => Code::BelowMinimumStake,

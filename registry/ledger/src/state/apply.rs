@@ -1,6 +1,6 @@
 //! A transaction's effect: all of it, or none.
 
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 
 use super::{Account, State, add};
 use crate::event::Event;
@@ -15,6 +15,8 @@ pub const AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 pub(super) struct Payer<'a> {
     pub key: Key,
     pub account: Account,
+    /// The transaction's id.
+    pub id: Hash,
     pub events: &'a mut Vec<Event>,
 }
 
@@ -49,13 +51,16 @@ impl State {
     /// # Errors
     /// [`Refusal`]; the state is as before then.
     pub fn apply(&mut self, transaction: &Verified) -> Result<Vec<Event>, Refusal> {
+        let id = transaction.signed().id();
         let transaction = transaction.transaction();
         let mut account = self.check(transaction)?;
+        let staked = self.staked(&transaction.account);
         account.number = account.number.saturating_add(1);
         let mut events = Vec::new();
         let mut payer = Payer {
             key: transaction.account,
             account,
+            id,
             events: &mut events,
         };
         if let Action::Claim {
@@ -85,6 +90,9 @@ impl State {
         let account = payer.account;
         add(&mut self.head.burned, transaction.fee);
         self.accounts.insert(transaction.account, account);
+        if self.staked(&transaction.account) != staked {
+            self.remember_stake(transaction.account, self.head.epoch, staked);
+        }
         Ok(events)
     }
 
@@ -155,6 +163,25 @@ impl State {
                 self.head.rewards = self.head.rewards.minus(amount).unwrap_or_default();
                 Ok(())
             }
+            Action::Report { node, evidence } => self.report(payer, *node, evidence),
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            } => self.accuse(payer, *node, *misdeed, *evidence),
+            Action::Verdict {
+                report,
+                fraction_ppm,
+                attestations,
+            } => self.verdict(payer, *report, *fraction_ppm, attestations),
+            Action::Appeal { report } => self.appeal(payer, *report),
+            Action::Unjail { node } => self.unjail(payer, *node),
+            Action::Propose {
+                title,
+                settings,
+                spends,
+            } => self.propose(payer, title, settings, spends),
+            Action::Ballot { proposal, yes } => self.ballot(payer, *proposal, *yes),
         }
     }
 

@@ -3,21 +3,31 @@
 //!
 //! | key | value, CBOR |
 //! |---|---|
-//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 10 settled u |
+//! | 0 | [`Head`]: 0 genesis h, 1 height u, 2 time_ms u, 3 epoch u, 4 issued a, 5 burned a, 6 faucet a, 7 [parameters](crate::Parameters), 8 treasury a, 9 rewards a, 10 settled u, 11 staked a |
 //! | 1 ‖ account | [`Account`]: 0 free a, 1 stake a, 2 number u, 3 votes u, 4 faucet a, 5 faucet_epoch u, 6 claimed a |
-//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool, 10 former_keys? |
+//! | 2 ‖ node | [`Node`]: 0 role u, 1 operator b32, 2 keys, 3 next_keys?, 4 name t?, 5 profile, 6 next_commission_ppm u?, 7 stake a, 8 escrow a, 9 leaving bool, 10 former_keys \[[`FormerKeys`](super::FormerKeys): {0 keys, 1 last_epoch u, 2 until_epoch u}\], 11 jailed? {0 misdeed u, 1 until_epoch u} |
 //! | 3 ‖ node key | the node that it belongs to, b32 |
 //! | 4 ‖ node ‖ voter | amount a |
 //! | 5 ‖ epoch u64 BE ‖ account ‖ node ‖ [`Target`] u8 | amount a |
 //! | 6 ‖ coordinator ‖ epoch u64 BE | [`Closing`]: 0 first u, 1 size u, 2 root h, 3 node_key b32 |
 //! | 7 ‖ epoch u64 BE | [`Settled`]: 0 hash h, 1 in_epoch u, 2 from_epoch u, 3 minted a, 4 treasury a, 5 paid a, 6 earned {0 size u, 1 root h}, 7 charges \[{0 node b32, 1 spent a, 2 burned a}\] |
 //! | 8 ‖ epoch u64 BE | [rules of rewards](crate::rules::RewardRules) that held up to then |
+//! | 10 ‖ account ‖ epoch u64 BE | what it had staked as the epoch had begun, amount a |
+//! | 11 ‖ proposal | [`Proposal`](super::Proposal): 0 proposer b32, 1 epoch u, 2 title t, 3 settings \[t\], 4 spends \[{0 account b32, 1 amount a}\], 5 deposit a, 6 staked a, 7 yes a, 8 no a, 9 until_epoch u, 10 effect_epoch u? |
+//! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
+//! | 13 ‖ report | [`Report`](super::Report): 0 reporter b32, 1 node b32, 2 misdeed u, 3 evidence h, 4 deposit a, 5 until_epoch u, 6 verdict_ppm u?, 7 appeal a?, 8 decided bool |
+//! | 14 ‖ node or node key ‖ misdeed | the transaction that reported it, h |
 //!
-//! A key is bytes one after the other, 32 for an account or node. A value that is a map has the
+//! A key is bytes one after the other, 32 for an account, node, key, proposal or
+//! report. Whoever accused names the node, and a misdeed that proved itself the node key that signed;
+//! a misdeed is BLAKE3 of its kind (u8) ‖ what it rests on: the assignment of receipts that contradict
+//! each other, 32 zeros for a log that forked, else the evidence. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
 //! integers, from 2^64 on bignums (tag 2). Keys of nodes: {0 node b32, 1 log b32?}. Profile: {0 commission_ppm u,
 //! 1 url t?, 2 region t?, 3 introduction t?, 4 service? {0 class t, 1 uptime_ppm u, 2 latency_ms u}}.
-//! Roles: 0 miner, 1 coordinator, 2 checker. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
+//! Roles: 0 miner, 1 coordinator, 2 checker.
+//! Misdeeds: 0 equivocation, 1 log-fork, 2 wrong-execution, 3 missing-receipt, 4 not-serving,
+//! 5 judgement. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
 //! unbond were no votes and in no escrow, the node in the key is 32 zeros.
 
 use adit_protocol::Document as _;
@@ -25,6 +35,8 @@ use adit_protocol::network::genesis::Genesis;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
+use super::governance::Governance;
+use super::slashing::Slashing;
 use super::{Account, Head, Node, State, Target, Unbonding};
 use crate::key::Key;
 
@@ -68,13 +80,16 @@ impl State {
             put(account_key(key), encode(account));
         }
         for (key, node) in &self.nodes {
-            put(joined(NODE, &[key]), encode(node));
+            put(joined(NODE, &[key.as_bytes()]), encode(node));
         }
         for (key, node) in &self.taken {
-            put(joined(TAKEN, &[key]), encode(node));
+            put(joined(TAKEN, &[key.as_bytes()]), encode(node));
         }
         for ((node, voter), amount) in &self.votes {
-            put(joined(VOTES, &[node, voter]), encode(amount));
+            put(
+                joined(VOTES, &[node.as_bytes(), voter.as_bytes()]),
+                encode(amount),
+            );
         }
         for (unbonding, amount) in &self.unbonding {
             let mut key = vec![UNBONDING];
@@ -86,7 +101,11 @@ impl State {
         }
         for ((node, epoch), closing) in &self.closings {
             put(
-                [&joined(CLOSING, &[node])[..], &epoch.to_be_bytes()].concat(),
+                [
+                    &joined(CLOSING, &[node.as_bytes()])[..],
+                    &epoch.to_be_bytes(),
+                ]
+                .concat(),
                 encode(closing),
             );
         }
@@ -96,6 +115,8 @@ impl State {
         for (epoch, rules) in &self.former_rules {
             put(of_epoch(FORMER_RULES, *epoch), encode(rules));
         }
+        self.governance.entries(&mut put);
+        self.slashing.entries(&mut put);
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -131,6 +152,8 @@ impl State {
             closings: Default::default(),
             settlements: Default::default(),
             former_rules: Default::default(),
+            governance: Default::default(),
+            slashing: Default::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -158,6 +181,18 @@ impl State {
                     state.unbonding.insert(unbonding, decode(at, &value)?);
                     let entry = (unbonding.account, unbonding);
                     state.by_account.unbonding.insert(entry);
+                    if unbonding.was_votes() {
+                        let entry = (unbonding.node, unbonding);
+                        state.by_account.unbonding_from.insert(entry);
+                    }
+                }
+                Place::Governance => {
+                    let taken = state.governance.restore(at, &key, &value)?;
+                    taken.ok_or_else(|| wrong(at, "there is no such key"))?;
+                }
+                Place::Slashing => {
+                    let taken = state.slashing.restore(at, &key, &value)?;
+                    taken.ok_or_else(|| wrong(at, "there is no such key"))?;
                 }
                 Place::Closing(node, epoch) => {
                     state.closings.insert((node, epoch), decode(at, &value)?);
@@ -177,7 +212,7 @@ impl State {
 
 /// The key of an account's entry.
 pub(crate) fn account_key(account: &Key) -> Vec<u8> {
-    joined(ACCOUNT, &[account])
+    joined(ACCOUNT, &[account.as_bytes()])
 }
 
 /// An account's entry, decoded.
@@ -185,9 +220,9 @@ pub(crate) fn account_value(bytes: &[u8]) -> Option<Account> {
     decode(0, bytes).ok()
 }
 
-fn joined(tag: u8, keys: &[&Key]) -> Vec<u8> {
+pub(super) fn joined(tag: u8, keys: &[&[u8; 32]]) -> Vec<u8> {
     let mut bytes = vec![tag];
-    keys.iter().for_each(|key| bytes.extend(key.as_bytes()));
+    keys.iter().for_each(|key| bytes.extend(*key));
     bytes
 }
 
@@ -201,6 +236,8 @@ enum Place {
     Closing(Key, u64),
     Settled(u64),
     FormerRules(u64),
+    Governance,
+    Slashing,
 }
 
 fn of_epoch(tag: u8, epoch: u64) -> Vec<u8> {
@@ -242,11 +279,13 @@ fn parse(key: &[u8]) -> Option<Place> {
         }
         SETTLED => Place::Settled(epoch(rest)?),
         FORMER_RULES => Place::FormerRules(epoch(rest)?),
+        tag if Governance::owns(tag) => Place::Governance,
+        tag if Slashing::owns(tag) => Place::Slashing,
         _ => return None,
     })
 }
 
-fn encode(value: &impl Encode<()>) -> Vec<u8> {
+pub(super) fn encode(value: &impl Encode<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing to a vector cannot fail, and no `Encode` here returns a message.
     if let Err(error) = minicbor::encode(value, &mut bytes) {
@@ -256,7 +295,7 @@ fn encode(value: &impl Encode<()>) -> Vec<u8> {
 }
 
 /// A value that is encoded in the one way that [`encode`] does.
-fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
+pub(super) fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
     at: usize,
     bytes: &[u8],
 ) -> Result<T, EntryError> {

@@ -8,25 +8,35 @@ use super::{Node, State};
 use crate::registration::Role;
 
 impl State {
-    /// Whether a node would take part if an epoch began now.
+    /// Whether a node would take part if an epoch began now: not leaving, not jailed, with the least
+    /// stake.
     pub fn takes_part(&self, node: &Node) -> bool {
+        node.jailed.is_none() && self.could_take_part(node)
+    }
+
+    /// As [`State::takes_part`], if it were not jailed.
+    fn could_take_part(&self, node: &Node) -> bool {
         !node.leaving && node.stake >= self.parameters().stake_min(node.role)
     }
 
-    /// The members: nodes that are not leaving and have the least stake of their role. The version
-    /// is the epoch and one, so that it counts up; ask at the beginning of an epoch, since members
-    /// are fixed for its length.
+    /// The members: nodes that are not leaving, not jailed and have the least stake of their role. The
+    /// version is the epoch and one, so that it counts up; ask at the beginning of an epoch, since
+    /// members are fixed for its length.
     pub fn members(&self) -> Membership {
-        let parameters = self.parameters();
+        // Of miners it is said that they are jailed; others are only left out.
+        let there = |node: &&Node| match node.role {
+            Role::Miner => self.could_take_part(node),
+            _ => self.takes_part(node),
+        };
         let mut membership = Membership {
             genesis: self.head.genesis,
             version: self.head.epoch.saturating_add(1),
-            engines: parameters.engines.clone(),
+            engines: self.parameters().engines.clone(),
             coordinators: Vec::new(),
             miners: Vec::new(),
             witnesses: Vec::new(),
         };
-        for node in self.nodes.values().filter(|node| self.takes_part(node)) {
+        for node in self.nodes.values().filter(there) {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             let profile = &node.profile;
             // Miners have none.
@@ -36,7 +46,7 @@ impl State {
                     node: *node.keys.node.as_bytes(),
                     account: *node.operator.as_bytes(),
                     stake: node.stake.units(),
-                    jailed: None,
+                    jailed: node.jailed.map(|jailed| jailed.misdeed.name().to_owned()),
                     introduction: text(&profile.introduction),
                 }),
                 Role::Coordinator => membership.coordinators.push(CoordinatorMember {

@@ -7,15 +7,27 @@
 //! | `staking` | stake, votes, unbonding |
 //! | `nodes` | registrations |
 //! | `settling` | closing and settling epochs, claims |
+//! | `quorum` | checkers whose signatures count, and how many it takes |
+//! | `governance` | proposals, and what is done by them |
+//! | `stakes` | what was staked at the beginning of an epoch, with which votes on proposals count |
+//! | `slashing` | misdeeds that prove themselves, and what is known of all |
+//! | `verdicts` | accusations, verdicts, appeals |
+//! | `penalty` | what a misdeed costs |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
 mod apply;
 mod encoding;
+mod governance;
 mod members;
 mod nodes;
+mod penalty;
+mod quorum;
 mod settling;
+mod slashing;
+mod stakes;
 mod staking;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -29,7 +41,13 @@ use thiserror::Error;
 pub use apply::AHEAD_MS_MAX;
 pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
+use governance::Governance;
+pub use governance::{PROPOSALS_MAX, Proposal, Spend};
+pub use nodes::FormerKeys;
+pub use penalty::Jailed;
 pub use settling::{Closing, Settled};
+pub use slashing::Report;
+use slashing::Slashing;
 
 use crate::event::Event;
 use crate::genesis::{LedgerGenesis, Parameters};
@@ -98,9 +116,12 @@ pub struct Node {
     /// Whether it has been deregistered: it takes part up to the end of that epoch.
     #[n(9)]
     pub leaving: bool,
-    /// Its keys in the epoch before, if they were others: those of the log that is to be closed.
+    /// Keys that it had before, the newest last, as long as something depends on them.
     #[n(10)]
-    pub former_keys: Option<NodeKeys>,
+    pub former_keys: Vec<FormerKeys>,
+    /// Why it does not take part, if it was punished.
+    #[n(11)]
+    pub jailed: Option<Jailed>,
 }
 
 /// What tokens become when they are done unbonding.
@@ -170,6 +191,9 @@ pub struct Head {
     /// The epoch that comes to be settled next.
     #[n(10)]
     pub settled: u64,
+    /// All stake at the beginning of this epoch, votes included, in 10^-12 token.
+    #[n(11)]
+    pub staked: Amount,
 }
 
 /// The state of a ledger after some block.
@@ -191,16 +215,20 @@ pub struct State {
     settlements: BTreeMap<u64, Settled>,
     /// Rules of rewards that were changed, by the last epoch in which they held.
     former_rules: BTreeMap<u64, RewardRules>,
+    governance: Governance,
+    slashing: Slashing,
     by_account: ByAccount,
 }
 
-/// What belongs to an account, by the account: it follows from the rest, and is no part of the root.
+/// What belongs to an account or node, by its key: it follows from the rest, and is no part of the root.
 /// Without it, whoever asks for an account would have all of the state looked through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ByAccount {
     /// Voter and node.
     votes: BTreeSet<(Key, Key)>,
     unbonding: BTreeSet<(Key, Unbonding)>,
+    /// Node and what of the votes for it unbonds.
+    unbonding_from: BTreeSet<(Key, Unbonding)>,
     /// Operator and node.
     nodes: BTreeSet<(Key, Key)>,
 }
@@ -261,6 +289,7 @@ impl State {
                 treasury: Amount::ZERO,
                 rewards: Amount::ZERO,
                 settled: 0,
+                staked: Amount::ZERO,
             },
             accounts: (ledger.allocations.iter())
                 .map(|one| (one.account, account(one.amount)))
@@ -272,12 +301,15 @@ impl State {
             closings: BTreeMap::new(),
             settlements: BTreeMap::new(),
             former_rules: BTreeMap::new(),
+            governance: Governance::default(),
+            slashing: Slashing::default(),
             by_account: ByAccount::default(),
         })
     }
 
-    /// Begins a block at a time, in milliseconds since 1970: what is done unbonding is released, and
-    /// what was to change with the epoch does.
+    /// Begins a block at a time, in milliseconds since 1970. With an epoch, penalties take effect, what
+    /// is done unbonding is released, what was to change with the epoch does, and proposals are counted
+    /// and done, in this order.
     ///
     /// # Errors
     /// [`BlockTime`].
@@ -293,11 +325,17 @@ impl State {
         let epoch = self.epoch_at(time_ms);
         let mut events = Vec::new();
         if epoch > self.head.epoch {
+            let last = self.head.epoch;
+            self.remember_before_release(epoch);
             self.head.epoch = epoch;
             self.head.faucet = Amount::ZERO;
             events.push(Event::Epoch { epoch });
+            // Before anything is released: it was behind the node up to now.
+            self.turn_reports(last, &mut events);
             self.release(&mut events);
             self.turn_nodes();
+            self.turn_proposals(&mut events);
+            self.turn_stakes();
         }
         Ok(events)
     }
@@ -411,6 +449,9 @@ impl State {
             escrow_unbonding: unbonding(true),
             treasury: self.head.treasury,
             rewards: self.head.rewards,
+            deposits: (self.governance.deposits())
+                .chain(self.slashing.deposits())
+                .sum(),
         }
     }
 }
@@ -434,6 +475,8 @@ pub struct Supply {
     pub treasury: Amount,
     /// Earned and not claimed.
     pub rewards: Amount,
+    /// Put down for proposals, reports and appeals.
+    pub deposits: Amount,
 }
 
 impl Supply {
@@ -448,6 +491,7 @@ impl Supply {
             self.escrow_unbonding,
             self.treasury,
             self.rewards,
+            self.deposits,
         ];
         parts.into_iter().sum()
     }

@@ -1,6 +1,8 @@
 //! Nodes: registering, changing and leaving.
 
 use adit_protocol::Amount;
+use minicbor::{Decode, Encode};
+use serde::Serialize;
 
 use super::apply::Payer;
 use super::{Node, State};
@@ -9,6 +11,32 @@ use crate::genesis::NODES_MAX;
 use crate::key::Key;
 use crate::refusal::{Refusal, Rule};
 use crate::registration::{NodeKeys, Profile, Registration, Role};
+
+/// Keys that a node had before they changed: a log of the last epoch that is to be closed goes by them,
+/// and the node answers for what they signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct FormerKeys {
+    /// The keys.
+    #[n(0)]
+    pub keys: NodeKeys,
+    /// The last epoch in which they were its keys.
+    #[n(1)]
+    pub last_epoch: u64,
+    /// The epoch at whose beginning they are forgotten: when all that stood behind the node then has
+    /// had the time to leave. That is never before the epoch after the last is over.
+    #[n(2)]
+    pub until_epoch: u64,
+}
+
+impl Node {
+    /// Its keys in an epoch, of which it can still remember them.
+    pub fn keys_in(&self, epoch: u64) -> &NodeKeys {
+        let mut former = self.former_keys.iter();
+        let found = former.find(|former| epoch <= former.last_epoch);
+        found.map_or(&self.keys, |former| &former.keys)
+    }
+}
 
 impl State {
     pub(super) fn register(
@@ -58,7 +86,8 @@ impl State {
             stake: Amount::ZERO,
             escrow: Amount::ZERO,
             leaving: false,
-            former_keys: None,
+            former_keys: Vec::new(),
+            jailed: None,
         };
         // It must be there for the votes, and only they can be refused now.
         self.nodes.insert(keys.node, node);
@@ -140,10 +169,17 @@ impl State {
 
     /// What was to change with the epoch does.
     pub(super) fn turn_nodes(&mut self) {
+        // When what stood behind a node while it had a key has had the time to leave.
+        let epochs = self.head.parameters.unbonding_epochs.saturating_add(1);
+        let epoch = self.head.epoch;
         for node in self.nodes.values_mut() {
-            node.former_keys = None;
+            node.former_keys.retain(|former| former.until_epoch > epoch);
             if let Some(keys) = node.next_keys.take() {
-                node.former_keys = Some(std::mem::replace(&mut node.keys, keys));
+                node.former_keys.push(FormerKeys {
+                    keys: std::mem::replace(&mut node.keys, keys),
+                    last_epoch: epoch.saturating_sub(1),
+                    until_epoch: epoch.saturating_add(epochs),
+                });
             }
             if let Some(commission_ppm) = node.next_commission_ppm.take() {
                 node.profile.commission_ppm = commission_ppm;

@@ -10,7 +10,6 @@
 //! The ledger sees no receipts. It believes a quorum of checkers what the settlement came to, within
 //! bounds that it knows itself: emission, fees burned, escrows, and that nothing appears or is lost.
 
-use adit_protocol::keys::PublicKey;
 use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use adit_protocol::log::key::{KeyKind, NoteKey};
 use adit_protocol::log::note::NoteSignature;
@@ -25,6 +24,7 @@ use serde::Serialize;
 use super::apply::{Payer, take};
 use super::{Node, State, Target, add};
 use crate::event::Event;
+use crate::genesis::Parameters;
 use crate::key::Key;
 use crate::refusal::{Refusal, Rule};
 use crate::registration::Role;
@@ -101,7 +101,7 @@ impl State {
         let coordinator = closure.coordinator;
         let node = self.find(&coordinator)?;
         // The log of that epoch is that of the keys of that epoch.
-        let keys = node.former_keys.unwrap_or(node.keys);
+        let keys = *node.keys_in(epoch);
         let (Role::Coordinator, Some(log)) = (node.role, keys.log) else {
             return Rule::NoCoordinator.broken();
         };
@@ -182,7 +182,7 @@ impl State {
             }
             add(&mut stake, node.stake);
         }
-        self.quorum(stake)
+        self.quorum(stake, None)
     }
 
     /// A checker by its name, with the key that it cosigns with as a mirror.
@@ -192,52 +192,6 @@ impl State {
             .find(|(_, node)| node.name.as_deref() == Some(name))?;
         let key = node.keys.log?.public().ok()?;
         Some((node, NoteKey::new(name.parse().ok()?, KeyKind::Mirror, key)))
-    }
-
-    /// The checkers whose signatures count.
-    pub(super) fn checkers(&self) -> impl Iterator<Item = (&Key, &Node)> {
-        let least = self.head.parameters.checker_stake_min;
-        let counts =
-            move |node: &Node| node.role == Role::Checker && !node.leaving && node.stake >= least;
-        self.nodes.iter().filter(move |(_, node)| counts(node))
-    }
-
-    /// Whether so much of the checkers' stake is a quorum of it.
-    pub(super) fn quorum(&self, stake: Amount) -> Result<(), Refusal> {
-        let all: Amount = self.checkers().map(|(_, node)| node.stake).sum();
-        let needed_ppm = self.head.parameters.rewards.quorum_ppm;
-        // Both are bounded by the supply, 2^80.
-        let enough = stake.units().saturating_mul(PPM.into())
-            >= all.units().saturating_mul(needed_ppm.into());
-        match enough && !stake.is_zero() {
-            true => Ok(()),
-            false => Err(Refusal::Quorum {
-                found: stake,
-                all,
-                needed_ppm,
-            }),
-        }
-    }
-
-    /// Whether a quorum of checkers signed a document, under its context and by their node keys.
-    pub(super) fn attested(
-        &self,
-        context: &'static [u8],
-        document: &[u8],
-        attestations: &[Attestation],
-    ) -> Result<(), Refusal> {
-        let mut stake = Amount::ZERO;
-        for one in attestations {
-            let Some((_, node)) = self.checkers().find(|(key, _)| **key == one.checker) else {
-                return Rule::NoChecker.broken();
-            };
-            let fits = |key: PublicKey| key.verify(context, document, &one.signature).is_ok();
-            if !node.keys.node.public().is_ok_and(fits) {
-                return Rule::CheckerSignature.broken();
-            }
-            add(&mut stake, node.stake);
-        }
-        self.quorum(stake)
     }
 
     pub(super) fn settle(
@@ -259,7 +213,8 @@ impl State {
             return Rule::Sums.broken();
         }
         self.bounded(settlement, replaced.as_ref())?;
-        self.attested(Settlement::CONTEXT, &settlement.to_cbor(), attestations)?;
+        let document = settlement.to_cbor();
+        self.attested(Settlement::CONTEXT, &document, attestations, None)?;
         if let Some(before) = replaced {
             self.take_back(&before);
         }
@@ -577,6 +532,17 @@ impl State {
     pub fn reward_rules(&self, epoch: u64) -> &RewardRules {
         let former = self.former_rules.range(epoch..).next();
         former.map_or(&self.head.parameters.rewards, |(_, rules)| rules)
+    }
+
+    /// Keeps the rules of rewards before others take effect with this epoch: by them epochs before are
+    /// settled. Of several changes in one epoch the first counts.
+    pub(super) fn remember_rules(&mut self, next: &Parameters) {
+        let rules = &self.head.parameters.rewards;
+        if *rules != next.rewards {
+            let last = self.head.epoch.saturating_sub(1);
+            let former = self.former_rules.entry(last);
+            former.or_insert_with(|| rules.clone());
+        }
     }
 
     /// Whether escrow must stay where it is: leaves of the coordinator's log wait to be settled.

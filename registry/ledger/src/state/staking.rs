@@ -202,6 +202,9 @@ impl State {
         };
         add(self.unbonding.entry(key).or_default(), amount);
         self.by_account.unbonding.insert((payer.key, key));
+        if key.was_votes() {
+            self.by_account.unbonding_from.insert((key.node, key));
+        }
         payer.events.push(Event::Unbonding {
             account: payer.key,
             node,
@@ -219,6 +222,8 @@ impl State {
             let (unbonding, amount) = first.remove_entry();
             let entry = (unbonding.account, unbonding);
             self.by_account.unbonding.remove(&entry);
+            let entry = (unbonding.node, unbonding);
+            self.by_account.unbonding_from.remove(&entry);
             if unbonding.to == Target::Escrow && self.owes(&unbonding.node) {
                 // Receipts wait to be paid of it.
                 let later = Unbonding {

@@ -13,12 +13,27 @@
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
 //! | `close-epoch`, `settle`, `claim` | in [`settling`](super::settling) |
+//! | `propose` | `title`, `set`\*, `spend`\* |
+//! | `report` | `node`, `misdeed`, and of `equivocation` `first`, `second`; of `log-fork` `key`, `size`, `first-root`, `first-signature`, `second-root`, `second-signature` |
+//! | `accuse` | `node`, `misdeed` (`wrong-execution`, `missing-receipt`, `not-serving`, `judgement`), `evidence` |
+//! | `verdict` | `report`, `verdict` (`guilty` or `not-guilty`), `fraction`? (if guilty), `attestation`: checker, signature; each, ascending |
+//! | `appeal` | `report` |
+//! | `unjail` | `node` |
+//! | `ballot` | `proposal`, `choice` (`yes` or `no`) |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
 //! `service-class`?, with it `service-uptime` and `service-latency` (milliseconds).
+//!
+//! `*` marks lines of which there may be several, or none. `set` is a parameter and what it is to be
+//! (see [`crate::setting`]), at most 32, ascending by their bytes and each parameter once; `spend` is
+//! an account and an amount of the treasury, at most 8. What checkers sign of a report is a
+//! [`Finding`](crate::slashing::Finding).
+//! `first` and `second` are bytes [0, 456) of two receipts: the body and its miner's signature.
 
 use adit_protocol::{Amount, Hash};
 
+use super::accusing;
+use super::governing;
 use super::lines::{Lines, Percent, Reader};
 use super::settling::{self, Attestation, Closure};
 use super::text_error::TextError;
@@ -26,6 +41,9 @@ use super::values;
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::rewards::Settlement;
+use crate::setting::Setting;
+use crate::slashing::{Evidence, Misdeed};
+use crate::state::Spend;
 
 /// What a transaction does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +147,59 @@ pub enum Action {
         /// The way from there to the root.
         proof: Vec<Hash>,
     },
+    /// Proves a misdeed, which is punished at once.
+    Report {
+        /// The node.
+        node: Key,
+        /// What proves it.
+        evidence: Box<Evidence>,
+    },
+    /// Says that a node did something on which checkers must find a verdict. The transaction's id
+    /// names the report.
+    Accuse {
+        /// The node.
+        node: Key,
+        /// What it did.
+        misdeed: Misdeed,
+        /// What that rests on: the hash of a receipt or of a document that checkers have.
+        evidence: Hash,
+    },
+    /// Brings what a quorum of checkers found.
+    Verdict {
+        /// The report.
+        report: Hash,
+        /// What the node loses, in parts per million; absent if it is not guilty.
+        fraction_ppm: Option<u32>,
+        /// The checkers that say so, ascending; they sign a [`Finding`](crate::slashing::Finding).
+        attestations: Vec<Attestation>,
+    },
+    /// Asks for a second verdict, for the accused.
+    Appeal {
+        /// The report.
+        report: Hash,
+    },
+    /// Lets a node take part again that was jailed.
+    Unjail {
+        /// The node.
+        node: Key,
+    },
+    /// Asks those who have stake to change parameters, or to spend of the treasury; without either,
+    /// what they think. The transaction's id names the proposal.
+    Propose {
+        /// What it is about, for people.
+        title: String,
+        /// The parameters that change.
+        settings: Vec<Setting>,
+        /// What is spent of the treasury.
+        spends: Vec<Spend>,
+    },
+    /// Votes on a proposal.
+    Ballot {
+        /// The proposal.
+        proposal: Hash,
+        /// Whether for it.
+        yes: bool,
+    },
 }
 
 impl Action {
@@ -150,6 +221,13 @@ impl Action {
             Action::CloseEpoch(_) => "close-epoch",
             Action::Settle { .. } => "settle",
             Action::Claim { .. } => "claim",
+            Action::Report { .. } => "report",
+            Action::Accuse { .. } => "accuse",
+            Action::Verdict { .. } => "verdict",
+            Action::Appeal { .. } => "appeal",
+            Action::Unjail { .. } => "unjail",
+            Action::Propose { .. } => "propose",
+            Action::Ballot { .. } => "ballot",
         }
     }
 
@@ -187,7 +265,6 @@ impl Action {
                 lines.optional("new-log-key", keys.log.as_ref());
                 lines.field("proof", values::Digits(*proof));
             }
-            Action::Deregister { node } => lines.field("node", node),
             Action::CloseEpoch(closure) => settling::write_closure(lines, closure),
             Action::Settle {
                 settlement,
@@ -198,6 +275,25 @@ impl Action {
                 index,
                 proof,
             } => settling::write_claim(lines, *total, *index, proof),
+            Action::Deregister { node } | Action::Unjail { node } => lines.field("node", node),
+            Action::Report { node, evidence } => accusing::write_report(lines, node, evidence),
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            } => accusing::write_accusation(lines, node, *misdeed, evidence),
+            Action::Verdict {
+                report,
+                fraction_ppm,
+                attestations,
+            } => accusing::write_verdict(lines, report, *fraction_ppm, attestations),
+            Action::Appeal { report } => lines.field("report", report),
+            Action::Propose {
+                title,
+                settings,
+                spends,
+            } => governing::write_proposal(lines, title, settings, spends),
+            Action::Ballot { proposal, yes } => governing::write_ballot(lines, proposal, *yes),
         }
     }
 
@@ -267,6 +363,17 @@ impl Action {
                     proof,
                 }
             }
+            "report" => accusing::read_report(reader)?,
+            "accuse" => accusing::read_accusation(reader)?,
+            "verdict" => accusing::read_verdict(reader)?,
+            "appeal" => Action::Appeal {
+                report: reader.field("report")?,
+            },
+            "unjail" => Action::Unjail {
+                node: reader.field("node")?,
+            },
+            "propose" => governing::read_proposal(reader)?,
+            "ballot" => governing::read_ballot(reader)?,
             _ => {
                 return Err(TextError::Value {
                     name: "action",

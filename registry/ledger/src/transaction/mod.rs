@@ -21,7 +21,9 @@
 //! sign a text. The id is BLAKE3 of the text. Encoded, a signed transaction is
 //! signature (64 bytes) ‖ text.
 
+mod accusing;
 pub mod action;
+mod governing;
 mod lines;
 pub mod settling;
 mod text_error;

@@ -80,7 +80,7 @@ impl Display for Attestation {
 }
 
 /// The fields of a line that has several, with a space between each two.
-fn fields<const N: usize>(text: &str, what: &str) -> Result<[String; N], String> {
+pub(super) fn fields<const N: usize>(text: &str, what: &str) -> Result<[String; N], String> {
     let fields: Vec<_> = text.split(' ').map(str::to_owned).collect();
     fields
         .try_into()
@@ -88,7 +88,7 @@ fn fields<const N: usize>(text: &str, what: &str) -> Result<[String; N], String>
 }
 
 /// A field of such a line.
-fn field<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+pub(super) fn field<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 

@@ -4,6 +4,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use super::*;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::rewards::{CHARGES_MAX, Charge, Settlement};
+use crate::slashing::{Evidence, Misdeed};
 use crate::tree::TreeRoot;
 
 fn rng() -> ChaCha20Rng {
@@ -111,6 +112,56 @@ fn actions() -> Vec<Action> {
             index: 3,
             proof: vec![Hash::of(b"left"), Hash::of(b"right")],
         },
+        Action::Propose {
+            title: "Cheaper".to_owned(),
+            settings: ["fee_min 0.001", "rewards.settlement none"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+            spends: vec![crate::state::Spend {
+                account: key("//Bob"),
+                amount,
+            }],
+        },
+        Action::Propose {
+            title: "What do you think?".to_owned(),
+            settings: Vec::new(),
+            spends: Vec::new(),
+        },
+        Action::Report {
+            node,
+            evidence: Box::new(Evidence::Equivocation {
+                first: [1; 456],
+                second: [0xfe; 456],
+            }),
+        },
+        Action::Report {
+            node,
+            evidence: Box::new(Evidence::LogFork {
+                key: node,
+                size: u64::MAX,
+                first: (Hash::of(b"1"), [1; 64]),
+                second: (Hash::of(b"2"), [2; 64]),
+            }),
+        },
+        Action::Accuse {
+            node,
+            misdeed: Misdeed::WrongExecution,
+            evidence: Hash::of(b"a receipt"),
+        },
+        verdict(2),
+        Action::Verdict {
+            report: Hash::of(b"a report"),
+            fraction_ppm: None,
+            attestations: Vec::new(),
+        },
+        Action::Appeal {
+            report: Hash::of(b"a report"),
+        },
+        Action::Unjail { node },
+        Action::Ballot {
+            proposal: Hash::of(b"a proposal"),
+            yes: true,
+        },
     ]
 }
 
@@ -131,21 +182,35 @@ fn closure(cosigners: usize) -> Action {
 }
 
 /// With numbers as long as they can be.
+/// So many keys, ascending.
+fn keys(count: usize) -> impl Iterator<Item = Key> {
+    let mut keys: Vec<_> = (0..count).map(|n| key(&format!("//{n}"))).collect();
+    keys.sort();
+    keys.into_iter()
+}
+
+fn attestations(count: usize) -> Vec<Attestation> {
+    let one = |checker| Attestation {
+        checker,
+        signature: [0xab; 64],
+    };
+    keys(count).map(one).collect()
+}
+
+fn verdict(count: usize) -> Action {
+    Action::Verdict {
+        report: Hash::of(b"a report"),
+        fraction_ppm: Some(333_333),
+        attestations: attestations(count),
+    }
+}
+
 fn settlement(charges: usize, attestations: usize) -> Action {
     let most = Amount::from_units(u128::MAX);
-    let keys = |count: usize| {
-        let mut keys: Vec<_> = (0..count).map(|n| key(&format!("//{n}"))).collect();
-        keys.sort();
-        keys.into_iter()
-    };
     let charge = |node| Charge {
         node,
         spent: most,
         burned: most,
-    };
-    let attestation = |checker| Attestation {
-        checker,
-        signature: [0xab; 64],
     };
     Action::Settle {
         settlement: Box::new(Settlement {
@@ -163,7 +228,7 @@ fn settlement(charges: usize, attestations: usize) -> Action {
             charges: keys(charges).map(charge).collect(),
             replaces: Some(Hash::of(b"another")),
         }),
-        attestations: keys(attestations).map(attestation).collect(),
+        attestations: self::attestations(attestations),
     }
 }
 
@@ -172,6 +237,7 @@ fn the_longest_transactions_have_room() {
     for action in [
         closure(settling::CHECKERS_MAX),
         settlement(CHARGES_MAX, settling::CHECKERS_MAX),
+        verdict(settling::CHECKERS_MAX),
     ] {
         let transaction = transaction(action);
         let text = transaction.to_text();
@@ -182,6 +248,7 @@ fn the_longest_transactions_have_room() {
         closure(settling::CHECKERS_MAX + 1),
         settlement(0, settling::CHECKERS_MAX + 1),
         settlement(CHARGES_MAX + 1, 0),
+        verdict(settling::CHECKERS_MAX + 1),
     ] {
         let refused = Transaction::from_text(&transaction(action).to_text());
         assert!(
@@ -224,7 +291,7 @@ fn a_person_can_read_it() {
 #[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 15, "an action is missing here");
+    assert_eq!(names.len(), 22, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

@@ -109,24 +109,27 @@ impl FromStr for CosignerName {
     }
 }
 
-/// 64 bytes as `0x` and 128 lower-case digits.
-pub(super) struct Digits(pub [u8; 64]);
+/// Bytes, mostly of a signature, as `0x` and two lower-case digits for each.
+pub(super) struct Digits<const N: usize = 64>(pub [u8; N]);
 
-impl Display for Digits {
+impl<const N: usize> Display for Digits<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("0x")?;
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl FromStr for Digits {
-    type Err = &'static str;
+impl<const N: usize> FromStr for Digits<N> {
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Digits, &'static str> {
-        const WRONG: &str = "a signature is 0x and 128 digits from 0 to 9 and a to f";
-        let digits = text.strip_prefix("0x").ok_or(WRONG)?.as_bytes();
+    fn from_str(text: &str) -> Result<Digits<N>, String> {
+        let wrong = || {
+            let digits = N.saturating_mul(2);
+            format!("it must be 0x and {digits} digits from 0 to 9 and a to f")
+        };
+        let digits = text.strip_prefix("0x").ok_or_else(wrong)?.as_bytes();
         let (pairs, []) = digits.as_chunks::<2>() else {
-            return Err(WRONG);
+            return Err(wrong());
         };
         let value = |digit: u8| match digit {
             b'0'..=b'9' => Some(digit - b'0'),
@@ -138,7 +141,7 @@ impl FromStr for Digits {
             .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
             .collect();
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Digits).ok_or(WRONG)
+        bytes.map(Digits).ok_or_else(wrong)
     }
 }
 
@@ -195,6 +198,7 @@ mod tests {
     fn digits() {
         let text = Digits([0xa5; 64]).to_string();
         assert_eq!(text.parse::<Digits>().map(|d| d.0), Ok([0xa5; 64]));
+        assert_eq!("0x00ff".parse::<Digits<2>>().map(|d| d.0), Ok([0, 255]));
         for bad in ["", "0x", &text[2..], &text[..128], &text.to_uppercase()] {
             assert!(bad.parse::<Digits>().is_err());
         }

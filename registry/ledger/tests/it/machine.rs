@@ -6,9 +6,10 @@ use adit_ledger::entry::{EpochRoot, LogEntry, Replay};
 use adit_ledger::registration::{NodeKeys, Role};
 use adit_ledger::rewards::RewardTree;
 use adit_ledger::root::StateTree;
-use adit_ledger::state::Entry;
+use adit_ledger::slashing::Misdeed;
+use adit_ledger::state::{Entry, Spend};
 use adit_ledger::{Action, Event, Key, State};
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -45,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..24u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..44u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -58,7 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         },
     );
     let step = prop_oneof![1 => (0u64..2500).prop_map(Step::Block), 9 => act];
-    proptest::collection::vec(step, 50..250)
+    proptest::collection::vec(step, 100..300)
 }
 
 /// What accounts had earned by the settlement of each epoch.
@@ -73,10 +74,9 @@ fn numbers(state: &State, role: Role) -> Vec<usize> {
 /// Closes or settles an epoch, or claims; by anyone, as for the first two it does not matter.
 fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<RewardTree>) {
     let Try { from, whom, .. } = *step;
-    let least = state.parameters().checker_stake_min;
     let mut checkers = numbers(state, Role::Checker);
     if step.fits {
-        let counts = |node: &adit_ledger::state::Node| !node.leaving && node.stake >= least;
+        let counts = |node: &adit_ledger::state::Node| state.takes_part(node);
         checkers.retain(|number| state.node(&node(*number)).is_some_and(counts));
     } else {
         checkers.truncate(whom % 3);
@@ -84,7 +84,7 @@ fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<
     let last = state.head().epoch.saturating_sub(1);
     let coordinators = numbers(state, Role::Coordinator);
     match step.what {
-        16..=18 => {
+        36..=38 => {
             let fitting = coordinators.get(whom % coordinators.len().max(1));
             let number = fitting.copied().filter(|_| step.fits).unwrap_or(whom);
             let epoch = if step.fits { last } else { whom as u64 };
@@ -96,7 +96,7 @@ fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<
             let closes = Closes::new(state, number, epoch, size, &checkers);
             (from, closes.action(), None)
         }
-        19..=21 => {
+        39..=41 => {
             let open = state.unsettled().map(|(epoch, _)| epoch).min();
             let again = state.last_settled().filter(|_| whom.is_multiple_of(3));
             let epoch = match again {
@@ -155,30 +155,23 @@ fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<
 }
 
 /// What a network must have before its epochs can be closed and settled.
-fn founding(state: &State) -> [(usize, Action); 6] {
+fn founding(state: &State) -> [(usize, Action); 3] {
     let stake = Action::Stake {
         amount: tokens(400_000),
     };
-    let least = |role| state.parameters().stake_min(role);
-    let register = |role, operator, number| registration(role, operator, number, least(role));
+    let least = state.parameters().coordinator_stake_min;
+    let coordinator = registration(Role::Coordinator, 1, 1, least);
     let escrow = Action::Deposit {
         node: node(1),
         amount: tokens(30_000),
     };
-    [
-        (1, stake.clone()),
-        (2, stake),
-        (1, register(Role::Coordinator, 1, 1)),
-        (2, register(Role::Checker, 2, 2)),
-        (2, register(Role::Checker, 2, 5)),
-        (3, escrow),
-    ]
+    [(1, stake), (1, coordinator), (3, escrow)]
 }
 
 /// The account that asks for something, what it is, and for a settlement what accounts have earned by
 /// then.
 fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<RewardTree>) {
-    if step.what >= 16 {
+    if step.what >= 36 {
         return settling(state, trees, step);
     }
     let Try {
@@ -187,8 +180,9 @@ fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<Re
         mut whom,
         ..
     } = *step;
-    if step.fits && !matches!(what, 0..=4 | 8..=10) {
-        let known: Vec<_> = (0..NODES.len())
+    if step.fits && !matches!(what, 0..=4 | 8..=10 | 16..) {
+        // Not the checkers, who are needed for verdicts.
+        let known: Vec<_> = (0..8)
             .filter(|number| match what {
                 6 => state.votes_for(node(*number)).count() > 0,
                 14 | 15 => state
@@ -230,6 +224,10 @@ fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<Re
         _ => who.free,
     };
     let amount = match step.amount {
+        // Some have enough left when they were punished.
+        Ok(_) if matches!(what, 8..=10) && role == Role::Miner => {
+            Amount::from_units(there.units() * (1 + 2 * (whom as u128 % 2)))
+        }
         Ok(_) if matches!(what, 8..=10) => there,
         Ok(share) => Amount::from_units(there.units() / 1000 * u128::from(share)),
         Err(units) => Amount::from_units(units),
@@ -265,9 +263,129 @@ fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<Re
         }
         13 => Action::Deregister { node },
         14 => Action::Deposit { node, amount },
-        _ => Action::Withdraw { node, amount },
+        15 => Action::Withdraw { node, amount },
+        16..20 => governing(state, step, amount),
+        _ => {
+            let (from, action) = punishing(state, step);
+            return (from, action, None);
+        }
     };
     (from, action, None)
+}
+
+/// A proposal, or a ballot on one of those that there are.
+fn governing(state: &State, step: &Try, amount: Amount) -> Action {
+    let known: Vec<_> = state.proposals().map(|(id, _)| *id).collect();
+    match known.get(step.whom % known.len().max(1)) {
+        Some(id) if step.what != 16 => Action::Ballot {
+            proposal: *id,
+            yes: step.whom != 2,
+        },
+        _ => {
+            let settings = [
+                "vote_min 2",
+                "rewards.saturation 0",
+                "unbonding_epochs 1",
+                "rewards.emission 700",
+            ];
+            let setting = settings[step.whom % 4].parse().unwrap();
+            let spend = Spend {
+                account: account(step.whom),
+                amount: Amount::from_units(amount.units() / 1_000),
+            };
+            Action::Propose {
+                title: format!("Proposal {}", step.number),
+                settings: Vec::from_iter((step.whom < 4).then_some(setting)),
+                spends: Vec::from_iter((step.whom > 2).then_some(spend)),
+            }
+        }
+    }
+}
+
+/// A report, or what becomes of one; of a node that fits if there is one, or else of any.
+fn punishing(state: &State, step: &Try) -> (usize, Action) {
+    let Try {
+        from, what, whom, ..
+    } = *step;
+    let open: Vec<_> = state.reports().collect();
+    let open = open.get(whom % open.len().max(1));
+    let operator = |node: &Key| {
+        let operator = state.node(node).map(|node| node.operator);
+        operator.and_then(|key| (0..6).find(|number| account(*number) == key))
+    };
+    let fitting = (0..11).cycle().skip(whom).take(11).find(|number| {
+        let found = state.node(&node(*number));
+        found.is_some_and(|node| match what {
+            20 | 21 => node.role == Role::Miner,
+            22 => node.role == Role::Coordinator,
+            30.. => node.jailed.is_some_and(|jailed| {
+                let min = state.parameters().stake_min(node.role);
+                jailed.until_epoch <= state.head().epoch && node.stake >= min
+            }),
+            _ => true,
+        })
+    });
+    let number = fitting.filter(|_| step.fits).unwrap_or(whom);
+    let node = node(number);
+    // Its key of now, if that is one of ours.
+    let now = state.node(&node).map_or(node, |node| node.keys.node);
+    let now = (0..11).find(|number| crate::support::node(*number) == now);
+    let now = now.unwrap_or(number);
+    let evidence = format!("{}", whom % 3);
+    let action = match what {
+        20 | 21 => Action::Report {
+            node,
+            evidence: equivocation(now, evidence.as_bytes()),
+        },
+        22 => Action::Report {
+            node,
+            evidence: fork(now, &LOG, 9),
+        },
+        23..26 => {
+            let role = state.node(&node).map(|node| node.role);
+            let misdeed = match role {
+                _ if !step.fits => Misdeed::ALL[2 + whom % 4],
+                Some(Role::Miner) => Misdeed::WrongExecution,
+                Some(Role::Coordinator) => Misdeed::MissingReceipt,
+                _ => Misdeed::Judgement,
+            };
+            let evidence = Hash::of(evidence.as_bytes());
+            Action::Accuse {
+                node,
+                misdeed,
+                evidence,
+            }
+        }
+        26..29 => {
+            let report = open.map_or(Hash::ZERO, |(id, _)| **id);
+            let guilty = (whom < 6).then_some([100_000, 333_333, 7][whom % 3]);
+            let checkers = [8, 9, 10];
+            let checkers = match open {
+                Some((_, report)) if step.fits => checkers
+                    .into_iter()
+                    .filter(|number| {
+                        let key = crate::support::node(*number);
+                        let found = state.node(&key).is_some_and(|node| state.takes_part(node));
+                        found && key != report.node
+                    })
+                    .collect(),
+                _ => checkers[..1 + whom % 3].to_vec(),
+            };
+            verdict(state, report, guilty, &checkers)
+        }
+        29 => {
+            let Some((id, report)) = open else {
+                return (from, Action::Appeal { report: Hash::ZERO });
+            };
+            let from = operator(&report.node).filter(|_| step.fits);
+            return (from.unwrap_or(step.from), Action::Appeal { report: **id });
+        }
+        _ => {
+            let from = operator(&node).filter(|_| step.fits);
+            return (from.unwrap_or(step.from), Action::Unjail { node });
+        }
+    };
+    (from, action)
 }
 
 /// Tokens that unbond, by what they are, as a second account of it: taken from the events alone.
@@ -277,6 +395,8 @@ struct Watch {
     unbonding: BTreeMap<(u64, Key), u128>,
     /// What was claimed by each account.
     claimed: BTreeMap<Key, u128>,
+    /// Penalties, and what they took.
+    slashed: (u64, u128),
 }
 
 impl Watch {
@@ -311,6 +431,11 @@ impl Watch {
                 *claimed += amount.units();
                 assert_eq!(*claimed, state.account(account).claimed.units());
             }
+            Event::Slashed { amount, reward, .. } => {
+                assert!(reward.units() <= amount.units() / 10);
+                self.slashed.0 += 1;
+                self.slashed.1 += amount.units();
+            }
             _ => {}
         }
     }
@@ -326,6 +451,11 @@ impl Watch {
 }
 
 fn check(state: &State) {
+    for (id, proposal) in state.proposals() {
+        let ballots = state.ballots(*id).count();
+        let voted: Amount = [proposal.yes, proposal.no].into_iter().sum();
+        assert!(voted <= proposal.staked, "{ballots} voted with {voted}");
+    }
     let head = state.head();
     let expected = head.issued.minus(head.burned).unwrap();
     assert_eq!(state.supply().total(), expected);
@@ -342,13 +472,14 @@ fn check(state: &State) {
 #[test]
 fn tokens_are_conserved_and_nothing_unbonds_early() {
     let mut runner = TestRunner::new(Config {
-        cases: 96,
+        cases: 128,
         failure_persistence: None,
         ..Config::default()
     });
     let (mut all, mut refused) = (0u64, 0u64);
     let mut kinds = BTreeMap::<String, u64>::new();
-    let counts = std::cell::RefCell::new((&mut all, &mut refused, &mut kinds));
+    let mut slashed = 0u64;
+    let counts = std::cell::RefCell::new((&mut all, &mut refused, &mut kinds, &mut slashed));
     runner
         .run(&(steps(), any::<bool>()), |(steps, founded)| {
             let mut counts = counts.borrow_mut();
@@ -371,8 +502,17 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 events.iter().for_each(|event| watch.see(state, event));
             };
             block(&mut state, &mut log, &mut watch, BEGIN_MS);
-            let founding = founding(&state);
-            for (from, action) in founding.into_iter().filter(|_| founded) {
+            let mut first = Vec::new();
+            for from in 0..3 {
+                let stake = Action::Stake {
+                    amount: Amount::tokens(50_000),
+                };
+                let bond = Amount::tokens(50_000);
+                let checker = registration(Role::Checker, from, 8 + from, bond);
+                first.extend([(from, stake), (from, checker)]);
+            }
+            first.extend(founding(&state).into_iter().filter(|_| founded));
+            for (from, action) in first {
                 let transaction = signed(&state, from, action);
                 state.apply(&transaction).unwrap();
                 let done = LogEntry::Transaction(Box::new(transaction.signed().clone()));
@@ -417,6 +557,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
                 check(&state);
                 watch.check(&state, &trees);
             }
+            *counts.3 += watch.slashed.0;
             // Both ways back: from its entries, and from the log.
             let mut entries = Vec::new();
             state.entries(|entry| entries.push(entry));
@@ -432,11 +573,12 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
         .unwrap();
     let share = refused as f64 / all as f64;
     println!(
-        "{all} transactions, {:.0} % of them refused; done: {kinds:?}",
+        "{all} transactions, {:.0} % of them refused; {slashed} penalties; done: {kinds:?}",
         share * 100.0
     );
     assert!((0.3..0.9).contains(&share), "{share}");
-    assert_eq!(kinds.len(), 16, "some actions were never done: {kinds:?}");
+    assert!(slashed > 50, "{slashed} penalties");
+    assert_eq!(kinds.len(), 23, "some actions were never done: {kinds:?}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! How epochs are closed and settled, and how what was earned is claimed: single rules.
+//!
+//! Long because every bound of a settlement has its own case, and all share one small network.
 
 use adit_ledger::refusal::Rule;
 use adit_ledger::registration::{NodeKeys, Possession, Registration, Role};
 use adit_ledger::rewards::{Charge, Earned, RewardTree, Settlement};
-use adit_ledger::rules::RewardRules;
+use adit_ledger::slashing::Misdeed;
+use adit_ledger::state::Spend;
 use adit_ledger::state::{Closing, Entry, Head, Target};
 use adit_ledger::transaction::settling::CHECKERS_MAX;
 use adit_ledger::transaction::{Attestation, Closure};
@@ -20,6 +23,7 @@ use crate::support::*;
 /// third and half of all checkers' stake. The second and third are a quorum, the first and third are
 /// a little less than two thirds.
 const COORDINATOR: usize = 0;
+const SECOND: usize = 4;
 const CHECKERS: [usize; 3] = [1, 2, 3];
 const QUORUM: [usize; 2] = [2, 3];
 
@@ -32,13 +36,21 @@ fn network() -> State {
     }
     let register = registration(Role::Coordinator, 1, COORDINATOR, tokens(200_000));
     ok(&mut state, 1, register);
-    for (number, stake) in CHECKERS.into_iter().zip([50_000, 100_000, 150_000]) {
+    for (number, stake) in CHECKERS.into_iter().zip([50_000, 100_001, 150_000]) {
         let register = registration(Role::Checker, 2, number, tokens(stake));
         ok(&mut state, 2, register);
     }
     deposit(&mut state, 10_000);
     epoch(&mut state, 1);
     state
+}
+
+/// Another coordinator, of account 0.
+fn second_coordinator(state: &mut State) {
+    let bond = tokens(200_000);
+    ok(state, 0, Action::Stake { amount: bond });
+    let register = registration(Role::Coordinator, 0, SECOND, bond);
+    ok(state, 0, register);
 }
 
 fn deposit(state: &mut State, amount: u64) {
@@ -138,21 +150,21 @@ fn an_epoch_is_closed_once_and_in_the_next_one() {
 #[test]
 fn a_quorum_of_stake_says_that_it_holds_the_log() {
     let mut state = network();
-    let all = tokens(300_000);
+    let all = tokens(300_001);
     let by = |checkers: &[usize]| Closes::new(&state, COORDINATOR, 0, 7, checkers).action();
     let cases: [(&[usize], u64); 5] = [
         (&[], 0),
         (&[1], 50_000),
         (&[3], 150_000),
-        (&[1, 2], 150_000),
-        // A third of a millionth too little.
+        (&[1, 2], 150_001),
+        // A little less than two thirds.
         (&[1, 3], 200_000),
     ];
     for (action, found) in cases.map(|(checkers, found)| (by(checkers), tokens(found))) {
         let refusal = Refusal::Quorum {
             found,
             all,
-            needed_ppm: 666_667,
+            needed_ppm: 666_666,
         };
         assert_eq!(refused(&mut state, 3, action), refusal);
     }
@@ -356,9 +368,14 @@ fn as_many_checkers_as_there_are_lines_for_can_sign() {
 fn epochs_are_settled_in_order_when_all_have_closed() {
     let mut state = network();
     let (first, _) = plain(&state, 0, 0, &[]);
-    // The coordinator has time until the next epoch ends.
-    assert_eq!(refusal(&mut state, &first), Refusal::Rule(Rule::Early));
+    let nothing = Refusal::Rule(Rule::NothingClosed);
+    assert_eq!(refusal(&mut state, &first), nothing);
     close(&mut state, 0, 7);
+    // Another coordinator has time until the next epoch ends, if it is not leaving.
+    second_coordinator(&mut state);
+    assert_eq!(refusal(&mut state, &first), Refusal::Rule(Rule::Early));
+    let node = node(SECOND);
+    ok(&mut state, 0, Action::Deregister { node });
     let wrong = |now, found| Refusal::Epoch { now, found };
     for epoch in [1, 2, u64::MAX] {
         let (early, _) = plain(&state, epoch, 0, &[]);
@@ -386,9 +403,12 @@ fn epochs_are_settled_in_order_when_all_have_closed() {
     assert_eq!(refusal(&mut state, &second), wrong(3, 1));
     // Nobody closed the epochs 3 to 5, so they may be left out.
     epoch(&mut state, 7);
-    let (late, _) = plain(&state, 5, 0, &[]);
+    let (empty, _) = plain(&state, 5, 0, &[]);
+    assert_eq!(refusal(&mut state, &empty), nothing);
+    close(&mut state, 6, 9);
+    let (late, _) = plain(&state, 6, 0, &[]);
     settle(&mut state, &late);
-    assert_eq!(state.head().settled, 6);
+    assert_eq!(state.head().settled, 7);
     let (left_out, _) = plain(&state, 4, 0, &[]);
     assert_eq!(refusal(&mut state, &left_out), wrong(7, 4));
     check_supply(&state);
@@ -405,6 +425,12 @@ fn a_log_is_not_closed_for_an_epoch_that_is_settled() {
             node: node(COORDINATOR),
         },
     );
+    second_coordinator(&mut state);
+    let closes_too = |state: &mut State, epoch| {
+        let closes = Closes::new(state, SECOND, epoch, 3, &QUORUM).action();
+        ok(state, 3, closes);
+    };
+    closes_too(&mut state, 0);
     let (empty, _) = plain(&state, 0, 0, &[]);
     settle(&mut state, &empty);
     let closes = Closes::new(&state, COORDINATOR, 0, 7, &QUORUM).action();
@@ -415,6 +441,7 @@ fn a_log_is_not_closed_for_an_epoch_that_is_settled() {
     epoch(&mut state, 2);
     close(&mut state, 1, 7);
     assert_eq!(state.closing(&node(COORDINATOR), 1).unwrap().first, 0);
+    closes_too(&mut state, 1);
     let (settlement, _) = plain(&state, 1, 100, &[]);
     settle(&mut state, &settlement);
     assert_eq!(escrow(&state), tokens(9_900));
@@ -547,12 +574,12 @@ fn a_quorum_of_stake_signs_a_settlement() {
     close(&mut state, 0, 7);
     let (settlement, _) = plain(&state, 0, 10, &[]);
     let by = |state: &State, checkers: &[usize]| settles(state, &settlement, checkers);
-    for (checkers, found) in [(&[][..], 0), (&[1, 2], 150_000), (&[1, 3], 200_000)] {
+    for (checkers, found) in [(&[][..], 0), (&[1, 2], 150_001), (&[1, 3], 200_000)] {
         let action = by(&state, checkers);
         let refusal = Refusal::Quorum {
             found: tokens(found),
-            all: tokens(300_000),
-            needed_ppm: 666_667,
+            all: tokens(300_001),
+            needed_ppm: 666_666,
         };
         assert_eq!(refused(&mut state, 3, action), refusal);
     }
@@ -915,38 +942,130 @@ fn what_is_gone_is_not_taken_back() {
     check_supply(&state);
 }
 
-/// Nothing changes rules yet, so they are put into the state.
+/// A proposal of this that has a majority, made in an epoch. It takes effect five epochs later.
+fn accepted(state: &mut State, settings: &[&str], spends: Vec<Spend>) {
+    let propose = Action::Propose {
+        title: "Otherwise".to_owned(),
+        settings: settings.iter().map(|text| text.parse().unwrap()).collect(),
+        spends,
+    };
+    let events = ok(state, 3, propose);
+    let Some(Event::Proposed { proposal, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
+    let (proposal, yes) = (*proposal, true);
+    ok(state, 1, Action::Ballot { proposal, yes });
+}
+
 #[test]
 fn an_epoch_follows_the_rules_at_its_end() {
     let mut state = network();
-    epoch(&mut state, 2);
-    close(&mut state, 1, 7);
-    let former = RewardRules {
-        emission: tokens(2_000),
-        ..RewardRules::default()
-    };
-    // Up to epoch 1 an emission of 2,000 held, of which 100 are the treasury's; now it is 10,000.
-    let key = [&[8][..], &1u64.to_be_bytes()].concat();
-    let value = minicbor::to_vec(&former).unwrap();
-    let mut state = altered(&state, |_| {}, Some(Entry { key, value }));
-    assert_eq!(state.reward_rules(0).emission, tokens(2_000));
-    assert_eq!(state.reward_rules(1).emission, tokens(2_000));
-    assert_eq!(state.reward_rules(2).emission, tokens(10_000));
-    let (mut settlement, _) = plain(&state, 1, 0, &[]);
+    // Of two changes with one epoch, those before the first are the former ones.
+    accepted(&mut state, &["rewards.emission 2000"], Vec::new());
+    accepted(
+        &mut state,
+        &["rewards.emission 2000", "fee_min 0.02"],
+        Vec::new(),
+    );
+    for number in [3, 5] {
+        epoch(&mut state, number);
+        assert_eq!(state.reward_rules(number).emission, tokens(10_000));
+    }
+    close(&mut state, 4, 5);
+    epoch(&mut state, 6);
+    assert_eq!(state.parameters().rewards.emission, tokens(2_000));
+    for number in [0, 4, 5] {
+        assert_eq!(state.reward_rules(number).emission, tokens(10_000));
+    }
+    assert_eq!(state.reward_rules(6).emission, tokens(2_000));
+    // Closed before the change and after it, and settled after it.
+    close(&mut state, 5, 7);
     let emission = Refusal::Rule(Rule::Emission);
-    assert_eq!(refusal(&mut state, &settlement), emission);
-    (settlement.minted, settlement.treasury) = (tokens(100), tokens(100));
-    settle(&mut state, &settlement);
-    // A correction follows them too.
-    epoch(&mut state, 3);
-    close(&mut state, 2, 8);
-    let (mut other, _) = plain(&state, 1, 0, &[]);
-    other.replaces = Some(settlement.hash());
-    assert_eq!(refusal(&mut state, &other), emission);
-    (other.minted, other.treasury) = (tokens(90), tokens(90));
-    settle(&mut state, &other);
-    let (next, _) = plain(&state, 2, 0, &[]);
+    let (fourth, _) = plain(&state, 4, 0, &[]);
+    settle(&mut state, &fourth);
+    let (mut fifth, _) = plain(&state, 5, 0, &[]);
+    assert_eq!(fifth.treasury, tokens(500));
+    let right = fifth.clone();
+    (fifth.minted, fifth.treasury) = (tokens(501), tokens(501));
+    assert_eq!(refusal(&mut state, &fifth), emission);
+    settle(&mut state, &right);
+    // A correction follows them too, and the next epoch the new ones.
+    epoch(&mut state, 7);
+    close(&mut state, 6, 8);
+    fifth.replaces = Some(right.hash());
+    assert_eq!(refusal(&mut state, &fifth), emission);
+    (fifth.minted, fifth.treasury) = (tokens(490), tokens(490));
+    settle(&mut state, &fifth);
+    let (mut next, _) = plain(&state, 6, 0, &[]);
+    (next.minted, next.treasury) = (tokens(500), tokens(500));
+    assert_eq!(refusal(&mut state, &next), emission);
+    (next.minted, next.treasury) = (tokens(100), tokens(100));
     settle(&mut state, &next);
-    assert_eq!(state.head().treasury, tokens(590));
-    assert_eq!(state.reward_rules(1).emission, tokens(10_000));
+    assert_eq!(state.head().treasury, tokens(500 + 490 + 100));
+    // What nobody asks for any more is forgotten.
+    assert_eq!(state.reward_rules(5).emission, tokens(2_000));
+    check_supply(&state);
+}
+
+/// What a settlement gave the treasury can be spent before it is replaced; then it stays as it is.
+#[test]
+fn what_the_treasury_has_spent_is_not_taken_back() {
+    let mut state = network();
+    let spend = Spend {
+        account: account(5),
+        amount: tokens(1),
+    };
+    accepted(&mut state, &[], vec![spend]);
+    epoch(&mut state, 3);
+    epoch(&mut state, 5);
+    close(&mut state, 4, 7);
+    let (settlement, _) = plain(&state, 4, 0, &[]);
+    settle(&mut state, &settlement);
+    assert_eq!(state.head().treasury, tokens(500));
+    epoch(&mut state, 6);
+    assert_eq!(state.head().treasury, tokens(499));
+    let (mut other, _) = plain(&state, 4, 10, &[]);
+    other.replaces = Some(settlement.hash());
+    assert_eq!(
+        refusal(&mut state, &other),
+        Refusal::Insufficient {
+            place: "in the treasury",
+            found: tokens(499),
+            needed: tokens(500),
+        }
+    );
+    check_supply(&state);
+}
+
+/// A jailed checker signs nothing that counts, and its stake is none of which there must be a quorum.
+#[test]
+fn who_is_jailed_does_not_count() {
+    let mut state = network();
+    close(&mut state, 0, 7);
+    let (settlement, _) = plain(&state, 0, 100, &[]);
+    // The checker with half of the stake.
+    let accuse = Action::Accuse {
+        node: node(3),
+        misdeed: Misdeed::Judgement,
+        evidence: Hash::of(b"a device"),
+    };
+    let events = ok(&mut state, 3, accuse);
+    let Some(Event::Accused { report, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
+    let guilty = verdict(&state, *report, Some(1), &[1, 2]);
+    ok(&mut state, 3, guilty);
+    epoch(&mut state, 3);
+    assert!(state.node(&node(3)).unwrap().jailed.is_some());
+    let all = settles(&state, &settlement, &CHECKERS);
+    assert_eq!(refused(&mut state, 3, all), Refusal::Rule(Rule::NoChecker));
+    let close = Closes::new(&state, COORDINATOR, 2, 8, &CHECKERS).action();
+    assert_eq!(
+        refused(&mut state, 3, close),
+        Refusal::Rule(Rule::NoChecker)
+    );
+    let close = Closes::new(&state, COORDINATOR, 2, 8, &[1, 2]).action();
+    ok(&mut state, 3, close);
+    let others = settles(&state, &settlement, &[1, 2]);
+    ok(&mut state, 3, others);
 }

@@ -6,6 +6,7 @@ use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
 use adit_ledger::rewards::{Charge, Earned, RewardTree, Settlement, add_up};
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
+use adit_ledger::slashing::{Evidence, Finding, SIGNED_BODY};
 use adit_ledger::transaction::{Attestation, Closure, Cosigned, Verified};
 use adit_ledger::{Action, Event, Key, LedgerGenesis, Parameters, Refusal, State, Transaction};
 use adit_protocol::keys::Keypair;
@@ -13,8 +14,9 @@ use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use adit_protocol::log::key::KeyKind;
 use adit_protocol::log::origin::Origin;
 use adit_protocol::network::genesis::Genesis;
+use adit_protocol::receipt::ReceiptBody;
 use adit_protocol::signed::Signable as _;
-use adit_protocol::{Amount, Document as _, Hash};
+use adit_protocol::{Amount, Document as _, Hash, Status};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
@@ -27,8 +29,8 @@ pub const RICH: usize = 4;
 
 /// Keypairs of accounts: the first four have tokens.
 pub static ACCOUNTS: LazyLock<Vec<Keypair>> = LazyLock::new(|| keypairs(1, 6));
-/// Keypairs of nodes.
-pub static NODES: LazyLock<Vec<Keypair>> = LazyLock::new(|| keypairs(100, 8));
+/// Keypairs of nodes; the last three are those of checkers, where there are some.
+pub static NODES: LazyLock<Vec<Keypair>> = LazyLock::new(|| keypairs(100, 11));
 /// A log key.
 pub static LOG: LazyLock<Keypair> = LazyLock::new(|| keypairs(200, 1).remove(0));
 
@@ -75,9 +77,17 @@ pub fn genesis() -> (Genesis, LedgerGenesis) {
             faucet_account: Amount::tokens(1_000),
             faucet_epoch: Amount::tokens(2_500),
             engines: vec![Hash::of(b"engine")],
-            rewards: RewardRules::default(),
+            rewards: RewardRules {
+                // Two of three with the same stake.
+                quorum_ppm: 666_666,
+                ..RewardRules::default()
+            },
             slashing: SlashingRules::default(),
-            governance: GovernanceRules::default(),
+            governance: GovernanceRules {
+                voting_epochs: 1,
+                timelock_epochs: 3,
+                ..GovernanceRules::default()
+            },
         },
         allocations,
     };
@@ -180,8 +190,13 @@ pub fn profile(role: Role, commission_ppm: u32) -> Profile {
 
 /// A node key's word for an operator.
 pub fn proof(operator: usize, number: usize, keys: NodeKeys) -> [u8; 64] {
+    possession(&state(), operator, number, keys)
+}
+
+/// As [`proof`], in another network.
+pub fn possession(state: &State, operator: usize, number: usize, keys: NodeKeys) -> [u8; 64] {
     let possession = Possession {
-        genesis: genesis().0.hash(),
+        genesis: state.head().genesis,
         operator: account(operator),
         keys,
     };
@@ -212,7 +227,7 @@ impl Closes {
     /// As it should be; `checkers` ascend.
     pub fn new(state: &State, number: usize, epoch: u64, size: u64, checkers: &[usize]) -> Closes {
         let found = state.node(&node(number));
-        let keys = found.map(|node| node.former_keys.unwrap_or(node.keys));
+        let keys = found.map(|node| node.keys_in(epoch));
         Closes {
             coordinator: node(number),
             epoch,
@@ -249,6 +264,10 @@ impl Closes {
     }
 
     pub fn closure(&self) -> Closure {
+        let mut names: Vec<_> = (self.checkers.iter())
+            .map(|number| format!("checker-{number}"))
+            .collect();
+        names.sort();
         let signed = self.signed();
         let own = &signed.note().signatures()[0].signature;
         Closure {
@@ -257,9 +276,7 @@ impl Closes {
             size: self.size,
             root: self.root(),
             signature: own.as_slice().try_into().unwrap(),
-            cosignatures: (self.checkers.iter())
-                .map(|number| self.cosigned(&format!("checker-{number}")))
-                .collect(),
+            cosignatures: names.iter().map(|name| self.cosigned(name)).collect(),
         }
     }
 
@@ -302,7 +319,7 @@ pub fn settlement_of(
     let sum = |of: fn(&Charge) -> Amount| charges.iter().map(of).sum::<Amount>().units();
     let (spent, burned) = (sum(|one| one.spent), sum(|one| one.burned));
     // The rules' defaults: k is 0.8, 70 parts for miners, 15 for voters, 5 of 100 for the treasury.
-    let treasury = state.parameters().rewards.emission.units() / 20;
+    let treasury = state.reward_rules(epoch).emission.units() / 20;
     let minted = treasury + burned * 8 / 10 * 85 / 70;
     let paid = minted - treasury + spent - burned;
     to.sort();
@@ -331,21 +348,30 @@ pub fn settlement_of(
     (settlement, tree)
 }
 
+/// What nodes sign of a document, by the keys that they have now.
+fn attested(
+    state: &State,
+    context: &'static [u8],
+    document: &[u8],
+    checkers: &[usize],
+) -> Vec<Attestation> {
+    let one = |number: &usize| {
+        let found = state.node(&node(*number));
+        let key = found.map_or(node(*number), |found| found.keys.node);
+        Attestation {
+            checker: node(*number),
+            signature: pair_of(&key).sign(context, document, &mut rng()),
+        }
+    };
+    let mut all: Vec<_> = checkers.iter().map(one).collect();
+    all.sort_by_key(|one| one.checker);
+    all
+}
+
 /// Signed by nodes, by the keys that they have now.
 pub fn settles(state: &State, settlement: &Settlement, checkers: &[usize]) -> Action {
-    let mut attestations: Vec<_> = checkers
-        .iter()
-        .map(|number| {
-            let found = state.node(&node(*number));
-            let key = found.map_or(node(*number), |found| found.keys.node);
-            let context = Settlement::CONTEXT;
-            Attestation {
-                checker: node(*number),
-                signature: pair_of(&key).sign(context, &settlement.to_cbor(), &mut rng()),
-            }
-        })
-        .collect();
-    attestations.sort_by_key(|one| one.checker);
+    let document = settlement.to_cbor();
+    let attestations = attested(state, Settlement::CONTEXT, &document, checkers);
     Action::Settle {
         settlement: Box::new(settlement.clone()),
         attestations,
@@ -359,5 +385,89 @@ pub fn claims(tree: &RewardTree, of: usize) -> Action {
         total: earned.total,
         index: included.index,
         proof: included.proof,
+    }
+}
+
+/// A receipt as far as its miner signs it, with the key of a node.
+pub fn receipt(number: usize, assignment: &[u8], fuel: u64) -> [u8; SIGNED_BODY] {
+    let miner = &NODES[number % NODES.len()];
+    let genesis = genesis().0.hash();
+    let body = ReceiptBody {
+        network: *genesis.as_bytes().first_chunk().unwrap(),
+        status: Status::Ok,
+        gpu: false,
+        nn: false,
+        epoch: 1,
+        seq: 2,
+        start_ms: BEGIN_MS,
+        duration_us: 3,
+        fuel,
+        nn_units: 0,
+        peak_memory: 65_536,
+        miner: miner.public().to_bytes(),
+        coordinator: [7; 32],
+        task: Hash::of(b"task"),
+        assignment: Hash::of(assignment),
+        component: Hash::ZERO,
+        input: Hash::ZERO,
+        output: Hash::ZERO,
+        transcript: Hash::ZERO,
+        environment: Hash::ZERO,
+        prev: Hash::ZERO,
+    };
+    let bytes = body.sign(miner, &mut rng()).to_bytes();
+    *bytes.first_chunk().unwrap()
+}
+
+/// Two receipts for one assignment.
+pub fn equivocation(number: usize, assignment: &[u8]) -> Box<Evidence> {
+    Box::new(Evidence::Equivocation {
+        first: receipt(number, assignment, 1),
+        second: receipt(number, assignment, 2),
+    })
+}
+
+/// Two checkpoints of the log of a node key, signed by a log key.
+pub fn fork(number: usize, log: &Keypair, size: u64) -> Box<Evidence> {
+    let node = &NODES[number % NODES.len()].public();
+    let [first, second] = [b"one", b"two"].map(|root| {
+        let root = Hash::of(root);
+        let checkpoint = Checkpoint {
+            origin: Origin::new(&genesis().0.hash(), node).name(),
+            size,
+            root,
+        };
+        let signed = checkpoint.sign(log, &mut rng());
+        let signature = &signed.note().signatures()[0].signature;
+        (root, signature.as_slice().try_into().unwrap())
+    });
+    Box::new(Evidence::LogFork {
+        key: Key::new(node),
+        size,
+        first,
+        second,
+    })
+}
+
+/// What checkers would sign now of a report.
+pub fn verdict(
+    state: &State,
+    report: Hash,
+    fraction_ppm: Option<u32>,
+    checkers: &[usize],
+) -> Action {
+    let found = state.report_of(&report);
+    let finding = Finding {
+        genesis: state.head().genesis,
+        report,
+        appeal: found.is_some_and(|report| report.appeal.is_some()),
+        guilty: fraction_ppm.is_some(),
+        fraction_ppm: fraction_ppm.unwrap_or(0),
+    };
+    let attestations = attested(state, Finding::CONTEXT, &finding.to_cbor(), checkers);
+    Action::Verdict {
+        report,
+        fraction_ppm,
+        attestations,
     }
 }

@@ -4,10 +4,12 @@
 //! byte; then each is read as a stranger would read it. With `ADIT_BLESS` set in the environment
 //! they are written anew, except those that polkadot-js signed: its signatures are random.
 
+mod accusing;
 mod bad_settling;
 mod bad_signatures;
 mod bad_texts;
 mod broken;
+mod governing;
 mod ledgers;
 mod stories;
 mod transactions;

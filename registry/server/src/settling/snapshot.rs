@@ -46,9 +46,9 @@ pub fn parameters(
 }
 
 /// The snapshot of a state at the end of an epoch: all nodes that were ever registered, since what
-/// they worked for is owed to them. One below the least stake of miners, or that is leaving and took
-/// its stake away, has the quality 0, and so no part of the emission; the quality of all others is
-/// whole, as there are no checkers yet who measure it.
+/// they worked for is owed to them. A miner that is jailed, below the least stake, or leaving and took its
+/// stake away, has the quality 0, and so no part of the emission; the quality of all others is whole, as
+/// there are no checkers yet who measure it.
 ///
 /// `escrows` says what is left of a coordinator's escrow for this epoch.
 pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -> Snapshot {
@@ -85,7 +85,7 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
                 operator: *node.operator.as_bytes(),
                 stake: node.stake.units(),
                 commission_ppm: node.profile.commission_ppm,
-                quality_ppm: match node.stake >= rules.miner_stake_min {
+                quality_ppm: match node.stake >= rules.miner_stake_min && node.jailed.is_none() {
                     true => WHOLE_PPM,
                     false => 0,
                 },

@@ -8,7 +8,7 @@ use adit_protocol::Amount;
 use serde_json::{Value, json};
 
 use super::transactions::{key, pair, register, rng, transaction};
-use super::{bad_settling, bad_signatures};
+use super::{accusing, bad_settling, bad_signatures, governing};
 
 /// A file that must be refused.
 pub struct Bad {
@@ -312,6 +312,28 @@ pub fn all() -> Vec<Bad> {
         OF_CHECKER,
         &transaction(registration(Role::Checker)).to_text(),
     ));
+    for (changes, action) in [
+        (governing::OF_PROPOSAL, governing::proposal()),
+        (accusing::OF_FORK, accusing::fork()),
+        (accusing::OF_ACCUSATION, accusing::accusation()),
+        (accusing::OF_VERDICT, accusing::verdict(2)),
+    ] {
+        list.extend(made(changes, &transaction(action).to_text()));
+    }
+    let more = governing::too_many().map(|(name, line, action)| {
+        let why = "there are more lines than there can be";
+        (name, action, "value", json!({ "name": line }), why)
+    });
+    for (name, action, error, detail, why) in more.into_iter().chain(accusing::other_verdicts()) {
+        list.push(Bad {
+            name: name.to_owned(),
+            bytes: signed(transaction(action).to_text()),
+            of: "text",
+            error,
+            detail,
+            why: why.to_owned(),
+        });
+    }
     list.extend(other_texts());
     list.extend(bad_settling::all());
     list.extend(bad_signatures::all());

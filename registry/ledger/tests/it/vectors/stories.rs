@@ -1,11 +1,14 @@
 //! What happens in the ledgers: the smaller ones, and what all are told with.
 
 mod everyday;
+mod governed;
+mod punished;
 mod rewards;
 
 use adit_ledger::genesis::Allocation;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
+use adit_ledger::transaction::Attestation;
 use adit_ledger::{Action, LedgerGenesis, Parameters};
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::{Amount, Document as _, Hash};
@@ -190,6 +193,22 @@ fn withdraw(node: &str, amount: u64) -> Action {
     }
 }
 
+/// What checkers sign of a document.
+fn attested(
+    it: &mut Story,
+    by: &[&str],
+    context: &'static [u8],
+    document: &[u8],
+) -> Vec<Attestation> {
+    let signed = |uri: &&str| Attestation {
+        checker: key(uri),
+        signature: pair(uri).sign(context, document, &mut it.rng),
+    };
+    let mut all: Vec<_> = by.iter().map(signed).collect();
+    all.sort_by_key(|one| one.checker);
+    all
+}
+
 fn deregister(node: &str) -> Action {
     Action::Deregister { node: key(node) }
 }
@@ -202,6 +221,8 @@ pub fn all() -> Vec<Story> {
         quiet(),
         many_votes(),
         rewards::rewards(),
+        governed::governed(),
+        punished::punished(),
     ]
 }
 

@@ -3,13 +3,16 @@
 
 use adit_ledger::refusal::{Refusal, Rule};
 use adit_ledger::rewards::Charge;
+use adit_ledger::rules::RewardRules;
 use adit_ledger::state::{Account, Closing, Entry, Node, Settled};
-use adit_ledger::transaction::{SignatureError, TextError};
+use adit_ledger::transaction::{Attestation, SignatureError, TextError};
 use adit_ledger::{Action, Key, State, Transaction};
 use adit_protocol::Amount;
 use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
+
+use super::{accusing, governing};
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
@@ -94,17 +97,22 @@ fn fields(action: &Action) -> Value {
             "paid": settlement.paid,
             "earned": settlement.earned,
             "charges": charges(&settlement.charges),
-            "attestations": attestations.iter().map(|one| json!({
-                "checker": key(&one.checker), "signature": hex(one.signature),
-            })).collect::<Vec<_>>(),
+            "attestations": self::attestations(attestations),
         }),
         Action::Claim {
             total,
             index,
             proof,
         } => json!({ "total": total, "index": index, "proof": proof }),
-        other => panic!("{} has no fields here", other.name()),
+        other => (governing::fields(other))
+            .or_else(|| accusing::fields(other))
+            .unwrap_or_else(|| panic!("{} has no fields here", other.name())),
     }
+}
+
+pub fn attestations(of: &[Attestation]) -> Vec<Value> {
+    let one = |one: &Attestation| json!({ "checker": key(&one.checker), "signature": hex(one.signature) });
+    of.iter().map(one).collect()
 }
 
 fn charges(of: &[Charge]) -> Vec<Value> {
@@ -119,6 +127,9 @@ pub fn state(of: &State) -> Value {
     let [accounts, nodes, taken] = &mut parts;
     let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
     let (mut closings, mut settlements) = (Vec::new(), Vec::new());
+    let mut former_rules = Vec::new();
+    let lists = governing::LISTS.into_iter().chain(accusing::LISTS);
+    let mut lists: Vec<_> = lists.map(|name| (name, Vec::new())).collect();
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
@@ -158,15 +169,30 @@ pub fn state(of: &State) -> Value {
                     "charges": charges(&settled.charges),
                 }));
             }
-            tag => panic!("no name for entries of {tag}"),
+            8 => {
+                let rules: RewardRules = minicbor::decode(&value).unwrap();
+                former_rules.push(json!({ "epoch": epoch(0), "rules": rules }));
+            }
+            _ => {
+                let entry = governing::entry(*tag, rest, &value);
+                let entry = entry.or_else(|| accusing::entry(*tag, rest, &value));
+                let (name, value) = entry.unwrap_or_else(|| panic!("no name for {tag}"));
+                let list = lists.iter_mut().find(|(known, _)| *known == name);
+                list.unwrap().1.push(value);
+            }
         }
     });
     let [accounts, nodes, taken] = parts;
-    json!({
+    let mut all = json!({
         "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
         "unbonding": unbonding, "closings": closings, "settlements": settlements,
+        "former_rules": former_rules,
         "supply": of.supply(),
-    })
+    });
+    for (name, list) in lists {
+        all[name] = json!(list);
+    }
+    all
 }
 
 pub fn account(of: &Account) -> Value {
@@ -175,6 +201,11 @@ pub fn account(of: &Account) -> Value {
 
 fn node(of: &Node) -> Value {
     let keys = |keys: &adit_ledger::registration::NodeKeys| json!({ "node": key(&keys.node), "log": optional(&keys.log) });
+    let former = of.former_keys.iter().map(|one| {
+        json!({
+            "keys": keys(&one.keys), "last_epoch": one.last_epoch, "until_epoch": one.until_epoch,
+        })
+    });
     json!({
         "role": of.role,
         "operator": key(&of.operator),
@@ -186,7 +217,8 @@ fn node(of: &Node) -> Value {
         "stake": of.stake,
         "escrow": of.escrow,
         "leaving": of.leaving,
-        "former_keys": of.former_keys.as_ref().map(keys),
+        "former_keys": former.collect::<Vec<_>>(),
+        "jailed": of.jailed,
     })
 }
 
@@ -223,8 +255,8 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 }
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
-/// it takes 16,384 registrations.
-pub const REFUSALS: [&str; 40] = [
+/// it takes 16,384 registrations; nor that there are too many proposals.
+pub const REFUSALS: [&str; 58] = [
     "other-network",
     "number",
     "expired",
@@ -258,6 +290,7 @@ pub const REFUSALS: [&str; 40] = [
     "rule no-checker",
     "rule checker-signature",
     "rule order",
+    "rule nothing-closed",
     "rule early",
     "rule settled-so",
     "rule replaces",
@@ -265,6 +298,23 @@ pub const REFUSALS: [&str; 40] = [
     "rule emission",
     "rule no-rewards",
     "rule claim-proof",
+    "no-proposal",
+    "settings",
+    "rule counted",
+    "rule voted-already",
+    "rule no-weight",
+    "no-report",
+    "rule other-role",
+    "rule no-evidence",
+    "rule other-key",
+    "rule reported",
+    "rule nothing-at-stake",
+    "rule judged",
+    "rule fraction",
+    "rule no-appeal",
+    "rule not-jailed",
+    "rule still-jailed",
+    "rule forked-log",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
@@ -284,6 +334,9 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::Bond { .. } => "bond",
         Refusal::Epoch { .. } => "epoch",
         Refusal::Quorum { .. } => "quorum",
+        Refusal::NoProposal { .. } => "no-proposal",
+        Refusal::NoReport { .. } => "no-report",
+        Refusal::Settings { .. } => "settings",
         Refusal::Rule(rule) => match rule {
             Rule::ToItself => "rule to-itself",
             Rule::Leaving => "rule leaving",
@@ -305,6 +358,7 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::NoChecker => "rule no-checker",
             Rule::CheckerSignature => "rule checker-signature",
             Rule::Order => "rule order",
+            Rule::NothingClosed => "rule nothing-closed",
             Rule::Early => "rule early",
             Rule::SettledSo => "rule settled-so",
             Rule::Replaces => "rule replaces",
@@ -312,6 +366,21 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::Emission => "rule emission",
             Rule::NoRewards => "rule no-rewards",
             Rule::ClaimProof => "rule claim-proof",
+            Rule::OtherRole => "rule other-role",
+            Rule::NoEvidence => "rule no-evidence",
+            Rule::OtherKey => "rule other-key",
+            Rule::Reported => "rule reported",
+            Rule::NothingAtStake => "rule nothing-at-stake",
+            Rule::Judged => "rule judged",
+            Rule::Fraction => "rule fraction",
+            Rule::NoAppeal => "rule no-appeal",
+            Rule::NotJailed => "rule not-jailed",
+            Rule::StillJailed => "rule still-jailed",
+            Rule::ForkedLog => "rule forked-log",
+            Rule::ManyProposals => "rule many-proposals",
+            Rule::Counted => "rule counted",
+            Rule::VotedAlready => "rule voted-already",
+            Rule::NoWeight => "rule no-weight",
         },
         other => panic!("no name for {other:?}"),
     }

@@ -1,8 +1,8 @@
 //! A ledger whose epochs are closed and settled, and whose accounts claim what they earned.
 
+use adit_ledger::Action;
 use adit_ledger::rewards::{Earned, RewardTree, Settlement};
 use adit_ledger::transaction::{Attestation, Closure, Cosigned};
-use adit_ledger::{Action, Key};
 use adit_protocol::keys::Keypair;
 use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::log::key::KeyKind;
@@ -20,6 +20,8 @@ const CHECKERS: [(&str, &str, u64); 3] = [
 ];
 /// Two of them that are a quorum.
 const QUORUM: [usize; 2] = [1, 2];
+/// A second coordinator.
+const OTHER: &str = "//Node//coordinator//b";
 /// Who earns.
 const MINERS: [&str; 3] = ["//Dave", "//Eve", "//Ferdie"];
 
@@ -89,15 +91,8 @@ fn settlement(
 }
 
 fn settles(it: &mut Story, settlement: &Settlement, checkers: &[usize]) -> Action {
-    let signed = |checker: &usize| {
-        let checker = pair(CHECKERS[*checker].0);
-        Attestation {
-            checker: Key::new(&checker.public()),
-            signature: checker.sign(Settlement::CONTEXT, &settlement.to_cbor(), &mut it.rng),
-        }
-    };
-    let mut attestations: Vec<_> = checkers.iter().map(signed).collect();
-    attestations.sort_by_key(|one| one.checker);
+    let checkers: Vec<_> = checkers.iter().map(|number| CHECKERS[*number].0).collect();
+    let attestations = attested(it, &checkers, Settlement::CONTEXT, &settlement.to_cbor());
     Action::Settle {
         settlement: Box::new(settlement.clone()),
         attestations,
@@ -136,7 +131,7 @@ pub fn rewards() -> Story {
 
     it.block(EPOCH_MS);
     let (first, _) = settlement(&it, 0, 1_000, &[], &MINERS);
-    not_settled(&mut it, &first, "rule early");
+    not_settled(&mut it, &first, "rule nothing-closed");
     closings_that_fail(&mut it);
     let close = closes(&mut it, FIRST_LOG, 0, 5);
     it.done("//Alice", close.clone());
@@ -174,6 +169,9 @@ pub fn rewards() -> Story {
     not_settled(&mut it, &early, "rule order");
     let (second, tree_2) = settlement(&it, 1, 500, tree.earned(), &MINERS);
     settled(&mut it, &second);
+    it.done("//Alice", stake(200_000));
+    let register = registers(&mut it, Role::Coordinator, "//Alice", OTHER, 200_000);
+    it.done("//Alice", register);
     let mut late = right.clone();
     late.replaces = Some(right.hash());
     not_settled(&mut it, &late, "epoch");
@@ -190,9 +188,17 @@ pub fn rewards() -> Story {
     settled(&mut it, &third);
     it.done("//Bob", deregister(COORDINATOR));
     let (fourth, _) = settlement(&it, 3, 0, tree_3.earned(), &[]);
-    settled(&mut it, &fourth);
+    not_settled(&mut it, &fourth, "rule nothing-closed");
     let close = closes(&mut it, SECOND_LOG, 3, 4);
-    it.refused("//Alice", close, "rule already-settled");
+    it.done("//Alice", close);
+    // Nobody waits for one that is leaving.
+    not_settled(&mut it, &fourth, "rule early");
+    it.done("//Alice", deregister(OTHER));
+    settled(&mut it, &fourth);
+    let mut late = closure(&mut it, SECOND_LOG, (3, 4), KeyKind::Mirror, &QUORUM);
+    late.coordinator = key(OTHER);
+    let late = Action::CloseEpoch(Box::new(late));
+    it.refused("//Alice", late, "rule already-settled");
 
     it.block(5 * EPOCH_MS);
     it.refused("//Eve", claims(&tree, "//Eve"), "rule claim-proof");
