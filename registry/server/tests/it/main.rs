@@ -1,6 +1,9 @@
 //! A registry as its users see it.
 
 mod attacks;
+mod coordinator;
+mod network;
+mod settling;
 mod support;
 
 use adit_ledger::root::AccountProof;
