@@ -157,14 +157,19 @@ impl Network {
             .await;
     }
 
-    /// Waits for something, while time goes on a little: whoever could not be reached is asked again.
     pub async fn until(&self, what: &str, is: impl Fn(&Head) -> bool) {
+        self.until_state(what, |state| is(state.head())).await;
+    }
+
+    /// Waits for something, while time goes on a little: whoever could not be reached is asked again.
+    pub async fn until_state(&self, what: &str, is: impl Fn(&State) -> bool) {
         use adit_net::Clock as _;
         for _ in 0..400 {
-            let head = self.head();
-            if is(&head) {
+            let state = self.state();
+            if is(&state) {
                 return;
             }
+            let head = state.head();
             let end_ms = BEGIN_MS + (head.epoch + 1) * EPOCH_MS - 1_000;
             let now_ms = self.clock.now_ms();
             self.clock.set_ms((now_ms + 100).min(end_ms.max(now_ms)));

@@ -134,8 +134,10 @@ async fn who_cannot_be_reached_is_settled_an_epoch_later() {
     network.at_b.hide().await;
     network.epoch(1).await;
     // B may come back as long as epoch 1 is not over.
+    network
+        .until_state("A is closed", |state| state.closing(&named(A), 0).is_some())
+        .await;
     network.not_settled(0).await;
-    assert!(network.state().closing(&named(A), 0).is_some());
     assert!(network.state().closing(&named(B), 0).is_none());
     network.a.work(2, 1, MINER, 7);
     network.epoch(2).await;
@@ -149,6 +151,30 @@ async fn who_cannot_be_reached_is_settled_an_epoch_later() {
     let (all, _) = network.agreed().await;
     let spent: Vec<_> = all.iter().map(|one| charges(&one.said)).collect();
     assert_eq!(spent, [both(100, 0), both(7, 43)]);
+    network.registry.stop().await;
+}
+
+/// A log goes on after an epoch's end, and is closed when the checker comes by.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_between_an_epochs_end_and_its_closing_is_paid() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.a.work(1, 0, MINER, 100);
+    network.at_a.hide().await;
+    network.epoch(1).await;
+    network.a.work(2, 1, MINER, 10);
+    let (drawn, receipt) = network.a.task(3, 1, MINER, 5);
+    network
+        .a
+        .write(&[drawn, Entry::Receipt(Box::new(receipt.clone()))]);
+    network.at_a.show(&network.a.folder()).await;
+    network.settled(1).await;
+    assert_eq!(network.state().closing(&named(A), 0).unwrap().size, 8);
+    network.a.write(&[verdict(&receipt, Decision::Accepted)]);
+    network.epoch(2).await;
+    network.settled(2).await;
+    let (all, _) = network.agreed().await;
+    let spent: Vec<_> = all.iter().map(|one| charges(&one.said)).collect();
+    assert_eq!(spent, [both(110, 0), both(5, 0)]);
     network.registry.stop().await;
 }
 
@@ -172,7 +198,6 @@ async fn killed_before_it_was_handed_in_two_epochs_behind() {
     network.epoch(2).await;
     // One fee is left: of two closings one is taken.
     network.not_settled(1).await;
-    network.a.work(3, 2, MINER, 1);
     network = network.restart(false, |_| {}).await;
     network.pay(FEES, Amount::from_units(10_000_000_000)).await;
     // Both are closed, nothing is left for the settlement, which is kept already.
@@ -187,6 +212,7 @@ async fn killed_before_it_was_handed_in_two_epochs_behind() {
     let before = (kept("earned-1"), kept("output-1"));
     assert_eq!(network.head().settled, 1);
     let mut network = network.restart(false, |_| {}).await;
+    network.a.work(3, 2, MINER, 1);
     network.epoch(3).await;
     network.not_settled(1).await;
     // Closed in time, settled later: two epochs at once.
