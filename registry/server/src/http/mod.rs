@@ -45,7 +45,7 @@ use crate::settling::keep::Keep;
 use crate::store::{Reader, StoreError};
 
 /// Longest body of a transaction, in bytes: a text, escaped, and a signature.
-const SUBMISSION_BYTES_MAX: usize = 32 * 1024;
+const SUBMISSION_BYTES_MAX: usize = 64 * 1024;
 
 /// What all handlers share. Clones share it.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use adit_ledger::registration::Role;
 use adit_ledger::transaction::{Attestation, Closure, Cosigned};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_net::Clock;
-use adit_net::http::client::{Client, ClientConfig};
+use adit_net::http::client::{Client, ClientConfig, Retry};
 use adit_net::log::{FolderSource, LogReader, Mirror, MirrorError, Trust};
 use adit_net::tls::Roots;
 use adit_protocol::keys::{Keypair, PublicKeyError};
@@ -197,6 +197,8 @@ impl Mirrors {
                 let client = Client::new(ClientConfig {
                     roots: self.roots.clone(),
                     timeout_ms: PATIENCE_MS,
+                    // It is asked again later anyway, and others wait.
+                    retry: Retry::NEVER,
                     ..ClientConfig::new(base)
                 });
                 let client = client.map_err(|error| nobody(&error.to_string()))?;
@@ -258,6 +260,8 @@ pub(crate) struct Settler {
     ends: BTreeMap<u64, Arc<State>>,
     /// When a coordinator may be asked again, in milliseconds since 1970.
     again: HashMap<Key, u64>,
+    /// The settlement for which what was earned was computed again last.
+    other: Option<adit_protocol::Hash>,
     /// What was said of what does not work, so that it is said once.
     said: BTreeSet<String>,
 }
@@ -300,6 +304,7 @@ impl Settler {
             clock,
             ends: BTreeMap::new(),
             again: HashMap::new(),
+            other: None,
             said: BTreeSet::new(),
         }
     }
@@ -496,10 +501,15 @@ impl Settler {
         let Some((last, settled)) = last else {
             return Ok(None);
         };
-        if let Some(kept) = self.keep.earned(last, &settled.earned)? {
-            return Ok(Some(kept));
+        match self.keep.earned(last, &settled.earned) {
+            Ok(Some(kept)) => return Ok(Some(kept)),
+            // It was settled elsewhere, or the file is gone.
+            Ok(None) => {}
+            // The file is damaged, or a quorum says something else than comes out: that is found once.
+            Err(KeepError::Other { .. }) if self.other != Some(settled.hash) => {}
+            Err(error) => return Err(error.into()),
         }
-        // It was settled elsewhere, or the file is gone.
+        self.other = Some(settled.hash);
         let Mirrors {
             genesis,
             folder,

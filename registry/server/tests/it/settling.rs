@@ -227,6 +227,40 @@ async fn killed_before_it_was_handed_in_two_epochs_behind() {
     network.registry.stop().await;
 }
 
+/// One that leaves is not waited for. If it is closed in the moment in which the epoch is settled, it
+/// is settled with it, and otherwise in the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_leaves_is_settled_or_waits() {
+    let mut network = Network::new(Amount::from_units(10_000_000_000)).await;
+    network.a.work(1, 0, MINER, 100);
+    network.b.work(1, 0, MINER, 40);
+    // One fee: the first by its key is closed, the other leaves.
+    let (first, second) = match named(A) < named(B) {
+        true => (named(A), named(B)),
+        false => (named(B), named(A)),
+    };
+    let leave = Action::Deregister { node: second };
+    done(&network.registry, 1, leave).await;
+    network.epoch(1).await;
+    network
+        .until_state("one is closed", |state| state.closing(&first, 0).is_some())
+        .await;
+    assert!(network.state().closing(&second, 0).is_none());
+    let (to, amount) = (key(FEES), Amount::tokens(MUCH));
+    let pays = body(&network.registry, 1, Action::Transfer { to, amount }).await;
+    network.clock.advance_ms(3_000);
+    post(&network.registry, &pays).await.unwrap();
+    network.settled(1).await;
+    network.epoch(2).await;
+    network.settled(2).await;
+    let (all, _) = network.agreed().await;
+    let spent: u64 = (all.iter().flat_map(|one| charges(&one.said)))
+        .map(|(_, spent)| spent)
+        .sum();
+    assert_eq!(spent, 140);
+    network.registry.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_was_away_for_epochs_goes_on() {
     let mut network = Network::new(Amount::tokens(MUCH)).await;
@@ -293,6 +327,28 @@ async fn what_was_earned_is_computed_again_if_it_is_lost() {
     assert_eq!(after, before);
     let answer = get(&network.registry, &path).await.unwrap();
     assert_eq!(answer["epoch"], 1);
+
+    // A file that is damaged is as good as none.
+    let file = network.rewards().join("earned-3");
+    let mut network = network
+        .restart(true, |options| options.settler = None)
+        .await;
+    let intact = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &intact[..47]).unwrap();
+    assert_eq!(refused(get(&network.registry, &path).await), Code::NotFound);
+    let node = format!("/v1/nodes/{}/rewards", key(MINER));
+    let node = get(&network.registry, &node).await.unwrap();
+    assert_eq!(node["epochs"][0]["epoch"], 2);
+    let mut bytes = intact.clone();
+    bytes[40] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert_eq!(refused(get(&network.registry, &path).await), Code::NotFound);
+    network.a.work(4, 4, MINER, 1);
+    let network = network.restart(true, |_| {}).await;
+    network.epoch(5).await;
+    network.settled(5).await;
+    assert_eq!(std::fs::read(&file).unwrap(), intact);
+    network.agreed().await;
     network.registry.stop().await;
 }
 
