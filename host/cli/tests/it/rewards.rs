@@ -229,3 +229,61 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         .explains(&["the log of the coordinator"]);
     assert_eq!(registry.node.end(), Some(0));
 }
+
+#[test]
+fn a_rule_is_changed_by_vote() {
+    let home = Home::new();
+    let options = [
+        "--development",
+        "--epoch",
+        "1s",
+        "--unbonding",
+        "1",
+        "--allocate",
+        "//Alice=10000",
+        "--allocate",
+        "//Bob=10000",
+    ];
+    init(&home, &options);
+    let mut registry = Registry::run_with(home, &["--listen", "127.0.0.1:0"]);
+    registry.json(&["stake", "add", "6000", "--key", "//Alice"]);
+    registry.json(&["stake", "add", "3000", "--key", "//Bob"]);
+    // Stake counts as of the beginning of the proposal's epoch.
+    let url = registry.url.clone();
+    let epoch = |home: &Home| {
+        let show = ["--json", "registry", "show", "--registry", &url];
+        ended(home.command(&show)).exits(0).json()
+    };
+    let begun = epoch(&registry.home)["epoch"].as_u64().unwrap();
+    let Registry { home, node, .. } = &mut registry;
+    node.until("another epoch", || {
+        (epoch(home)["epoch"].as_u64().unwrap() > begun).then_some(())
+    });
+    let propose = ["gov", "propose", "--title", "Cheaper", "--key", "//Bob"];
+    registry
+        .adit(&[&propose[..], &["--set", "fee_min=a"]].concat())
+        .exits(1)
+        .explains(&["sets no parameter"]);
+    // A rule that would break the others is refused at once.
+    registry
+        .adit(&[&propose[..], &["--set", "governance.timelock_epochs=1"]].concat())
+        .exits(1)
+        .explains(&["timelock_epochs"]);
+    let made = registry.json(&[&propose[..], &["--set", "fee_min=0.005"]].concat());
+    let id = made["id"].as_str().unwrap().to_owned();
+    let shown = registry.adit(&["gov", "show", &id]).exits(0).text();
+    assert!(shown.contains("sets      fee_min 0.005"), "{shown}");
+    registry.json(&["gov", "vote", &id, "yes", "--key", "//Alice"]);
+    registry
+        .adit(&["gov", "vote", &id, "no", "--key", "//Alice"])
+        .exits(1);
+    let listed = registry.adit(&["gov", "list"]).exits(0).text();
+    assert!(listed.contains("yes 6000 no 0  Cheaper"), "{listed}");
+    let Registry { home, node, .. } = &mut registry;
+    node.until("it takes effect", || {
+        let fee = epoch(home)["parameters"]["fee_min"].clone();
+        (units(&fee) == 5 * 10u128.pow(9)).then_some(())
+    });
+    assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
+    assert_eq!(registry.node.end(), Some(0));
+}
