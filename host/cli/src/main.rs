@@ -51,8 +51,8 @@ use clap::{Parser, Subcommand};
 
 use commands::{
     account, audit, bench, build, bundle, components, coordinator, dev, doctor, explain, faucet,
-    inspect, key, log, man, miner, network, new, node, publish, receipt, register, registry, run,
-    stake, task,
+    gov, inspect, key, log, man, miner, network, new, node, publish, receipt, register, registry,
+    run, stake, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -141,6 +141,9 @@ enum Command {
     /// Stake tokens, and vote for nodes with them
     #[command(subcommand)]
     Stake(stake::Command),
+    /// Propose changes of a network's rules, and vote on them
+    #[command(subcommand)]
+    Gov(gov::Command),
     /// Register a node: a miner, a coordinator or a checker
     Register(register::Args),
     /// List the nodes of a network, and change your own
@@ -240,6 +243,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Faucet(args) => faucet::command(&ui, &state, &args),
         Command::Account(command) => account::command(&ui, &state, &command),
         Command::Stake(command) => stake::command(&ui, &state, &command),
+        Command::Gov(command) => gov::command(&ui, &state, &command),
         Command::Register(args) => register::command(&ui, &state, &args),
         Command::Node(command) => node::command(&ui, &state, &command),
         Command::Registry(command) => registry::command(&ui, &state, &command),

@@ -17,8 +17,12 @@ const SCHEMATHESIS: &[&str] = &[
     "hypothesis==6.170.17",
     "jsonschema-rs==0.60.3",
 ];
-/// For `conformance/vectors/polkadot.mjs`.
-const NODE: &[&str] = &["@polkadot/keyring@14.0.3", "@polkadot/util-crypto@14.0.3"];
+/// For `conformance/vectors/polkadot.mjs` and `openzeppelin.mjs`.
+const NODE: &[&str] = &[
+    "@polkadot/keyring@14.0.3",
+    "@polkadot/util-crypto@14.0.3",
+    "@openzeppelin/merkle-tree@1.0.8",
+];
 
 const NODE_HINT: &str =
     "install Node.js 18 or later with npm (on Debian: apt install nodejs npm), then run this again";

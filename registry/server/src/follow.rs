@@ -1,7 +1,7 @@
 //! The state of a ledger from its log alone: what a follower and an auditor do, and a registry itself
 //! when it starts.
 
-use adit_ledger::entry::{Replay, ReplayError, note_key};
+use adit_ledger::entry::{LogEntry, Replay, ReplayError, note_key};
 use adit_ledger::root::StateTree;
 use adit_ledger::state::OtherLedger;
 use adit_ledger::{Event, LedgerGenesis, State};
@@ -12,6 +12,8 @@ use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::Membership;
 use thiserror::Error;
+
+use crate::settling::audit::epoch_over;
 
 /// Why a log does not lead to a state.
 #[derive(Debug, Error)]
@@ -147,7 +149,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Follows a log up to the end of an epoch, and returns the state then.
+    /// Follows a log up to the end of an epoch, and returns the state then: that of an epoch before,
+    /// if the registry was away until the epoch after.
     ///
     /// # Errors
     /// [`FollowError`]; [`FollowError::NotYet`] if the epoch is not over in it.
@@ -165,10 +168,13 @@ impl Follower {
                 if leaf != self.leaf {
                     continue;
                 }
-                self.entry(entry)?;
-                if self.replay.is_rooted() && self.state().head().epoch == epoch {
+                if let Ok(LogEntry::Block { time_ms, .. }) = LogEntry::from_bytes(entry)
+                    && self.replay.is_rooted()
+                    && epoch_over(self.state(), time_ms) == Some(epoch)
+                {
                     return Ok(self.state().clone());
                 }
+                self.entry(entry)?;
             }
         }
         Err(FollowError::NotYet { epoch })

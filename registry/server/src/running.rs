@@ -13,7 +13,7 @@ use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
 use adit_protocol::{Code, Document as _};
 use thiserror::Error;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::{Beginning, Engine, EngineError, Handle};
 use crate::follow::{FollowError, Follower, trust};
@@ -96,7 +96,7 @@ pub struct Running {
     server: Option<Server>,
     engine: Option<Engine>,
     settler: Option<JoinHandle<()>>,
-    ending: CancellationToken,
+    ending: DropGuard,
     handle: Handle,
     network_file: PathBuf,
 }
@@ -185,7 +185,8 @@ impl Registry {
             server: Some(server),
             engine: Some(engine),
             settler,
-            ending,
+            // Dropped, it ends the settler, which would keep the engine alive otherwise.
+            ending: ending.drop_guard(),
             handle,
             network_file,
         })
@@ -268,13 +269,12 @@ impl Running {
         if let Some(server) = self.server.take() {
             server.shutdown(SERVER_PATIENCE).await;
         }
-        self.ending.cancel();
+        drop(self.ending);
         if let Some(settler) = self.settler.take() {
             let _ = settler.await;
         }
-        let Running { engine, handle, .. } = self;
-        drop(handle);
-        if let Some(engine) = engine {
+        drop(self.handle);
+        if let Some(engine) = self.engine {
             let _ = blocking(move || engine.stop()).await;
         }
     }

@@ -80,7 +80,7 @@
 //! | 24 | 32 | task id |
 //! | 56 | 32 | hash of the assignment |
 //! | 88 | 1 | status |
-//! | 89 | 1 | flags: bit 0 accepted by the verdict, its blobs available; bit 1 nn under a registered manifest; bit 2 output was emitted; others 0 |
+//! | 89 | 1 | flags: bit 0 accepted: not rejected by a verdict, its blobs available, its assignment not paid in an epoch before; bit 1 nn under a registered manifest; bit 2 output was emitted; others 0 |
 //! | 90 | 1 | replicas of the task |
 //! | 91 | 8 | fuel |
 //! | 99 | 8 | nn_units |
@@ -141,12 +141,15 @@
 //! Tasks of one's own, on one's own miners, with all votes one's own, burn at least what they earn if
 //! k · (1 + voters' share / miners' share) is at most 1, as the slice earns for the coordinator's
 //! voters too. So much for a slice that one's own fees made. Where clients' fees made it, junk's work is
-//! its whole price, and theirs may be far less. The bound of rule 6 keeps such junk from their fees: by
-//! work nobody gets more than what its own receipts burned allows. Up to there, junk does help a miner
-//! whose clients' tasks have less work for their price than those of other miners, or whose quality is
-//! lower. And by stake a miner gets its piece as soon as it has completed one task, of whatever price.
+//! its whole price, and theirs may be far less. By the bound of rule 6 no miner gets more by work than
+//! what its own receipts burned allows, so junk gains no more than it burns for one that is at its
+//! bound. For one that is below, it may gain more, up to there: where the slice is bound by stake, or
+//! other miners' tasks have more work for their price, or their quality is higher. And by stake a miner
+//! gets its piece as soon as it has completed one task, of whatever price.
 //!
-//! A snapshot's maker leaves out who is jailed or below the least stake, or gives it the quality 0.
+//! A snapshot's maker leaves out who is jailed or below the least stake, or gives it the quality 0. A
+//! receipt that has no verdict when its time is over counts as accepted, or whoever withholds verdicts
+//! would have work for nothing.
 //!
 //! Below saturation all is linear in stake and work, or bounded by what is, so splitting a node gains
 //! nothing but units of rounding. What a node has above saturation counts only if it is another's.

@@ -11,6 +11,7 @@ pub mod dev;
 pub mod doctor;
 pub mod explain;
 pub mod faucet;
+pub mod gov;
 pub mod inspect;
 pub mod key;
 pub mod log;

@@ -68,6 +68,14 @@ pub enum Command {
         #[command(flatten)]
         sign: SignArgs,
     },
+    /// Let a node take part again that was jailed, when its time is over
+    Unjail {
+        /// The key that it was registered with
+        #[arg(value_name = "NODE")]
+        node: String,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
     /// Put free tokens into a coordinator's escrow, of which its tasks are paid
     Deposit {
         /// The coordinator
@@ -125,6 +133,12 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
             return sign.run(ui, state, |context| {
                 let node = key(state, &context.ledger.genesis, node, "node key")?;
                 Ok(Action::Deregister { node })
+            });
+        }
+        Command::Unjail { node, sign } => {
+            return sign.run(ui, state, |context| {
+                let node = key(state, &context.ledger.genesis, node, "node key")?;
+                Ok(Action::Unjail { node })
             });
         }
         Command::Deposit { node, amount, sign } => {

@@ -242,3 +242,41 @@ pub struct Accepted {
     /// Its text, where it was asked for.
     pub text: Option<String>,
 }
+
+/// A proposal that is open.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Proposal {
+    /// Its id.
+    pub id: String,
+    /// Who made it.
+    pub proposer: String,
+    /// The epoch in which it was made.
+    pub epoch: u64,
+    /// What it is about.
+    pub title: String,
+    /// What it sets, as `NAME VALUE`.
+    pub settings: Vec<String>,
+    /// What it spends.
+    pub spends: Vec<Spend>,
+    /// All stake that may vote.
+    pub staked: Units,
+    /// Stake for it.
+    pub yes: Units,
+    /// Stake against it.
+    pub no: Units,
+    /// The epoch with which it is counted.
+    pub until_epoch: u64,
+    /// The epoch with which it takes effect, once it was accepted.
+    pub effect_epoch: Option<u64>,
+    /// When the next of these is, in milliseconds since 1970.
+    pub next_ms: u64,
+}
+
+/// Tokens of the treasury for an account.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spend {
+    /// The account.
+    pub account: String,
+    /// How many.
+    pub amount: Units,
+}

@@ -11,8 +11,12 @@ use crate::support::{Home, Said, ended};
 
 /// An amount in JSON, in whole tokens.
 fn tokens(value: &Value) -> u64 {
-    let units: u128 = value.as_str().unwrap().parse().unwrap();
-    u64::try_from(units / 10u128.pow(12)).unwrap()
+    u64::try_from(units(value) / 10u128.pow(12)).unwrap()
+}
+
+/// An amount in JSON, in 10^-12 token.
+pub fn units(value: &Value) -> u128 {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -75,42 +79,62 @@ fn a_staker_on_a_development_network() {
 }
 
 /// A registry of a network of its own.
-struct Registry {
-    home: Home,
-    node: Node,
-    url: String,
+pub struct Registry {
+    pub home: Home,
+    pub node: Node,
+    pub url: String,
+    options: Vec<String>,
 }
 
-fn init(home: &Home, options: &[&str]) -> Value {
-    let args = [
-        "--json", "registry", "init", "--name", "test", "--epoch", "1s",
-    ];
-    home.adit(&[&args[..], options].concat()).exits(0).json()
+pub fn init(home: &Home, options: &[&str]) -> Value {
+    let args = ["--json", "registry", "init", "--name", "test"];
+    let epoch: &[&str] = match options.contains(&"--epoch") {
+        true => &[],
+        false => &["--epoch", "1s"],
+    };
+    let args = [&args[..], epoch, options].concat();
+    home.adit(&args).exits(0).json()
 }
 
 impl Registry {
     fn run(home: Home) -> Registry {
-        let mut command: Command = home.command(&["registry", "run", "--listen", "127.0.0.1:0"]);
+        Registry::run_with(home, &["--listen", "127.0.0.1:0"])
+    }
+
+    pub fn run_with(home: Home, options: &[&str]) -> Registry {
+        let mut command: Command = home.command(&[&["registry", "run"], options].concat());
         command.env_remove("ADIT_REGISTRY");
         let mut node = Node::start(command);
         let url = node.line();
-        Registry { home, node, url }
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Registry {
+            home,
+            node,
+            url,
+            options,
+        }
     }
 
-    fn adit(&self, args: &[&str]) -> Said {
+    pub fn adit(&self, args: &[&str]) -> Said {
         let args = [args, &["--registry", &self.url]].concat();
         ended(self.home.command(&args))
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub fn json(&self, args: &[&str]) -> Value {
         self.adit(&[&["--json"], args].concat()).exits(0).json()
     }
 
     /// Killed as by a power cut, and started again.
-    fn again(self) -> Registry {
-        let Registry { home, node, .. } = self;
+    pub fn again(self) -> Registry {
+        let Registry {
+            home,
+            node,
+            options,
+            ..
+        } = self;
         node.kill();
-        Registry::run(home)
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Registry::run_with(home, &options)
     }
 }
 
@@ -455,7 +479,9 @@ fn what_a_registry_acknowledged_under_load_outlasts_every_kill() {
     let mut acknowledged = Vec::new();
     // Epochs are a second, so that some of the kills fall into the end of one.
     for after_ms in [40, 130, 310, 620, 990, 1_400] {
-        let Registry { home, node, url } = registry;
+        let Registry {
+            home, node, url, ..
+        } = registry;
         std::thread::scope(|scope| {
             let loading = scope.spawn(|| load(&url, genesis, &mut acknowledged));
             std::thread::sleep(std::time::Duration::from_millis(after_ms));

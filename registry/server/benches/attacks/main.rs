@@ -55,13 +55,18 @@ fn main() {
         setting.rules.rewards.slice_of_fees_ppm = slice_of_fees_ppm;
         row(&slice_of_fees_ppm.to_string(), cases::junk(&setting));
     }
-    println!("\nJunk among clients' tasks with other rules.\n");
-    println!("| rule | attack | how | gain per cost |");
+    println!(
+        "\nJunk among clients' tasks whose work is 10% of their price, by what clients pay.\n"
+    );
+    println!("| clients of each coordinator, tokens | attack | how | gain per cost |");
     println!("|---|---|---|---|");
-    for (name, cases) in ranges::remedies() {
-        for case in cases {
-            row(&name, vec![case]);
-        }
+    for (demand, _) in ranges::DILUTED {
+        let setting = Setting {
+            demand,
+            ..Setting::default()
+        };
+        let case = cases::diluted(&setting, 100_000, 1_000_000);
+        row(&demand.to_string(), vec![case]);
     }
 }
 

@@ -123,6 +123,14 @@ impl Node {
     }
 }
 
+/// What a log says of a receipt when the time for it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    Rejected,
+    Withheld,
+}
+
 /// Receipts that are alike. As all is linear in work and price, one may stand for many.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -136,11 +144,19 @@ pub struct Task {
     pub own: bool,
     /// Whether it was really run.
     pub run: bool,
-    pub accepted: bool,
-    /// Whether its draw was in the epoch before.
-    pub before: bool,
+    pub verdict: Verdict,
+    /// Whether its assignment was drawn and paid in the epoch before.
+    pub paid_before: bool,
     /// How many there are of it.
     pub copies: u64,
+}
+
+impl Task {
+    /// Whether its row is accepted, as the maker of an input does it: a settlement knows of one epoch
+    /// and of no time.
+    fn accepted(&self) -> bool {
+        self.verdict != Verdict::Rejected && !self.paid_before
+    }
 }
 
 /// An epoch before it is settled.
@@ -212,8 +228,8 @@ impl Epoch {
                     fuel: (work / u128::from(rewards.fuel_weight)) as u64,
                     own: false,
                     run: true,
-                    accepted: true,
-                    before: false,
+                    verdict: Verdict::Accepted,
+                    paid_before: false,
                     copies: 1,
                 });
             }
@@ -233,8 +249,8 @@ impl Epoch {
             fuel: u64::MAX,
             own: true,
             run: false,
-            accepted: true,
-            before: false,
+            verdict: Verdict::Accepted,
+            paid_before: false,
             copies: 1,
         });
         self.tasks.last_mut().expect("it was pushed")
@@ -256,11 +272,11 @@ impl Epoch {
                 coordinator: task.coordinator as u32,
                 miner: task.miner as u32,
                 leaf,
-                epoch: EPOCH - u64::from(task.before),
+                epoch: EPOCH - u64::from(task.paid_before),
                 task: hash,
                 assignment: hash,
                 status: task.status,
-                accepted: task.accepted,
+                accepted: task.accepted(),
                 nn_registered: false,
                 emitted: false,
                 replicas: 1,

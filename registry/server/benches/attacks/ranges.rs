@@ -3,7 +3,6 @@
 use adit_ledger::rules::RewardRules;
 use adit_protocol::Amount;
 
-use super::cases::{Case, diluted};
 use super::model::Setting;
 
 fn changed(change: impl FnOnce(&mut RewardRules)) -> Setting {
@@ -126,25 +125,15 @@ pub fn products() -> Vec<(String, Setting)> {
     settings
 }
 
-/// Rules with which junk among clients' tasks might not pay. The tasks' fuel stays what it was.
-pub fn remedies() -> Vec<(String, Vec<Case>)> {
-    const WHOLE: u32 = 1_000_000;
-    let tried = |name: &str, change: &dyn Fn(&mut RewardRules)| {
-        let cases = [(500_000, WHOLE), (100_000, WHOLE), (1_000_000, 500_000)];
-        let cases = cases.map(|(density_ppm, quality_ppm)| {
-            let mut case = diluted(&Setting::default(), density_ppm, quality_ppm);
-            case.change(change);
-            case
-        });
-        (name.to_owned(), cases.into())
-    };
-    vec![
-        tried("the defaults", &|_| ()),
-        tried("k 400,000 ppm", &|rules| rules.slice_of_fees_ppm = 400_000),
-        tried("k 150,000 ppm", &|rules| rules.slice_of_fees_ppm = 150_000),
-        tried("work share 200,000 ppm", &|rules| {
-            rules.work_share_ppm = 200_000
-        }),
-        tried("a 1,000,000", &|rules| rules.fuel_weight = 1_000_000),
-    ]
-}
+/// What the clients of each coordinator pay, in tokens, and whether junk among their tasks pays if the
+/// work of these is a tenth of their price. From 17,000 or so on slices are bound by stake, and far
+/// beyond there is too little in one for any junk.
+pub const DILUTED: [(u128, bool); 7] = [
+    (100, false),
+    (1_000, false),
+    (10_000, false),
+    (15_000, false),
+    (30_000, true),
+    (60_000, true),
+    (1_000_000, false),
+];

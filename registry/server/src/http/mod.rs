@@ -9,6 +9,8 @@
 //! | `GET /v1/accounts/{address}/proof` | a proof of it, as of the end of the last epoch |
 //! | `GET /v1/accounts/{address}/rewards` | what it earned, with the proof that a claim needs |
 //! | `GET /v1/nodes/{address}/rewards` | how a node came to what it earned, newest epoch first |
+//! | `GET /v1/proposals`, `/v1/proposals/{id}` | what is voted on, or was accepted and waits |
+//! | `GET /v1/reports` | who is accused, and of what |
 //! | `GET /v1/rewards` | what is settled, and what comes next |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
 //! | `GET /v1/components` | the component index; `?q=` searches, `?after=` a name |
@@ -25,6 +27,7 @@
 
 mod accounts;
 mod components;
+mod governance;
 mod ledger;
 mod openapi;
 mod rewards;
@@ -50,7 +53,7 @@ use crate::settling::keep::Keep;
 use crate::store::{Reader, StoreError};
 
 /// Longest body of a transaction, in bytes: a text, escaped, and a signature.
-const SUBMISSION_BYTES_MAX: usize = 32 * 1024;
+const SUBMISSION_BYTES_MAX: usize = 64 * 1024;
 
 /// What all handlers share. Clones share it.
 #[derive(Clone)]
@@ -140,6 +143,9 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/accounts/{address}/rewards", get(rewards::account))
         .route("/v1/nodes/{address}/rewards", get(rewards::node))
         .route("/v1/rewards", get(rewards::show))
+        .route("/v1/proposals", get(governance::proposals))
+        .route("/v1/proposals/{id}", get(governance::proposal))
+        .route("/v1/reports", get(governance::reports))
         .route("/v1/nodes", get(ledger::nodes))
         .route("/v1/nodes/{address}", get(ledger::node))
         .route("/v1/components", get(components::list))

@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, components, ledger, rewards, transactions};
+use super::{accounts, components, governance, ledger, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,9 @@ use super::{accounts, components, ledger, rewards, transactions};
         rewards::account,
         rewards::node,
         rewards::show,
+        governance::proposals,
+        governance::proposal,
+        governance::reports,
         ledger::nodes,
         ledger::node,
         components::list,

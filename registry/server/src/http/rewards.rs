@@ -299,8 +299,11 @@ pub(super) async fn node(
     let read = blocking(move || {
         let mut epochs = Vec::new();
         for epoch in keep.epochs()?.into_iter().rev().take(EPOCHS) {
-            if let Some(kept) = keep.get(epoch)? {
-                epochs.extend(NodeEpoch::of(epoch, &kept, &owner));
+            match keep.get(epoch) {
+                Ok(Some(kept)) => epochs.extend(NodeEpoch::of(epoch, &kept, &owner)),
+                // A damaged file is as good as none.
+                Ok(None) | Err(KeepError::Other { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok::<_, KeepError>(epochs)

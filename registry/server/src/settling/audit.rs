@@ -107,9 +107,8 @@ impl<P: Places> Auditor<P> {
                 Action::Settle { settlement, .. } => Some(settlement.as_ref().clone()),
                 _ => None,
             },
-            Ok(LogEntry::Epoch(root)) => {
-                let state = self.follower.state().clone();
-                self.ends.insert(root.epoch, state);
+            Ok(LogEntry::Block { time_ms, .. }) => {
+                self.ended(time_ms);
                 None
             }
             _ => None,
@@ -125,6 +124,15 @@ impl<P: Places> Auditor<P> {
         Ok(Some(Recomputed { leaf, said, found }))
     }
 
+    /// Keeps the state before a block if an epoch ends with it.
+    fn ended(&mut self, time_ms: u64) {
+        let state = self.follower.state();
+        if let Some(over) = epoch_over(state, time_ms) {
+            self.ends.retain(|end, _| may_be_settled(state, *end));
+            self.ends.insert(over, state.clone());
+        }
+    }
+
     async fn recompute(&mut self, now: &State, epoch: u64) -> Result<Settled, AuditError> {
         let closings = closings(now, epoch);
         let logs = self.logs.epoch(epoch, &closings).await?;
@@ -132,13 +140,28 @@ impl<P: Places> Auditor<P> {
         if self.last != Some(epoch) {
             self.before = std::mem::take(&mut self.earned);
         }
-        let found = settle(end, now, logs, &self.before)?;
+        let found = settle(epoch, end, now, logs, &self.before)?;
         self.earned = found.kept.tree.earned().to_vec();
         self.last = Some(epoch);
         // This one may be settled again.
         self.ends.retain(|end, _| *end >= epoch);
         Ok(found)
     }
+}
+
+/// The epoch that ends with a block of this time, if one does: the last before the block's. Where a
+/// registry was away for more than an epoch, no other of them can be closed.
+pub(crate) fn epoch_over(state: &State, time_ms: u64) -> Option<u64> {
+    let begins = state.epoch_at(time_ms);
+    let over = begins.checked_sub(1)?;
+    (begins > state.head().epoch).then_some(over)
+}
+
+/// Whether an epoch that ended before the last one may be settled yet, or settled again. It is closed
+/// in the epoch after it or never.
+pub(super) fn may_be_settled(state: &State, epoch: u64) -> bool {
+    let settled = state.head().settled;
+    epoch.saturating_add(1) == settled || state.unsettled().any(|(open, _)| open == epoch)
 }
 
 /// The logs that were closed in an epoch.

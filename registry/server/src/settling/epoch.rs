@@ -44,18 +44,20 @@ pub struct Settled {
     pub settlement: Settlement,
 }
 
-/// Settles an epoch. `end` is the state at its end, `now` the one in which the settlement is handed
-/// in, and `before` what accounts had earned in all epochs before.
+/// Settles an epoch. `end` is the state at its end, which is of an epoch before where the registry was
+/// away; `now` the one in which the settlement is handed in, and `before` what accounts had earned in
+/// all epochs before.
 ///
 /// # Errors
 /// [`EpochError`].
 pub fn settle(
+    epoch: u64,
     end: &State,
     now: &State,
     logs: &Logs,
     before: &[Earned],
 ) -> Result<Settled, EpochError> {
-    let input = input(end, now, logs)?;
+    let input = input(epoch, end, now, logs)?;
     let output = compute(input.as_slice())?;
     let mut bytes = Vec::new();
     output.write(&mut bytes)?;
@@ -68,7 +70,7 @@ pub fn settle(
     let charges = output.coordinators.iter().filter(|row| row.spent > 0);
     let settlement = Settlement {
         genesis: end.head().genesis,
-        epoch: end.head().epoch,
+        epoch,
         input: Hash::of(&input),
         output: Hash::of(&bytes),
         minted: units(output.totals.minted),
@@ -92,8 +94,7 @@ pub fn settle(
 }
 
 /// The input of an epoch's settlement.
-fn input(end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, InputError> {
-    let epoch = end.head().epoch;
+fn input(epoch: u64, end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, InputError> {
     // Settlements of epochs before, which were handed in after this one's end: what they took from an
     // escrow is not there any more.
     let later: Vec<_> = now
@@ -110,7 +111,7 @@ fn input(end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, InputError> {
         let found = end.escrow_of(coordinator);
         found.minus(charged).unwrap_or_default()
     };
-    let snapshot = snapshot(end, left, escrow);
+    let snapshot = snapshot(epoch, end, left, escrow);
     let coordinators = indexes(snapshot.coordinators.iter().map(|one| &one.node));
     let miners = indexes(snapshot.miners.iter().map(|one| &one.node));
     let mut rows = Vec::new();
@@ -123,7 +124,7 @@ fn input(end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, InputError> {
             // A node is named by its first key, whichever it has signed with.
             let miner = end.owner(&Key::from_bytes(one.receipt.body.miner));
             let miner = miner.and_then(|miner| miners.get(miner.as_bytes()));
-            rows.push(row(*coordinator, miner.copied(), one));
+            rows.push(row(epoch, *coordinator, miner.copied(), one));
         }
     }
     rows.sort_by_key(|row| (row.coordinator, row.leaf));
@@ -135,14 +136,17 @@ fn input(end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, InputError> {
     writer.finish()
 }
 
-fn row(coordinator: u32, miner: Option<u32>, judged: &Judged) -> input::Receipt {
+fn row(epoch: u64, coordinator: u32, miner: Option<u32>, judged: &Judged) -> input::Receipt {
     let body = &judged.receipt.body;
     let terms = judged.terms.as_ref();
+    // A log is closed a little after the epoch's end, and goes on meanwhile: what was drawn and judged
+    // by then is in leaves of this epoch, and would be paid in none.
+    let early = body.epoch.checked_sub(1) == Some(epoch);
     input::Receipt {
         coordinator,
         miner: miner.unwrap_or(UNREGISTERED),
         leaf: judged.leaf,
-        epoch: body.epoch,
+        epoch: if early { epoch } else { body.epoch },
         task: *body.task.as_bytes(),
         assignment: *body.assignment.as_bytes(),
         status: body.status as u8,

@@ -2,9 +2,10 @@
 //!
 //! A receipt belongs to the epoch in whose leaves its verdict is: before that nobody knows what is due
 //! for it. One that has no verdict when the epoch after its draw ends counts as accepted, since
-//! otherwise a coordinator could have work done for nothing by saying nothing. What it pays is said by its assignment, which is in the log before it. None of this judges
-//! the coordinator: its log is its word, and its escrow pays for it. What could hurt others is checked
-//! here: that the miner signed the receipt, and that a receipt's fields are those of its assignment.
+//! otherwise a coordinator could have work done for nothing by saying nothing. What it pays is said by
+//! its assignment, which is in the log before its verdict. None of this judges the coordinator: its log
+//! is its word, and its escrow pays for it. What could hurt others is checked here: that both signed
+//! the receipt, and that a receipt's fields are those of its assignment.
 
 use std::collections::HashMap;
 
@@ -37,12 +38,14 @@ struct Open {
 
 /// Reads the entries of one log in order.
 ///
-/// Memory holds the assignments and receipts of two epochs that are not judged; what is older cannot
-/// be paid any more.
+/// Memory holds the assignments of two epochs, and their receipts that are not judged; what is older
+/// cannot be paid any more.
 pub struct Extractor {
     genesis: Hash,
     coordinator: [u8; 32],
     assignments: HashMap<Hash, Open>,
+    /// Those that are paid or expired, by epoch: written into the log again, they are no new ones.
+    over: HashMap<Hash, u64>,
     receipts: HashMap<Hash, (u64, Box<Receipt>)>,
     judged: Vec<Judged>,
 }
@@ -54,6 +57,7 @@ impl Extractor {
             genesis,
             coordinator,
             assignments: HashMap::new(),
+            over: HashMap::new(),
             receipts: HashMap::new(),
             judged: Vec::new(),
         }
@@ -61,15 +65,31 @@ impl Extractor {
 
     /// Takes in the next entry. One that cannot be read pays nobody.
     pub fn entry(&mut self, leaf: u64, bytes: &[u8]) {
+        self.read(leaf, bytes, |_| true);
+    }
+
+    /// Takes in the next entry, which lies before the first of an epoch. Call [`Extractor::begin`]
+    /// after the last of them: it comes to the same as [`Extractor::entry`] for each, and a long log
+    /// does not fill memory.
+    pub fn pass(&mut self, leaf: u64, bytes: &[u8], epoch: u64) {
+        self.read(leaf, bytes, |drawn| young(drawn, epoch));
+        self.judged.clear();
+    }
+
+    fn read(&mut self, leaf: u64, bytes: &[u8], counts: impl Fn(u64) -> bool) {
         match Entry::decode(bytes) {
             Ok(Entry::Assignment(signed)) => {
                 let id = signed.body_hash();
-                if let Ok(assignment) = signed.unverified() {
+                if let Ok(assignment) = signed.unverified()
+                    && counts(assignment.epoch)
+                {
                     self.assignment(id, assignment);
                 }
             }
             Ok(Entry::Receipt(receipt)) => {
-                self.receipts.entry(receipt.id()).or_insert((leaf, receipt));
+                if counts(receipt.body.epoch) {
+                    self.receipts.entry(receipt.id()).or_insert((leaf, receipt));
+                }
             }
             Ok(Entry::Verdict(verdict)) => {
                 for one in &verdict.receipts {
@@ -77,7 +97,7 @@ impl Extractor {
                 }
             }
             Ok(Entry::Expiry(expiry)) => {
-                self.assignments.remove(&expiry.assignment);
+                self.close(&expiry.assignment);
             }
             Ok(Entry::Roster(_) | Entry::Cancel(_)) | Err(_) => {}
         }
@@ -93,13 +113,21 @@ impl Extractor {
             terms,
             ..
         } = assignment;
-        if genesis == self.genesis && coordinator == self.coordinator {
+        let own = genesis == self.genesis && coordinator == self.coordinator;
+        if own && !self.over.contains_key(&id) {
             self.assignments.entry(id).or_insert(Open {
                 miner,
                 task,
                 epoch,
                 terms,
             });
+        }
+    }
+
+    /// Ends an assignment for good.
+    fn close(&mut self, id: &Hash) {
+        if let Some(open) = self.assignments.remove(id) {
+            self.over.insert(*id, open.epoch);
         }
     }
 
@@ -120,10 +148,11 @@ impl Extractor {
 
     fn settle(&mut self, leaf: u64, receipt: Box<Receipt>, payable: bool) {
         let body = &receipt.body;
+        let assignment = body.assignment;
         let fits = |open: &&Open| {
             open.miner == body.miner && open.task == body.task && open.epoch == body.epoch
         };
-        let open = self.assignments.get(&body.assignment);
+        let open = self.assignments.get(&assignment);
         let terms = open.filter(fits).and_then(|open| open.terms);
         let accepted = payable
             && terms.is_some()
@@ -131,7 +160,7 @@ impl Extractor {
             && body.coordinator == self.coordinator;
         if accepted {
             // An assignment is paid once, in whatever epoch.
-            self.assignments.remove(&body.assignment);
+            self.close(&assignment);
         }
         self.judged.push(Judged {
             leaf,
@@ -144,10 +173,10 @@ impl Extractor {
     /// Forgets what cannot be paid in an epoch or later, before the first entry of the epoch is taken
     /// in. What is left does not depend on how often that was done before.
     pub fn begin(&mut self, epoch: u64) {
-        let young = |drawn: u64| drawn.saturating_add(1) >= epoch;
-        self.assignments.retain(|_, open| young(open.epoch));
+        self.assignments.retain(|_, open| young(open.epoch, epoch));
+        self.over.retain(|_, drawn| young(*drawn, epoch));
         self.receipts
-            .retain(|_, (_, receipt)| young(receipt.body.epoch));
+            .retain(|_, (_, receipt)| young(receipt.body.epoch, epoch));
         self.judged.clear();
     }
 
@@ -176,3 +205,11 @@ impl Extractor {
         judged
     }
 }
+
+/// Whether what was drawn in an epoch can be paid in another one, or later.
+fn young(drawn: u64, epoch: u64) -> bool {
+    drawn.saturating_add(1) >= epoch
+}
+
+#[cfg(test)]
+mod tests;

@@ -163,9 +163,18 @@ impl<P: Places> LogSet<P> {
             },
         };
         // Of epochs before, which are settled, only what is open yet is of use.
-        log.read(coordinator, epoch, closing.first).await?;
+        log.read(
+            coordinator,
+            epoch,
+            closing.first,
+            |extractor, leaf, entry| {
+                extractor.pass(leaf, entry, epoch);
+            },
+        )
+        .await?;
         log.extractor.begin(epoch);
-        log.read(coordinator, epoch, closing.size).await?;
+        log.read(coordinator, epoch, closing.size, Extractor::entry)
+            .await?;
         let found = log.frontier.root();
         if found != closing.root || log.frontier.size() != closing.size {
             return Err(LogsError::Root {
@@ -182,7 +191,13 @@ impl<P: Places> LogSet<P> {
 }
 
 impl<S: TileSource> Read<S> {
-    async fn read(&mut self, coordinator: Key, epoch: u64, size: u64) -> Result<(), LogsError> {
+    async fn read(
+        &mut self,
+        coordinator: Key,
+        epoch: u64,
+        size: u64,
+        take_in: impl Fn(&mut Extractor, u64, &[u8]),
+    ) -> Result<(), LogsError> {
         let wrong = |error: ReadLogError| LogsError::Read {
             coordinator,
             error: Box::new(error),
@@ -209,7 +224,7 @@ impl<S: TileSource> Read<S> {
                 // A file may begin before and end after.
                 if leaf == self.frontier.size() && leaf < size {
                     self.frontier.append(*hash)?;
-                    self.extractor.entry(leaf, entry);
+                    take_in(&mut self.extractor, leaf, entry);
                 }
             }
         }

@@ -13,7 +13,7 @@ use adit_ledger::registration::Role;
 use adit_ledger::transaction::{Attestation, Closure, Cosigned};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_net::Clock;
-use adit_net::http::client::{Client, ClientConfig};
+use adit_net::http::client::{Client, ClientConfig, Retry};
 use adit_net::log::{FolderSource, LogReader, Mirror, MirrorError, Trust};
 use adit_net::tls::Roots;
 use adit_protocol::keys::{Keypair, PublicKeyError};
@@ -27,7 +27,7 @@ use rand_core::OsRng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{AuditError, Auditor, closings};
+use super::audit::{AuditError, Auditor, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError, Places};
@@ -41,6 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const AGAIN_MS: u64 = 2_000;
 /// How long a request to a coordinator may take, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
+/// How long it copies from one coordinator while others wait; what it has by then is there the next
+/// time.
+const COPY_MAX: Duration = Duration::from_secs(30);
 /// How long its transactions are good, in milliseconds.
 const EXPIRES_MS: u64 = 60_000;
 
@@ -150,6 +153,17 @@ impl Mirrors {
         self.folder.join(digits)
     }
 
+    /// Where the key that signs a log is kept beside its copy: once a coordinator has changed its keys,
+    /// the ledger does not have it any more.
+    fn key_path(&self, node_key: &Key) -> PathBuf {
+        self.path(node_key).with_extension("key")
+    }
+
+    fn kept_key(&self, node_key: &Key) -> Option<Key> {
+        let text = std::fs::read_to_string(self.key_path(node_key)).ok()?;
+        text.parse().ok()
+    }
+
     fn trust(&self, coordinator: Key, node_key: &Key, log: &Key) -> Result<Trust, SettlerError> {
         let usable = |key: &Key| {
             key.public()
@@ -183,10 +197,14 @@ impl Mirrors {
                 let client = Client::new(ClientConfig {
                     roots: self.roots.clone(),
                     timeout_ms: PATIENCE_MS,
+                    // It is asked again later anyway, and others wait.
+                    retry: Retry::NEVER,
                     ..ClientConfig::new(base)
                 });
                 let client = client.map_err(|error| nobody(&error.to_string()))?;
                 let mirror = Mirror::open(&self.path(&node_key), &trust).map_err(wrong)?;
+                let kept = std::fs::write(self.key_path(&node_key), known.log.to_string());
+                kept.map_err(|error| nobody(&format!("its log key cannot be kept: {error}")))?;
                 (mirror, LogReader::new(client, trust))
             }
         };
@@ -215,9 +233,14 @@ impl Places for Mirrors {
             why,
         };
         let known = self.known.get(coordinator);
-        let log = known.filter(|known| known.node_key == *node_key);
-        let log = log.ok_or_else(|| nowhere("its keys have changed".to_owned()))?;
-        let trust = self.trust(*coordinator, node_key, &log.log);
+        let known = known.filter(|known| known.node_key == *node_key);
+        let log = known
+            .map(|known| known.log)
+            .or_else(|| self.kept_key(node_key));
+        let log = log.ok_or_else(|| {
+            nowhere("its keys have changed, and no copy of its former log is here".to_owned())
+        })?;
+        let trust = self.trust(*coordinator, node_key, &log);
         let trust = trust.map_err(|error| nowhere(error.to_string()))?;
         Ok(LogReader::new(FolderSource(self.path(node_key)), trust))
     }
@@ -237,17 +260,18 @@ pub(crate) struct Settler {
     ends: BTreeMap<u64, Arc<State>>,
     /// When a coordinator may be asked again, in milliseconds since 1970.
     again: HashMap<Key, u64>,
+    /// The settlement for which what was earned was computed again last.
+    other: Option<adit_protocol::Hash>,
     /// What was said of what does not work, so that it is said once.
     said: BTreeSet<String>,
 }
 
 /// What is to be done, by the ledger.
 struct Due {
-    now: State,
     /// The epoch to close, with those coordinators that have not closed it.
     close: Option<(u64, Vec<Key>)>,
-    /// The epoch to settle.
-    settle: Option<u64>,
+    /// The epoch to settle, and the state now.
+    settle: Option<(u64, State)>,
 }
 
 impl Settler {
@@ -280,6 +304,7 @@ impl Settler {
             clock,
             ends: BTreeMap::new(),
             again: HashMap::new(),
+            other: None,
             said: BTreeSet::new(),
         }
     }
@@ -314,6 +339,7 @@ impl Settler {
             return Ok(());
         };
         if let Some((epoch, coordinators)) = due.close {
+            let mut closed = false;
             for coordinator in coordinators {
                 let now_ms = self.clock.now_ms();
                 if self.again.get(&coordinator).is_some_and(|at| *at > now_ms) {
@@ -321,13 +347,22 @@ impl Settler {
                 }
                 self.again
                     .insert(coordinator, now_ms.saturating_add(AGAIN_MS));
-                if let Err(error) = self.close(coordinator, epoch).await {
-                    self.complain(&error.to_string());
+                let close = tokio::time::timeout(COPY_MAX, self.close(coordinator, epoch));
+                match close.await {
+                    Ok(Ok(())) => closed = true,
+                    Ok(Err(error)) => self.complain(&error.to_string()),
+                    Err(_) => self.complain(&format!(
+                        "the log of the coordinator {coordinator} is not copied in time yet"
+                    )),
                 }
             }
+            if closed {
+                // What was seen before is not what is to be settled now.
+                return Ok(());
+            }
         }
-        if let Some(epoch) = due.settle {
-            self.settle(&due.now, epoch).await?;
+        if let Some((epoch, now)) = due.settle {
+            self.settle(&now, epoch).await?;
         }
         Ok(())
     }
@@ -335,11 +370,13 @@ impl Settler {
     /// What is to be done; `None` if nothing. The state is copied only where it is needed.
     async fn due(&mut self) -> Result<Option<Due>, SettlerError> {
         let handle = self.handle.clone();
+        let ends: Vec<u64> = self.ends.keys().copied().collect();
         let looked = adit_net::blocking(move || {
             let live = handle.shared().live()?;
             let state = &live.state;
             let head = state.head();
-            let end = live.end.clone();
+            let over = head.epoch.saturating_sub(1);
+            let end = live.end.clone().map(|end| (over, end));
             let open = state.unsettled().map(|(epoch, _)| epoch).min();
             let close = head.epoch.checked_sub(1).filter(|e| *e >= head.settled);
             let missing = close.map(|epoch| {
@@ -353,11 +390,13 @@ impl Settler {
             let known: BTreeMap<Key, Known> = state
                 .nodes()
                 .filter_map(|(key, node)| {
+                    // The log of the epoch that is over is that of the keys of that epoch.
+                    let keys = node.keys_in(over);
                     Some((
                         *key,
                         Known {
-                            node_key: node.keys.node,
-                            log: node.keys.log?,
+                            node_key: keys.node,
+                            log: keys.log?,
                             url: node.profile.url.clone()?,
                         },
                     ))
@@ -367,22 +406,28 @@ impl Settler {
             let due = match open.is_none() && missing.as_ref().is_none_or(nothing) {
                 true => None,
                 false => Some(Due {
-                    settle: open.filter(|epoch| state.ready_to_settle(*epoch)),
+                    settle: (open.filter(|epoch| state.ready_to_settle(*epoch)))
+                        .map(|epoch| (epoch, state.clone())),
                     close: missing,
-                    now: state.clone(),
                 }),
             };
-            Ok::<_, SubmitError>((due, known, end))
+            let known_ends: Vec<u64> = ends
+                .into_iter()
+                .filter(|end| may_be_settled(state, *end))
+                .collect();
+            Ok::<_, SubmitError>((due, known, end, known_ends))
         });
         let looked = looked.await.map_err(|error| {
             Box::new(SubmitError::Ended {
                 why: error.to_string(),
             })
         })?;
-        let (due, known, end) = looked.map_err(Box::new)?;
+        let (due, known, end, open) = looked.map_err(Box::new)?;
         self.logs.places().known = known;
-        if let Some(end) = end {
-            self.ends.entry(end.head().epoch).or_insert(end);
+        if let Some((over, end)) = end {
+            self.ends
+                .retain(|known, _| *known == over || open.contains(known));
+            self.ends.entry(over).or_insert(end);
         }
         Ok(due)
     }
@@ -428,7 +473,7 @@ impl Settler {
         let end = self.end_of(epoch).await?;
         let closings = closings(now, epoch);
         let logs = self.logs.epoch(epoch, &closings).await?;
-        let settled = settle(&end, now, logs, before)?;
+        let settled = settle(epoch, &end, now, logs, before)?;
         self.keep.put(epoch, settled.kept)?;
         let signed = settled.settlement.sign(&self.options.node, &mut OsRng);
         let signature = *signed.signature();
@@ -456,10 +501,15 @@ impl Settler {
         let Some((last, settled)) = last else {
             return Ok(None);
         };
-        if let Some(kept) = self.keep.earned(last, &settled.earned)? {
-            return Ok(Some(kept));
+        match self.keep.earned(last, &settled.earned) {
+            Ok(Some(kept)) => return Ok(Some(kept)),
+            // It was settled elsewhere, or the file is gone.
+            Ok(None) => {}
+            // The file is damaged, or a quorum says something else than comes out: that is found once.
+            Err(KeepError::Other { .. }) if self.other != Some(settled.hash) => {}
+            Err(error) => return Err(error.into()),
         }
-        // It was settled elsewhere, or the file is gone.
+        self.other = Some(settled.hash);
         let Mirrors {
             genesis,
             folder,

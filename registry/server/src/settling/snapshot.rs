@@ -45,15 +45,20 @@ pub fn parameters(
     }
 }
 
-/// The snapshot of a state at the end of an epoch: all nodes that were ever registered, since what
-/// they worked for is owed to them. A miner that is jailed, below the least stake, or leaving and took its
-/// stake away, has the quality 0, and so no part of the emission; the quality of all others is whole, as
-/// there are no checkers yet who measure it.
+/// The snapshot of a state at the end of `epoch`: all nodes that were ever registered, since what
+/// they worked for is owed to them. A miner that is jailed, below the least stake, or leaving and
+/// took its stake away, has the quality 0, and so no part of the emission; the quality of all others
+/// is whole, as there are no checkers yet who measure it.
 ///
 /// `escrows` says what is left of a coordinator's escrow for this epoch.
-pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -> Snapshot {
+pub fn snapshot(
+    epoch: u64,
+    state: &State,
+    left: Amount,
+    escrows: impl Fn(&Key) -> Amount,
+) -> Snapshot {
     let rules = state.parameters();
-    let head = state.head();
+    let genesis = state.head().genesis;
     let of = |role: Role| {
         let nodes = state.nodes().filter(move |(_, node)| node.role == role);
         nodes.collect::<Vec<(&Key, &Node)>>()
@@ -69,7 +74,7 @@ pub fn snapshot(state: &State, left: Amount, escrows: impl Fn(&Key) -> Amount) -
         }));
     }
     Snapshot {
-        parameters: parameters(rules, head.genesis, head.epoch, left),
+        parameters: parameters(rules, genesis, epoch, left),
         coordinators: (coordinators.iter())
             .map(|(key, node)| Coordinator {
                 node: *key.as_bytes(),

@@ -42,13 +42,12 @@ fn at_the_defaults_no_attack_pays_but_those_that_are_named() {
     let expected = [
         "split identities",
         "free riding",
-        "withheld verdicts",
+        "false rejections",
         "escrow emptied first",
+        "junk in place of work",
         "junk among clients' tasks",
-        "prices below the fee's unit",
         "commission",
         "failures for the fee",
-        "paid again",
         "late votes",
     ];
     assert_eq!(named, expected);
@@ -99,28 +98,18 @@ fn junk_pays_as_soon_as_the_slice_is_larger_than_a_ledger_takes() {
     }
 }
 
-/// What more work per fuel would do, and what it would not.
+/// By work a miner gets no more than its own fees allow, which is a bound only as long as the slice is
+/// as large as all fees allow.
 #[test]
-fn junk_among_clients_tasks_ends_where_each_price_is_work_but_for_low_quality() {
-    let found: Vec<(String, Vec<bool>)> = (ranges::remedies().into_iter())
-        .map(|(name, cases)| {
-            (
-                name,
-                cases.iter().map(|case| case.outcome().pays()).collect(),
-            )
-        })
-        .collect();
-    let pays = |name: &str| {
-        found
-            .iter()
-            .find(|(found, _)| found == name)
-            .unwrap()
-            .1
-            .clone()
-    };
-    assert_eq!(pays("the defaults"), [true, true, true]);
-    assert_eq!(pays("k 150,000 ppm"), [false, false, false]);
-    assert_eq!(pays("a 1,000,000"), [false, false, true]);
+fn junk_among_clients_tasks_pays_only_where_slices_are_bound_by_stake() {
+    for (demand, pays) in ranges::DILUTED {
+        let setting = Setting {
+            demand,
+            ..Setting::default()
+        };
+        let outcome = cases::diluted(&setting, 100_000, 1_000_000).outcome();
+        assert_eq!(outcome.pays(), pays, "{demand}: {outcome:?}");
+    }
 }
 
 /// 1 token for junk, by hand: 0.05 are burned, 0.8 of that is the slice, and the voters'

@@ -2,6 +2,9 @@
 
 mod attacks;
 mod components;
+mod coordinator;
+mod network;
+mod settling;
 mod support;
 
 use adit_ledger::root::AccountProof;
@@ -255,11 +258,15 @@ async fn what_is_refused_leaves_no_trace() {
             Code::BadEncoding,
         ),
         (
-            json!({"text": "a".repeat(9000), "signature": signature}),
+            json!({"text": "a".repeat(49_000), "signature": signature}),
+            Code::BadEncoding,
+        ),
+        (
+            json!({"text": "a".repeat(49_153), "signature": signature}),
             Code::TooLarge,
         ),
         (
-            json!({"text": "a".repeat(40_000), "signature": signature}),
+            json!({"text": "a".repeat(70_000), "signature": signature}),
             Code::TooLarge,
         ),
         (

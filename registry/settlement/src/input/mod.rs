@@ -63,7 +63,7 @@ pub struct Parameters {
     pub work_of_price_ppm: u64,
     /// Most that a coordinator's slice may be, of the fees burned from its escrow (`k`).
     pub slice_of_fees_ppm: u64,
-    /// What is burned of each payment.
+    /// What is burned of each payment, rounded up.
     pub fee_ppm: u32,
     /// What goes by work of a slice; the rest goes by stake.
     pub work_share_ppm: u32,
@@ -153,7 +153,8 @@ pub struct Receipt {
     pub assignment: [u8; 32],
     /// How the run ended: a number of [`adit_protocol::Status`], or one that is none.
     pub status: u8,
-    /// Whether the log's verdict accepts it, and its blobs are available.
+    /// Whether no verdict of the log rejects it, its blobs are available, and its assignment was not paid
+    /// in an epoch before.
     pub accepted: bool,
     /// Whether its nn_units are those of a registered manifest; else they count nothing.
     pub nn_registered: bool,

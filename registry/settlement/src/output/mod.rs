@@ -20,7 +20,8 @@ pub enum Unpaid {
     Unregistered = 0,
     /// Its draw was neither in this epoch nor in the one before.
     Epoch = 1,
-    /// The log's verdict does not accept it, or there is none.
+    /// The input does not accept it: a verdict rejects it, its blobs are missing, or an epoch before has
+    /// paid its assignment.
     NotAccepted = 2,
     /// Nothing is paid for its status.
     Status = 3,

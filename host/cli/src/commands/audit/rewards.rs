@@ -1,7 +1,9 @@
 //! `adit audit rewards`: every settlement of a network, computed again from public logs alone.
 
+mod openzeppelin;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adit_ledger::Key;
 use adit_ledger::rewards::Settlement;
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 use crate::error::{Exit, Failure};
 use crate::ledger::{Ledger, RegistryArgs};
 use crate::remote::{block_on, shown};
+use crate::state::write_file;
 use crate::text::grouped;
 use crate::ui::{ProgressLine, Ui};
 
@@ -33,6 +36,10 @@ pub struct Args {
     /// computed too: what accounts earned adds up
     #[arg(long, value_name = "N")]
     epoch: Option<u64>,
+    /// Also write what accounts have earned up to then, as the tree that claim contracts on EVM chains
+    /// read (OpenZeppelin's standard-v1)
+    #[arg(long, value_name = "FILE.json")]
+    export: Option<PathBuf>,
     /// The certificate authority of the nodes' certificates, in PEM, if it is one of your own
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -57,6 +64,9 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
                 "note: the network is the one that {} says itself; --network FILE compares with a file that you have from elsewhere",
                 shown(&ledger.url)
             ));
+        }
+        if let Some(path) = &args.export {
+            export(ui, path, &found)?;
         }
         report(ui, args, &found)
     });
@@ -120,6 +130,26 @@ async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> any
         entries: checkpoint.size,
         epochs,
     })
+}
+
+/// Writes what accounts have earned by the last settlement.
+fn export(ui: &Ui, path: &Path, found: &Found) -> anyhow::Result<()> {
+    let earned = found
+        .epochs
+        .last()
+        .map(|last| last.found.kept.tree.earned());
+    let Some(dump) = earned.and_then(openzeppelin::dump) else {
+        return Failure::new(Code::NotFound, "nothing was exported")
+            .why("nobody has earned anything by then, and there is no tree of nothing")
+            .hint("do it again when work was paid")
+            .into_err();
+    };
+    write_file(path, format!("{dump:#}\n").as_bytes(), 0o644)?;
+    ui.note(format!(
+        "what accounts have earned is in {}",
+        path.display()
+    ));
+    Ok(())
 }
 
 fn follow_failure(what: &str, error: &FollowError) -> Failure {

@@ -45,9 +45,10 @@ pub fn junk(setting: &Setting) -> Vec<Case> {
     cases
 }
 
-/// Junk besides clients' tasks that count less than their price: it takes work's part of a slice that
-/// their fees made. They count less if their fuel is worth less, if they trap, or if the quality of
-/// those who run them is low.
+/// Junk besides clients' tasks that count less than their price: of the work it is a larger part than of
+/// the fees that made the slice. Clients' tasks count less if their fuel is worth less, if they trap, or
+/// if the quality of those who run them is low. By work a miner gets no more than its own fees allow,
+/// and where fees bound the slice that much is what these tasks bring anyway.
 pub fn diluted(setting: &Setting, density_ppm: u128, quality_ppm: u32) -> Case {
     let setting = Setting {
         density_ppm,
@@ -60,22 +61,60 @@ pub fn diluted(setting: &Setting, density_ppm: u128, quality_ppm: u32) -> Case {
     let tokens = setting.demand / 100;
     epoch.junk(coordinator, miner, tokens * TOKEN);
     let (density, quality) = (density_ppm / 10_000, quality_ppm / 10_000);
+    let clients = setting.demand;
     let how = format!(
-        "for {tokens} tokens, among tasks whose work is {density}% of their price, on miners of quality {quality}%"
+        "for {tokens} tokens, among {clients} tokens of clients whose work is {density}% of their price, on miners of quality {quality}%"
     );
     Case::new("junk among clients' tasks", how, epoch, before)
 }
 
 pub fn dilution(setting: &Setting) -> Vec<Case> {
     const WHOLE: u32 = 1_000_000;
-    const PAYS: &str = "junk's work is its whole price, and fees of others' tasks pay for it";
     vec![
         diluted(setting, 1_000_000, WHOLE),
         diluted(setting, 700_000, WHOLE),
-        diluted(setting, 500_000, WHOLE).pays(PAYS),
-        diluted(setting, 100_000, WHOLE).pays(PAYS),
+        diluted(setting, 500_000, WHOLE),
+        diluted(setting, 100_000, WHOLE),
         diluted(setting, 1_000_000, 700_000),
-        diluted(setting, 1_000_000, 500_000).pays(PAYS),
+        diluted(setting, 1_000_000, 500_000),
+    ]
+}
+
+/// Junk on a miner that gets less by work than its own fees allow, so that junk may fill that up: its
+/// clients' tasks have less work for their price than those of other miners, or there are so many
+/// clients that the slice is bound by stake.
+pub fn filling(setting: &Setting) -> Vec<Case> {
+    const PAYS: &str = "by work a miner is bounded by all its fees, and not by each task's";
+    const BUSY: &str = "a slice that is bound by stake leaves each miner room below its own fees";
+    let busy = Setting {
+        demand: 3 * setting.demand,
+        ..setting.clone()
+    };
+    let case = |density_ppm: u128, own_ppm: u128| {
+        let setting = Setting {
+            density_ppm,
+            stake_ppm: 100_000,
+            ..setting.clone()
+        };
+        let (mut before, coordinator, miner) = own(&setting, true);
+        for task in before.tasks.iter_mut().filter(|task| task.miner == miner) {
+            task.fuel = (u128::from(task.fuel) * own_ppm / density_ppm) as u64;
+        }
+        let mut epoch = before.clone();
+        let tokens = setting.demand / 100;
+        epoch.junk(coordinator, miner, tokens * TOKEN);
+        let (density, own) = (density_ppm / 10_000, own_ppm / 10_000);
+        let how = format!(
+            "for {tokens} tokens, where the work of one's own tasks is {own}% of their price, of others' {density}%"
+        );
+        Case::new("junk in place of work", how, epoch, before)
+    };
+    vec![
+        case(1_000_000, 0),
+        case(300_000, 100_000).pays(PAYS),
+        case(100_000, 0).pays(PAYS),
+        diluted(&busy, 1_000_000, 1_000_000),
+        diluted(&busy, 100_000, 1_000_000).pays(BUSY),
     ]
 }
 
@@ -85,8 +124,7 @@ pub fn rounding(setting: &Setting) -> Vec<Case> {
     let mut epoch = before.clone();
     epoch.junk(coordinator, miner, 19).copies = 20_000;
     let how = "20,000 times for 19 units of 10^-12, besides clients' tasks";
-    let case = Case::new("prices below the fee's unit", how, epoch, before);
-    vec![case.pays("a fee is rounded down to nothing, and the price still counts as work")]
+    vec![Case::new("prices below the fee's unit", how, epoch, before)]
 }
 
 /// Two coordinators that run each other's junk.

@@ -10,9 +10,7 @@ mod junk;
 mod operators;
 mod stake;
 
-use adit_ledger::rules::RewardRules;
-
-use self::junk::{collusion, dilution, rounding};
+use self::junk::{collusion, dilution, filling, rounding};
 pub use self::junk::{diluted, junk};
 use self::operators::{again, commission, failures, verdicts};
 use self::stake::{idle, late, riding, splits, whales};
@@ -78,14 +76,6 @@ impl Case {
         self
     }
 
-    /// Changes the rules of all its epochs, and nothing that is done in them.
-    pub fn change(&mut self, change: &dyn Fn(&mut RewardRules)) {
-        let courses = std::iter::once(&mut self.does).chain(&mut self.instead);
-        for (epoch, _) in courses.flatten() {
-            change(&mut epoch.setting.rules.rewards);
-        }
-    }
-
     pub fn outcome(&self) -> Outcome {
         let does = sum(&self.does);
         let instead = self.instead.iter().map(sum).max_by_key(Balance::net);
@@ -101,13 +91,15 @@ impl Case {
 /// Attacks that do not pay at any rules that a ledger takes, or at the defaults for a reason that is
 /// named.
 pub fn everywhere(setting: &Setting) -> Vec<Case> {
-    let kinds = [junk, collusion, splits, whales, idle, riding, verdicts];
+    let kinds = [
+        junk, rounding, collusion, splits, whales, idle, riding, verdicts, again,
+    ];
     kinds.iter().flat_map(|kind| kind(setting)).collect()
 }
 
 /// Those, and the ones that depend on the very numbers of a setting.
 pub fn all(setting: &Setting) -> Vec<Case> {
-    let kinds = [dilution, rounding, commission, failures, again, late];
+    let kinds = [dilution, filling, commission, failures, late];
     let more = kinds.iter().flat_map(|kind| kind(setting));
     everywhere(setting).into_iter().chain(more).collect()
 }

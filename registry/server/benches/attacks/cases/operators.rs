@@ -1,6 +1,6 @@
 //! What a node's operator can do to its voters, and to miners and clients.
 
-use super::super::model::{Epoch, Node, Owner, Setting, TOKEN, Task};
+use super::super::model::{Epoch, Node, Owner, Setting, TOKEN, Task, Verdict};
 use super::{Case, own};
 
 /// A coordinator's operator and its voters.
@@ -32,8 +32,10 @@ pub fn commission(setting: &Setting) -> Vec<Case> {
 }
 
 /// A coordinator that has work done and does not accept it, or has nothing left to pay for it.
+///
+/// A verdict that never comes is no way not to pay: when the time for it is over, whoever makes the
+/// input takes the receipt for accepted. One that rejects is another matter.
 pub fn verdicts(setting: &Setting) -> Vec<Case> {
-    const NAME: &str = "withheld verdicts";
     let least = setting.rules.coordinator_stake_min.units();
     let mut epoch = Epoch::new(setting);
     let own = epoch.coordinator(Node::own(least, setting.demand * TOKEN));
@@ -47,11 +49,19 @@ pub fn verdicts(setting: &Setting) -> Vec<Case> {
             .for_each(change);
         epoch
     };
-    let none = change(&accepted, &|task| task.accepted = false);
-    let for_clients = Case::new(NAME, "of clients' tasks", none.clone(), accepted.clone());
-    let paid = change(&accepted, &|task| task.own = true);
-    let unpaid = change(&none, &|task| task.own = true);
-    let for_itself = Case::new(NAME, "of one's own tasks on others' miners", unpaid, paid);
+    let ordered = change(&accepted, &|task| task.own = true);
+    let cases = |name: &'static str, verdict: Verdict| {
+        [
+            ("of clients' tasks", &accepted),
+            ("of one's own tasks on others' miners", &ordered),
+        ]
+        .map(|(how, epoch)| {
+            let judged = change(epoch, &|task| task.verdict = verdict);
+            Case::new(name, how, judged, epoch.clone())
+        })
+    };
+    let [of_clients, of_own] = cases("withheld verdicts", Verdict::Withheld);
+    let [rejects_clients, rejects_own] = cases("false rejections", Verdict::Rejected);
 
     let with_miner = || {
         let mut epoch = Epoch::new(setting);
@@ -70,33 +80,35 @@ pub fn verdicts(setting: &Setting) -> Vec<Case> {
         with_miner().0.draw(),
     );
     vec![
-        for_clients,
-        for_itself.pays("a receipt with no verdict is not paid"),
+        of_clients,
+        of_own,
+        rejects_clients,
+        rejects_own.pays("a rejection is the coordinator's word; a settlement replays nothing"),
         short.pays("an escrow is its coordinator's to spend, in the order of its log"),
     ]
 }
 
-/// Receipts that are logged once more in the next epoch, which takes draws of the one before.
+/// Receipts that are logged once more in the next epoch, which takes draws of the one before. Whoever
+/// makes the input accepts no row of an assignment that an epoch before has paid, so they bring nothing.
 pub fn again(setting: &Setting) -> Vec<Case> {
     let (epoch, own, miner) = own(setting, true);
     let mut twice = epoch.clone();
     let repeated: Vec<Task> = (epoch.tasks.iter())
         .filter(|task| task.coordinator == own && task.miner == miner)
         .map(|task| Task {
-            before: true,
+            paid_before: true,
             run: false,
             ..task.clone()
         })
         .collect();
     twice.tasks.extend(repeated);
-    let case = Case {
+    vec![Case {
         attack: "paid again",
         how: "one's own miner's receipts logged once more in the next epoch".into(),
         does: vec![(epoch.clone(), 1), (twice, 1)],
         instead: vec![vec![(epoch, 2)]],
         pays: None,
-    };
-    vec![case.pays("an epoch's settlement does not know what was paid in the one before")]
+    }]
 }
 
 /// A miner that says of each task that its deadline passed, which no replay can refute, and runs none.

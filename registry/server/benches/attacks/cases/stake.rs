@@ -172,6 +172,17 @@ pub fn riding(setting: &Setting) -> Vec<Case> {
     let nothing = Epoch::new(setting).draw();
     let case = Case::new(NAME, how, cheap(setting, least), nothing);
     cases.push(case.pays("as meant: whoever runs a task is paid by stake too"));
+
+    let mut epoch = Epoch::new(setting);
+    let stake = setting.rules.coordinator_stake_min.units();
+    let coordinator = epoch.coordinator(Node::own(stake, setting.demand * TOKEN));
+    let miner = epoch.miner(Node::own(least, 0));
+    let nothing = epoch.draw();
+    let mut junk = nothing.clone();
+    junk.junk(coordinator, miner, TOKEN / 1_000);
+    let how = "the least stake, junk for 0.001 tokens at one's own coordinator, which has clients";
+    let case = Case::new(NAME, how, junk, nothing);
+    cases.push(case.pays("a task of one's own is a task too"));
     cases
 }
 

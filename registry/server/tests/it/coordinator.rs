@@ -1,0 +1,205 @@
+//! A coordinator as far as settling sees one: keys, a log of its own on disk, and a server of it that
+//! can go away.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit_ledger::Key;
+use adit_ledger::registration::NodeKeys;
+use adit_net::db::Db;
+use adit_net::http::server::{Limits, Listen, Server};
+use adit_net::log::{Check, Log, LogOptions};
+use adit_protocol::log::origin::Origin;
+use adit_protocol::network::assignment::{Assignment, Terms};
+use adit_protocol::network::entry::{Decision, Entry, Judged, Verdict};
+use adit_protocol::network::genesis::network_id;
+use adit_protocol::receipt::{Receipt, ReceiptBody};
+use adit_protocol::signed::Signable as _;
+use adit_protocol::{Amount, Document as _, Hash, Status};
+use rand_core::OsRng;
+use tokio_util::sync::CancellationToken;
+
+use super::support::{genesis, key, keypair};
+
+/// A log that grows.
+pub struct Written {
+    node: u8,
+    folder: tempfile::TempDir,
+    db: Db,
+    log: Log,
+}
+
+impl Written {
+    /// Of the coordinator with the node key `node`; the next number is its log key.
+    pub fn new(node: u8) -> Written {
+        let folder = tempfile::tempdir().unwrap();
+        let mut db = Db::open(&folder.path().join("node.db"), &[Log::MIGRATION]).unwrap();
+        let origin = Origin::new(&genesis().hash(), &keypair(node).public());
+        let options = LogOptions {
+            folder: folder.path().join("log"),
+            origin: origin.name(),
+            key: keypair(node + 1),
+            witnesses: Vec::new(),
+            check: Check::All,
+        };
+        let log = Log::open(&mut db, options).unwrap();
+        let mut written = Written {
+            node,
+            folder,
+            db,
+            log,
+        };
+        written.write(&[]);
+        written
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    pub fn size(&self) -> u64 {
+        self.log.size()
+    }
+
+    /// Writes entries, and a checkpoint of them.
+    pub fn write(&mut self, entries: &[Entry]) {
+        let transaction = self.db.connection().transaction().unwrap();
+        for entry in entries {
+            self.log.append(&transaction, &entry.encode()).unwrap();
+        }
+        transaction.commit().unwrap();
+        self.log.committed();
+        while self.log.integrate(&mut self.db, 1).unwrap().is_some() {}
+    }
+
+    /// A task of its number, drawn in an epoch for a miner at a price in tokens: its assignment and
+    /// the receipt.
+    pub fn task(&self, number: u64, epoch: u64, miner: u8, price: u64) -> (Entry, Receipt) {
+        let assignment = Assignment {
+            genesis: genesis().hash(),
+            coordinator: *key(self.node).as_bytes(),
+            miner: *key(miner).as_bytes(),
+            task: Hash::of(&[&[self.node][..], &number.to_le_bytes()].concat()),
+            attempt: 0,
+            replica: 0,
+            roster: 0,
+            epoch,
+            local: false,
+            issued_ms: 1,
+            deadline_ms: 2,
+            escrow: 0,
+            terms: Some(Terms {
+                price: Amount::tokens(price),
+                attempt_fee: Amount::ZERO,
+                replicas: 1,
+            }),
+        };
+        let signed = assignment.sign(&keypair(self.node), &mut OsRng);
+        let body = ReceiptBody {
+            network: network_id(&genesis().hash()),
+            status: Status::Ok,
+            gpu: false,
+            nn: false,
+            epoch,
+            seq: number,
+            start_ms: 0,
+            duration_us: 0,
+            fuel: 1_000_000_000_000,
+            nn_units: 0,
+            peak_memory: 0,
+            miner: *key(miner).as_bytes(),
+            coordinator: *key(self.node).as_bytes(),
+            task: assignment.task,
+            assignment: signed.body_hash(),
+            component: Hash::ZERO,
+            input: Hash::ZERO,
+            output: Hash::ZERO,
+            transcript: Hash::ZERO,
+            environment: Hash::ZERO,
+            prev: Hash::ZERO,
+        };
+        let mut receipt = body.sign(&keypair(miner), &mut OsRng);
+        receipt.countersign(&keypair(self.node), &mut OsRng);
+        (Entry::Assignment(signed), receipt)
+    }
+
+    /// Has a task done and accepted.
+    pub fn work(&mut self, number: u64, epoch: u64, miner: u8, price: u64) {
+        let (drawn, receipt) = self.task(number, epoch, miner, price);
+        let verdict = verdict(&receipt, Decision::Accepted);
+        self.write(&[drawn, Entry::Receipt(Box::new(receipt)), verdict]);
+    }
+}
+
+pub fn verdict(receipt: &Receipt, decision: Decision) -> Entry {
+    Entry::Verdict(Verdict {
+        task: receipt.body.task,
+        receipts: vec![Judged {
+            receipt: receipt.id(),
+            decision,
+        }],
+        validator: None,
+    })
+}
+
+/// An address at which a log is served, or not.
+pub struct Place {
+    address: SocketAddr,
+    server: Option<Server>,
+}
+
+impl Place {
+    pub async fn of(folder: &Path) -> Place {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = serve(folder, address).await.unwrap();
+        Place {
+            address: server.address(),
+            server: Some(server),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Nobody answers there any more.
+    pub async fn hide(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown(Duration::ZERO).await;
+        }
+    }
+
+    /// A log is served there again, or another one.
+    pub async fn show(&mut self, folder: &Path) {
+        self.hide().await;
+        for _ in 0..100 {
+            if let Some(server) = serve(folder, self.address).await {
+                self.server = Some(server);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{} stays taken", self.address);
+    }
+}
+
+async fn serve(folder: &Path, address: SocketAddr) -> Option<Server> {
+    let router = axum::Router::new().nest("/log", adit_net::log::router(folder.to_owned()));
+    let token = CancellationToken::new();
+    let started = Server::start(Listen::plain(address), Limits::default(), router, token);
+    started.await.ok()
+}
+
+/// The keys of a coordinator or a checker.
+pub fn keys(node: u8) -> NodeKeys {
+    NodeKeys {
+        node: key(node),
+        log: Some(key(node + 1)),
+    }
+}
+
+/// By which key a coordinator is named.
+pub fn named(node: u8) -> Key {
+    key(node)
+}
