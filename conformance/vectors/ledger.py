@@ -13,7 +13,8 @@ status is 1 if anything differs.
 It shares no code with adit-ledger, but its author knew that: the characters that are not seen, and
 what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py,
 the parameters in ledger_rules.py, what transactions do in ledger_state.py, of votes on parameters in
-ledger_votes.py, of misdeeds in ledger_misdeeds.py.
+ledger_votes.py, of misdeeds in ledger_misdeeds.py, of settlements in ledger_settling.py, and both of
+components in ledger_index.py.
 """
 import json, sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from documents import (
 from ledger_rules import PARAMETERS, SUPPLY_MAX
 from ledger_state import State, proven
 from ledger_texts import (
-    charges_said, check_signatures, checked, js, read_transaction, value_of)
+    charges_said, check_signatures, checked, js, models_json, read_transaction, value_of)
 from translog import hashed, tohex, unhex
 
 # --- The genesis documents. That of a network names the ledger's by its hash, in a field that the
@@ -191,7 +192,17 @@ def state_json(state):
         "former_rules": [{"epoch": js(epoch), "rules": parameters_json(rules)}
                          for epoch, rules in sorted(state.former_rules.items())],
         "supply": {place: str(tokens) for place, tokens in state.supply().items()},
+        "scopes": {scope: tohex(owner) for scope, owner in state.scopes.items()},
+        "releases": [release_json(name, version, release)
+                     for (name, version), release in sorted(state.releases.items())],
         **ledger_votes.lists_json(state), **ledger_misdeeds.lists_json(state)}
+
+
+def release_json(name, version, release):
+    named = {field: name_of(release[field]) for field in ("component", "transaction")}
+    return release | named | {
+        "name": name, "version": version, "models": models_json(release["models"]),
+        "published_ms": js(release["published_ms"]), "publisher": tohex(release["publisher"])}
 
 
 # --- The run.

@@ -9,6 +9,7 @@ import copy
 import ledger_misdeeds
 import ledger_votes
 from documents import Record, Refused, amount, decode_as, u
+from ledger_index import Index
 from ledger_rules import SUPPLY_MAX, record_of
 from ledger_settling import ESCROW, FREE, STAKE, Settling
 from ledger_texts import new_keys, profile
@@ -35,7 +36,7 @@ def plain(value):
     return hash_named(value) if value.startswith("blake3:") else int(value)
 
 
-class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling):
+class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -43,6 +44,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling):
         self.height, self.time_ms, self.epoch = 0, self.created_ms, 0
         self.parameters = plain(ledger["parameters"])
         self.accounts, self.nodes, self.taken, self.votes, self.unbonding = {}, {}, {}, {}, {}
+        self.begin_index()
         for one in ledger["allocations"]:
             account = bytes.fromhex(one["account"][2:])
             self.accounts[account] = self.account(account) | {"free": int(one["amount"])}
@@ -103,9 +105,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling):
         key, action, fields = (transaction[name] for name in ("account", "action", "fields"))
         payer = self.account(key)
         need(transaction["number"] == payer["number"], "number")
-        # Whoever comes to the faucet has nothing to pay with.
-        least = 0 if action == "faucet" else self.parameters["fee_min"]
-        need(transaction["fee"] >= least, "fee")
+        need(transaction["fee"] >= self.least_fee(action, fields), "fee")
         staked = self.staked(key)
         payer["number"] += 1
         if action == "claim":
@@ -294,7 +294,8 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling):
             entries[b"\4" + node + voter] = votes
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
-        entries |= self.settling_entries() | self.vote_entries() | self.misdeed_entries()
+        entries |= self.index_entries() | self.settling_entries()
+        entries |= self.vote_entries() | self.misdeed_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):

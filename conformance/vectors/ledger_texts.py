@@ -9,10 +9,12 @@ import blake3
 import receipts
 import schnorr
 from documents import Refused, name_of
+from ledger_index import (
+    MODELS_MAX, component_name, component_version, model, scope_name, source, world)
 from ledger_values import (
     Several, Wrong, address, amount, ascends, attestation, by_first, cbor, choice, cosigner, digits,
     fields_of, hash_name, moment, need, number, one_of, sentence, setting, share, signature, spend,
-    url, word)
+    truth, url, word)
 from translog import tohex
 
 TITLE = "Adit transaction, version 1"
@@ -47,6 +49,11 @@ ACTIONS = {
     "deregister": [NODE],
     "deposit": [NODE, AMOUNT],
     "withdraw": [NODE, AMOUNT],
+    "publish": [("name", component_name), ("version", component_version), ("component", hash_name),
+                ("world", world), ("model", Several(model, MODELS_MAX, by_first)),
+                ("description?", sentence), ("source?", source)],
+    "yank": [("name", component_name), ("version", component_version), ("yanked", truth)],
+    "transfer-name": [("name", scope_name), ("to", address)],
     "close-epoch": [("coordinator", address), ("epoch", number(64)), ("size", number(64)),
                     ("root", hash_name), ("signature", signature),
                     ("cosignature", Several(fields_of(cosigner, number(64), signature), 64, by_first))],
@@ -230,6 +237,10 @@ def claim_said(fields):
 SETTLING = {"close-epoch": closure_said, "settle": settlement_said, "claim": claim_said}
 
 
+def models_json(values):
+    return [{"name": name, "manifest": name_of(manifest)} for name, manifest in values]
+
+
 def spends_json(spends):
     return [{"account": tohex(account), "amount": str(tokens)} for account, tokens in spends]
 
@@ -237,13 +248,16 @@ def spends_json(spends):
 def value_of(transaction):
     """What a transaction says, with the names of the index."""
     fields = transaction["fields"]
-    said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof")
+    said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof", "version",
+                                            "world", "description", "source", "yanked")
             if name in fields and transaction["action"] not in SETTLING}
     said |= {name: str(fields[name]) for name in ("amount", "bond") if name in fields}
     for ours, theirs in (("log-key", "log"), ("new-node-key", "new_node"), ("new-log-key", "new_log")):
         if ours in fields:
             said[theirs] = fields[ours]
     said |= SETTLING.get(transaction["action"], lambda _: {})(fields)
+    if "component" in fields:
+        said |= {"component": name_of(fields["component"]), "models": models_json(fields["model"])}
     if "title" in fields:
         said |= {"title": fields["title"], "set": [text for _, _, text in fields["set"]],
                  "spend": spends_json(fields["spend"])}

@@ -178,6 +178,11 @@ def digits(count):
 signature = digits(64)
 
 
+def truth(text):
+    need(text in ("true", "false"))
+    return text == "true", text
+
+
 def choice(text):
     need(text in ("yes", "no"))
     return text == "yes", text

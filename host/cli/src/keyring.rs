@@ -41,7 +41,7 @@ const WELL_KNOWN: [&str; 16] = [
 ];
 
 /// Where a password comes from that is not to be asked for.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct PasswordFile {
     /// Read the keystore's password from the first line of this file instead of the terminal
     #[arg(long, value_name = "FILE")]

@@ -8,7 +8,8 @@
 //! | [`state`], [`journal`], [`received`], [`scratch`] | the state folder: blobs, key, receipts |
 //! | [`evidence`] | what an audit reads: a coordinator's log, and what belongs to it |
 //! | [`keyring`] | the keys that arguments name |
-//! | [`ledger`] | registries: where they are, and how transactions are handed in |
+//! | [`ledger`] | registries: where they are, how transactions are handed in, what names stand for |
+//! | [`oci`], [`supply`] | components and models that are not on this machine |
 //! | [`logging`] | what nodes say while they run |
 //! | [`project`] | what a project folder is, and what it holds of the contract |
 //! | [`device`], [`known`], [`config`] | where inference runs, what was measured of it, and the configuration file |
@@ -31,12 +32,14 @@ mod known;
 mod ledger;
 mod logging;
 mod models;
+mod oci;
 mod order;
 mod project;
 mod received;
 mod remote;
 mod scratch;
 mod state;
+mod supply;
 mod text;
 mod ui;
 
@@ -47,9 +50,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    account, audit, bench, build, bundle, coordinator, dev, doctor, explain, faucet, gov, inspect,
-    key, log, man, miner, network, new, node, publish, receipt, register, registry, run, stake,
-    task,
+    account, audit, bench, build, bundle, components, coordinator, dev, doctor, explain, faucet,
+    gov, inspect, key, log, man, miner, network, new, node, publish, receipt, register, registry,
+    run, stake, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -102,8 +105,11 @@ enum Command {
     /// Have tasks run by a network, and see what becomes of them
     #[command(subcommand)]
     Task(task::Command),
-    /// Upload a component and models, so that tasks can name them by their hashes
+    /// Upload a component and models, so that tasks can name them by their hashes, or by a name
     Publish(publish::Args),
+    /// Search a network's components, mark versions of your own, and hand names over
+    #[command(subcommand)]
+    Component(components::Command),
     /// Find the devices of this machine, and whether they compute models rightly
     Doctor(doctor::Args),
     /// Measure this machine, and sign what was measured
@@ -224,6 +230,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Dev(args) => dev::command(&ui, chosen, &args),
         Command::Task(command) => task::command(&ui, &state, &command),
         Command::Publish(args) => publish::command(&ui, &state, &args),
+        Command::Component(command) => components::command(&ui, &state, &command),
         Command::Doctor(args) => doctor::command(&ui, &state, &args),
         Command::Bench(args) => bench::command(&ui, &state, &args),
         Command::Inspect(args) => inspect::command(&ui, &state, &args),

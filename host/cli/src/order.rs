@@ -20,15 +20,18 @@ use serde_json::json;
 use crate::commands::build;
 use crate::component::{self, Kind, world_name};
 use crate::error::{Exit, Failure};
+use crate::ledger::components::{Published, Wanted};
 use crate::models::{self, Models};
+use crate::remote::block_on;
 use crate::text::size;
 use crate::ui::Ui;
-use crate::{amounts, input};
+use crate::{amounts, input, oci};
 
 /// Options that say what is to be run.
 #[derive(clap::Args)]
 pub struct OrderArgs {
-    /// The component, a .wasm file; in a project folder, what `adit build` made last
+    /// The component: a .wasm file, or oci://host/repository:tag; in a project folder, what `adit
+    /// build` made last
     component: Option<PathBuf>,
     /// Input: a file, a folder (given as a tar archive), or - for standard input [default: empty]
     #[arg(long, short, value_name = "FILE|DIR|-")]
@@ -73,6 +76,15 @@ enum WorldArg {
     Command,
 }
 
+impl From<WorldArg> for World {
+    fn from(world: WorldArg) -> World {
+        match world {
+            WorldArg::Task => World::Task,
+            WorldArg::Command => World::Command,
+        }
+    }
+}
+
 /// A component whose file was read and looked at.
 #[derive(Debug)]
 pub struct Component {
@@ -100,17 +112,67 @@ impl OrderArgs {
     /// # Errors
     ///
     /// When a file cannot be read or is not what it has to be.
-    pub fn component(&self) -> anyhow::Result<Component> {
+    pub fn component(&self, ui: &Ui) -> anyhow::Result<Component> {
         let path = match &self.component {
             Some(path) => path.clone(),
             None => build::last_build(Path::new("."))?,
         };
-        let wasm = read_component(&path)?;
         if let Some(path) = &self.receipt {
             check_place(path)?;
         }
+        let wasm = read_component(ui, &path)?;
         let world = world(self.world, &path, &wasm)?;
         Ok(Component { wasm, world })
+    }
+
+    /// What the component's argument means where it is no file: a name of the component index.
+    pub fn named(&self) -> Option<Wanted> {
+        self.component.as_deref().and_then(Wanted::meant)
+    }
+
+    /// What a published component is run as, with what goes along from this machine: the input, and
+    /// models of `--model`, which go before those that were published.
+    ///
+    /// # Errors
+    ///
+    /// When it is of another world than is asked for, or something cannot be read or stored.
+    pub fn store_published(
+        &self,
+        ui: &Ui,
+        blobs: &BlobStore,
+        published: &Published,
+    ) -> anyhow::Result<Stored> {
+        if let Some(wanted) = self.world.map(World::from)
+            && wanted != published.world
+        {
+            return Failure::new(
+                Code::MissingExport,
+                format!(
+                    "{} cannot be run in the world {}",
+                    published.name,
+                    world_name(wanted)
+                ),
+            )
+            .why(format!(
+                "it was published for {}",
+                world_name(published.world)
+            ))
+            .hint("leave --world out")
+            .into_err();
+        }
+        if let Some(path) = &self.receipt {
+            check_place(path)?;
+        }
+        let mut models = models::store(ui, blobs, &self.model)?;
+        for model in &published.models {
+            let hashes = &mut models.hashes;
+            hashes.entry(model.name.clone()).or_insert(model.manifest);
+        }
+        Ok(Stored {
+            component: published.component,
+            input: store_input(ui, blobs, self.input.as_deref())?,
+            models,
+        })
     }
 
     /// Puts component, input and models into the blob store.
@@ -148,12 +210,22 @@ impl OrderArgs {
     }
 }
 
-/// Reads a component of a file, which is not looked into.
+/// Reads a component of a file or an OCI artifact, which is not looked into.
 ///
 /// # Errors
 ///
 /// When it is too large or cannot be read.
-pub fn read_component(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub fn read_component(ui: &Ui, path: &Path) -> anyhow::Result<Vec<u8>> {
+    if let Some(reference) = oci::reference(path) {
+        return match block_on(oci::pull(ui, reference, COMPONENT_BYTES_MAX))? {
+            Ok(wasm) => Ok(wasm),
+            Err(interrupted) => Failure::new(Code::Cancelled, "the component was not downloaded")
+                .why("this was ended")
+                .hint("run it again")
+                .exit(interrupted)
+                .into_err(),
+        };
+    }
     check_size(path)?;
     input::read_file(path, COMPONENT_BYTES_MAX, "the component")
 }
@@ -214,10 +286,8 @@ fn world(wanted: Option<WorldArg>, path: &Path, wasm: &[u8]) -> anyhow::Result<W
     must_be_component(path, wasm)?;
     // What is malformed gets its status, and a receipt, from the runtime.
     let facts = component::read(wasm).unwrap_or_default();
-    let wanted = match wanted {
-        None => return Ok(facts.world().unwrap_or(World::Task)),
-        Some(WorldArg::Task) => World::Task,
-        Some(WorldArg::Command) => World::Command,
+    let Some(wanted) = wanted.map(World::from) else {
+        return Ok(facts.world().unwrap_or(World::Task));
     };
     let exported = match wanted {
         World::Task => facts.task,

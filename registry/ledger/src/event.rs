@@ -3,6 +3,7 @@
 use adit_protocol::{Amount, Hash};
 use serde::Serialize;
 
+use crate::index::{ComponentName, Scope, Version};
 use crate::key::Key;
 use crate::registration::Role;
 use crate::slashing::Misdeed;
@@ -270,5 +271,30 @@ pub enum Event {
         account: Key,
         /// How much.
         amount: Amount,
+    },
+    /// All names of a scope have an owner, or another one.
+    ScopeOwned {
+        /// The scope.
+        scope: Scope,
+        /// Who owns it now.
+        owner: Key,
+    },
+    /// A version of a component is in the index.
+    Published {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+        /// Hash of the component.
+        component: Hash,
+    },
+    /// A version should not be used any more, or can be again.
+    Yanked {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+        /// Whether it should not be used.
+        yanked: bool,
     },
 }

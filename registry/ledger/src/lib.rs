@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`key`] | keys in the order of their bytes, and as addresses |
 //! | [`transaction`] | the text form, its signature, what transactions do |
+//! | [`index`] | components: names, versions, what is published |
+//! | [`oci`] | where artifacts are in OCI registries |
 //! | [`registration`] | nodes: roles, keys, what their operators say of them |
 //! | [`genesis`] | what a ledger begins with, and its parameters |
 //! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
@@ -24,7 +26,9 @@
 pub mod entry;
 pub mod event;
 pub mod genesis;
+pub mod index;
 pub mod key;
+pub mod oci;
 pub mod refusal;
 pub mod registration;
 pub mod rewards;

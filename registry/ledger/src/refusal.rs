@@ -3,6 +3,7 @@
 use adit_protocol::{Amount, Code, Hash};
 use thiserror::Error;
 
+use crate::index::{ComponentName, Scope, Version};
 use crate::key::Key;
 use crate::registration::Role;
 
@@ -157,6 +158,38 @@ pub enum Refusal {
         name: &'static str,
         /// What is wrong with it.
         why: String,
+    },
+    /// Nobody has published under such a name.
+    #[error("nobody owns the name {scope}; hint: `adit publish` takes it")]
+    NoScope {
+        /// The scope.
+        scope: Scope,
+    },
+    /// There is no such version.
+    #[error("{name} {version} was never published; hint: `adit component show` lists the versions")]
+    NoRelease {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+    },
+    /// The names belong to somebody else.
+    #[error(
+        "{scope} and all names in it belong to another account; hint: sign with that one, or choose another name"
+    )]
+    NotOwner {
+        /// The scope.
+        scope: Scope,
+    },
+    /// What is published stays as it is.
+    #[error(
+        "{name} {version} is published already, and a version is never replaced; hint: publish the next version"
+    )]
+    VersionTaken {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
     },
 }
 
@@ -334,6 +367,15 @@ pub enum Rule {
         "the node's log has forked, and cannot go on under this key; hint: rotate its keys first"
     )]
     ForkedLog,
+    /// A name has as many versions as it can have.
+    #[error("a name has at most 1024 versions; hint: publish under another name")]
+    ManyReleases,
+    /// The mark of a version would not change.
+    #[error("the version is marked so already; hint: `adit component show` says how")]
+    SameYank,
+    /// A name would stay where it is.
+    #[error("the name belongs to this account already; hint: check the address")]
+    OwnName,
 }
 
 impl Rule {
@@ -356,12 +398,15 @@ impl Refusal {
             Refusal::Rule(_)
             | Refusal::Epoch { .. }
             | Refusal::Quorum { .. }
-            | Refusal::Settings { .. } => Code::RuleBroken,
+            | Refusal::Settings { .. }
+            | Refusal::VersionTaken { .. } => Code::RuleBroken,
             Refusal::Faucet { .. } => Code::QuotaExceeded,
-            Refusal::NoNode { .. } | Refusal::NoProposal { .. } | Refusal::NoReport { .. } => {
-                Code::NotFound
-            }
-            Refusal::NotOperator { .. } => Code::Forbidden,
+            Refusal::NoNode { .. }
+            | Refusal::NoProposal { .. }
+            | Refusal::NoReport { .. }
+            | Refusal::NoScope { .. }
+            | Refusal::NoRelease { .. } => Code::NotFound,
+            Refusal::NotOperator { .. } | Refusal::NotOwner { .. } => Code::Forbidden,
             Refusal::KeyTaken { .. } => Code::KeyTaken,
             Refusal::Bond { .. } => Code::BelowMinimumStake,
         }

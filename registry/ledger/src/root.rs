@@ -14,7 +14,7 @@ use crate::state::{Account, Entry, State, account_key, account_value};
 use crate::tree::{Included, Tree, TreeRoot};
 
 fn leaf(entry: &Entry) -> Vec<u8> {
-    // Keys have at most 74 bytes.
+    // Keys have at most 195 bytes: that of a release.
     let length = u8::try_from(entry.key.len()).unwrap_or(u8::MAX);
     [&[length], entry.key.as_slice(), &entry.value].concat()
 }

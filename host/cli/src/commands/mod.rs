@@ -5,6 +5,7 @@ pub mod audit;
 pub mod bench;
 pub mod build;
 pub mod bundle;
+pub mod components;
 pub mod coordinator;
 pub mod dev;
 pub mod doctor;

@@ -39,7 +39,7 @@ pub struct Args {
 /// `adit run [COMPONENT]`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let order = &args.order;
-    let Component { wasm, world } = order.component()?;
+    let Component { wasm, world } = order.component(ui)?;
 
     let blobs = state.blobs()?;
     let key = state.local_key()?;

@@ -30,6 +30,9 @@ const SEARCH: u32 = 1000;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Send a task to a coordinator, wait for its result, and check it
+    ///
+    /// In place of a file, the component may be named as the network's registry knows it: acme/count,
+    /// or acme/count@1.2.0.
     Submit(Box<submit::Args>),
     /// List the tasks of this client, the newest first
     List(list::Args),

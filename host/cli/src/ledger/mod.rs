@@ -5,8 +5,10 @@
 //! |---|---|
 //! | this file | which registry, and of which network |
 //! | [`submit`] | a transaction |
+//! | [`components`] | what names of components stand for |
 //! | [`wire`] | what a registry answers |
 
+pub mod components;
 pub mod submit;
 pub mod wire;
 
@@ -48,6 +50,30 @@ pub struct RegistryArgs {
     /// The network file that you have from elsewhere: the registry must be of the same network
     #[arg(long, value_name = "FILE")]
     pub network: Option<PathBuf>,
+}
+
+/// The same for commands that ask a coordinator too, whose options these must not be taken for.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Registry")]
+pub struct IndexArgs {
+    /// The registry that knows names, as https://host:port, or `dev` for that of the `adit dev` that
+    /// runs here [default: $ADIT_REGISTRY, else that of the running `adit dev`]
+    #[arg(long, value_name = "URL|dev")]
+    registry: Option<String>,
+    /// The certificate authority of the registry's certificate, in PEM, if it is one of your own
+    #[arg(long, value_name = "FILE")]
+    registry_ca: Option<PathBuf>,
+}
+
+impl IndexArgs {
+    /// The registry of these options, which must be of the network of a file, if one is given.
+    pub fn with_network(&self, network: Option<PathBuf>) -> RegistryArgs {
+        RegistryArgs {
+            registry: self.registry.clone(),
+            ca: self.registry_ca.clone(),
+            network,
+        }
+    }
 }
 
 /// A registry that can be asked.

@@ -113,6 +113,10 @@ impl SignArgs {
         let fee = match (self.fee, &action) {
             (Some(fee), _) => Amount::from_units(fee),
             (None, Action::Faucet { .. }) => Amount::ZERO,
+            (None, Action::Publish(publication)) => {
+                let scope = publication.name.scope();
+                ledger.publishing_fee(&scope).await.context(what)?
+            }
             (None, _) => head.parameters.fee_min.0,
         };
         let now_ms = (now_ns() / 1_000_000).max(head.time_ms);
@@ -125,6 +129,12 @@ impl SignArgs {
             action,
         };
         let text = transaction.to_text();
+        // What came from the command line was not checked as a transaction's fields are.
+        if let Err(error) = Transaction::from_text(&text) {
+            return Err(Failure::argument("there is no such transaction")
+                .because(error)
+                .into());
+        }
         if self.dry_run {
             match ui.json {
                 true => ui.object(&json!({ "text": text, "sent": false }))?,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use adit_net::http::client::{Client, ClientError, Events, MemorySink};
+use adit_net::http::client::{Client, ClientError, Events, FileSink, MemorySink};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document;
 use adit_protocol::exec::ExecSpec;
@@ -69,6 +69,12 @@ impl Api {
     pub async fn blob(&self, hash: &Hash, bytes_max: u64) -> Answered<Vec<u8>> {
         self.bytes(&format!("/v1/blobs/{hash}"), hash, bytes_max)
             .await
+    }
+
+    /// A blob of at most so many bytes, into a file: models can be larger than memory.
+    pub async fn blob_to(&self, sink: &mut FileSink, hash: &Hash, bytes_max: u64) -> Answered<u64> {
+        let call = self.client.get(&format!("/v1/blobs/{hash}"));
+        call.download(sink, hash, bytes_max).await
     }
 
     /// A document by its hash, and its bytes.

@@ -157,6 +157,11 @@ impl RemoteArgs {
         })
     }
 
+    /// The network file that an option names.
+    pub fn network_file(&self) -> Option<PathBuf> {
+        self.network.clone()
+    }
+
     fn place(
         &self,
         variable: Option<String>,

@@ -11,7 +11,11 @@ use serde::{Deserialize, Deserializer};
 use crate::text::unhex;
 
 /// A value that is written as text: a hash, a key.
-fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(d: D) -> Result<T, D::Error> {
+///
+/// # Errors
+///
+/// Those of the text.
+pub fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(d: D) -> Result<T, D::Error> {
     let text = String::deserialize(d)?;
     text.parse().map_err(D::Error::custom)
 }

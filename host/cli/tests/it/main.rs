@@ -3,6 +3,7 @@
 
 mod audit;
 mod cluster;
+mod components;
 mod concurrency;
 mod crash;
 mod damage;

@@ -33,6 +33,12 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Gives the process the same cryptography, for a library that builds its own TLS. One that is there
+/// already stays.
+pub fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The certificate and key of a server. Clones share them, so that [`ServerTls::reload`] reaches
 /// a server that runs.
 #[derive(Clone)]

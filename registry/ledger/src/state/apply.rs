@@ -124,11 +124,7 @@ impl State {
                 found: transaction.number,
             });
         }
-        let min = match transaction.action {
-            // Whoever comes to the faucet has nothing yet.
-            Action::Faucet { .. } => Amount::ZERO,
-            _ => head.parameters.fee_min,
-        };
+        let min = self.least_fee(&transaction.action);
         if transaction.fee < min {
             return Err(Refusal::Fee {
                 min,
@@ -182,6 +178,13 @@ impl State {
                 spends,
             } => self.propose(payer, title, settings, spends),
             Action::Ballot { proposal, yes } => self.ballot(payer, *proposal, *yes),
+            Action::Publish(publication) => self.publish(payer, publication),
+            Action::Yank {
+                name,
+                version,
+                yanked,
+            } => self.yank(payer, name, version, *yanked),
+            Action::TransferName { scope, to } => self.transfer_name(payer, scope, *to),
         }
     }
 

@@ -17,6 +17,8 @@
 //! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
 //! | 13 ‖ report | [`Report`](super::Report): 0 reporter b32, 1 node b32, 2 misdeed u, 3 evidence h, 4 deposit a, 5 until_epoch u, 6 verdict_ppm u?, 7 appeal a?, 8 decided bool |
 //! | 14 ‖ node or node key ‖ misdeed | the transaction that reported it, h |
+//! | 30 ‖ scope | its owner, b32 |
+//! | 31 ‖ name ‖ 0 ‖ version | [`Release`]: 0 component h, 1 world u, 2 models \[{0 name t, 1 manifest h}\] ascending, 3 description t?, 4 source t?, 5 yanked bool, 6 published_ms u, 7 publisher b32, 8 transaction h |
 //!
 //! A key is bytes one after the other, 32 for an account, node, key, proposal or
 //! report. Whoever accused names the node, and a misdeed that proved itself the node key that signed;
@@ -28,7 +30,8 @@
 //! Roles: 0 miner, 1 coordinator, 2 checker.
 //! Misdeeds: 0 equivocation, 1 log-fork, 2 wrong-execution, 3 missing-receipt, 4 not-serving,
 //! 5 judgement. Targets: 0 free, 1 stake, 2 escrow. Where tokens that
-//! unbond were no votes and in no escrow, the node in the key is 32 zeros.
+//! unbond were no votes and in no escrow, the node in the key is 32 zeros. Scopes, names and versions
+//! are texts. Worlds: 0 `adit:task/task`, 1 `wasi:cli/command`.
 
 use adit_protocol::Document as _;
 use adit_protocol::network::genesis::Genesis;
@@ -36,8 +39,10 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::governance::Governance;
+use super::index::{parse_release, parse_scope};
 use super::slashing::Slashing;
 use super::{Account, Head, Node, State, Target, Unbonding};
+use crate::index::{ComponentName, Release, Scope, Version};
 use crate::key::Key;
 
 const HEAD: u8 = 0;
@@ -49,6 +54,8 @@ const UNBONDING: u8 = 5;
 const CLOSING: u8 = 6;
 const SETTLED: u8 = 7;
 const FORMER_RULES: u8 = 8;
+const SCOPE: u8 = 30;
+const RELEASE: u8 = 31;
 
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +124,13 @@ impl State {
         }
         self.governance.entries(&mut put);
         self.slashing.entries(&mut put);
+        let tagged = |tag: u8, rest: &[u8]| [&[tag], rest].concat();
+        for (scope, owner) in &self.index.scopes {
+            put(tagged(SCOPE, scope.as_str().as_bytes()), encode(owner));
+        }
+        for (key, release) in self.index.releases() {
+            put(tagged(RELEASE, &key), encode(release));
+        }
     }
 
     /// The state of entries, of the network of this genesis document. They are trusted as far as
@@ -154,6 +168,7 @@ impl State {
             former_rules: Default::default(),
             governance: Default::default(),
             slashing: Default::default(),
+            index: Default::default(),
             by_account: Default::default(),
         };
         let mut last = vec![HEAD];
@@ -203,6 +218,15 @@ impl State {
                 Place::FormerRules(epoch) => {
                     state.former_rules.insert(epoch, decode(at, &value)?);
                 }
+                Place::Scope(scope) => {
+                    state.index.scopes.insert(scope, decode(at, &value)?);
+                }
+                Place::Release(name, version) => {
+                    let release: Release = decode(at, &value)?;
+                    if !state.index.restore(name, version, release) {
+                        return Err(wrong(at, "nobody owns the scope of its name"));
+                    }
+                }
             }
             last = key;
         }
@@ -238,6 +262,8 @@ enum Place {
     FormerRules(u64),
     Governance,
     Slashing,
+    Scope(Scope),
+    Release(ComponentName, Version),
 }
 
 fn of_epoch(tag: u8, epoch: u64) -> Vec<u8> {
@@ -281,6 +307,11 @@ fn parse(key: &[u8]) -> Option<Place> {
         FORMER_RULES => Place::FormerRules(epoch(rest)?),
         tag if Governance::owns(tag) => Place::Governance,
         tag if Slashing::owns(tag) => Place::Slashing,
+        SCOPE => Place::Scope(parse_scope(rest)?),
+        RELEASE => {
+            let (name, version) = parse_release(rest)?;
+            Place::Release(name, version)
+        }
         _ => return None,
     })
 }

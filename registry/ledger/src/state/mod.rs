@@ -13,12 +13,14 @@
 //! | `slashing` | misdeeds that prove themselves, and what is known of all |
 //! | `verdicts` | accusations, verdicts, appeals |
 //! | `penalty` | what a misdeed costs |
+//! | `index` | components: names, versions, who owns them |
 //! | `members` | who takes part, as of now |
 //! | `encoding` | the state as a list of entries, and back |
 
 mod apply;
 mod encoding;
 mod governance;
+mod index;
 mod members;
 mod nodes;
 mod penalty;
@@ -43,6 +45,7 @@ pub use encoding::{Entry, EntryError};
 pub(crate) use encoding::{account_key, account_value};
 use governance::Governance;
 pub use governance::{PROPOSALS_MAX, Proposal, Spend};
+pub use index::{Releases, latest};
 pub use nodes::FormerKeys;
 pub use penalty::Jailed;
 pub use settling::{Closing, Settled};
@@ -217,6 +220,7 @@ pub struct State {
     former_rules: BTreeMap<u64, RewardRules>,
     governance: Governance,
     slashing: Slashing,
+    index: index::Index,
     by_account: ByAccount,
 }
 
@@ -303,6 +307,7 @@ impl State {
             former_rules: BTreeMap::new(),
             governance: Governance::default(),
             slashing: Slashing::default(),
+            index: index::Index::default(),
             by_account: ByAccount::default(),
         })
     }

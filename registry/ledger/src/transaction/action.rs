@@ -20,6 +20,9 @@
 //! | `appeal` | `report` |
 //! | `unjail` | `node` |
 //! | `ballot` | `proposal`, `choice` (`yes` or `no`) |
+//! | `publish` | `name`, `version`, `component`, `world`, `model`* (`NAME HASH`, ascending by name), `description`?, `source`? |
+//! | `yank` | `name`, `version`, `yanked` (`true`, or `false` to take it back) |
+//! | `transfer-name` | `name` (a scope), `to` |
 //!
 //! The profile is `commission`, `url`?, `region`?, `introduction`?, and of miners
 //! `service-class`?, with it `service-uptime` and `service-latency` (milliseconds).
@@ -37,7 +40,8 @@ use super::governing;
 use super::lines::{Lines, Percent, Reader};
 use super::settling::{self, Attestation, Closure};
 use super::text_error::TextError;
-use super::values;
+use super::{publishing, values};
+use crate::index::{ComponentName, Publication, Scope, Version};
 use crate::key::Key;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::rewards::Settlement;
@@ -200,6 +204,24 @@ pub enum Action {
         /// Whether for it.
         yes: bool,
     },
+    /// Publishes a version of a component, for ever.
+    Publish(Publication),
+    /// Marks a version as one that should not be used, or takes the mark back.
+    Yank {
+        /// The component.
+        name: ComponentName,
+        /// The version.
+        version: Version,
+        /// Whether it is marked from now on.
+        yanked: bool,
+    },
+    /// Gives a scope, with all names in it, to another account.
+    TransferName {
+        /// The scope.
+        scope: Scope,
+        /// To whom.
+        to: Key,
+    },
 }
 
 impl Action {
@@ -228,6 +250,9 @@ impl Action {
             Action::Unjail { .. } => "unjail",
             Action::Propose { .. } => "propose",
             Action::Ballot { .. } => "ballot",
+            Action::Publish(_) => "publish",
+            Action::Yank { .. } => "yank",
+            Action::TransferName { .. } => "transfer-name",
         }
     }
 
@@ -294,6 +319,20 @@ impl Action {
                 spends,
             } => governing::write_proposal(lines, title, settings, spends),
             Action::Ballot { proposal, yes } => governing::write_ballot(lines, proposal, *yes),
+            Action::Publish(publication) => publishing::write(lines, publication),
+            Action::Yank {
+                name,
+                version,
+                yanked,
+            } => {
+                lines.field("name", name);
+                lines.field("version", version);
+                lines.field("yanked", yanked);
+            }
+            Action::TransferName { scope, to } => {
+                lines.field("name", scope);
+                lines.field("to", to);
+            }
         }
     }
 
@@ -374,6 +413,16 @@ impl Action {
             },
             "propose" => governing::read_proposal(reader)?,
             "ballot" => governing::read_ballot(reader)?,
+            "publish" => Action::Publish(publishing::read(reader)?),
+            "yank" => Action::Yank {
+                name: reader.field("name")?,
+                version: reader.field("version")?,
+                yanked: reader.field::<publishing::Choice>("yanked")?.0,
+            },
+            "transfer-name" => Action::TransferName {
+                scope: reader.field("name")?,
+                to: reader.field("to")?,
+            },
             _ => {
                 return Err(TextError::Value {
                     name: "action",

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Lines end with a line feed, the last one with nothing. Which lines follow `action` is in
-//! [`action`]; `?` marks those that are left out when absent. Amounts are decimal tokens without
+//! [`action`]; `?` marks those that are left out when absent, `*` those that stand there as often as
+//! there are values. Amounts are decimal tokens without
 //! needless digits, shares percentages, keys SS58 addresses under prefix 42, moments RFC 3339 in UTC.
 //! A transaction has one text: it is read, written again and compared.
 //!
@@ -25,6 +26,7 @@ mod accusing;
 pub mod action;
 mod governing;
 mod lines;
+mod publishing;
 pub mod settling;
 mod text_error;
 mod values;

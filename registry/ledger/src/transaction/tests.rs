@@ -1,7 +1,9 @@
+use adit_protocol::exec::World;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
+use crate::index::{Model, Publication};
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::rewards::{CHARGES_MAX, Charge, Settlement};
 use crate::slashing::{Evidence, Misdeed};
@@ -61,6 +63,22 @@ fn registration(role: Role) -> Action {
         },
         bond: Amount::tokens(20_000),
     }
+}
+
+fn publish() -> Action {
+    let model = |name: &str| Model {
+        name: name.to_owned(),
+        manifest: Hash::of(name.as_bytes()),
+    };
+    Action::Publish(Publication {
+        name: "acme/word-count".parse().unwrap(),
+        version: "1.2.3-rc.1".parse().unwrap(),
+        component: Hash::of(b"component"),
+        world: World::Task,
+        models: vec![model("bert"), model("whisper")],
+        description: Some("Counts words.".to_owned()),
+        source: Some("oci://ghcr.io/acme/word-count:1.2.3".to_owned()),
+    })
 }
 
 fn actions() -> Vec<Action> {
@@ -161,6 +179,16 @@ fn actions() -> Vec<Action> {
         Action::Ballot {
             proposal: Hash::of(b"a proposal"),
             yes: true,
+        },
+        publish(),
+        Action::Yank {
+            name: "acme/word-count".parse().unwrap(),
+            version: "1.2.3-rc.1".parse().unwrap(),
+            yanked: true,
+        },
+        Action::TransferName {
+            scope: "acme".parse().unwrap(),
+            to: key("//Bob"),
         },
     ]
 }
@@ -289,9 +317,28 @@ fn a_person_can_read_it() {
 }
 
 #[test]
+fn what_is_published_can_be_read_too() {
+    let text = transaction(publish()).to_text();
+    let hash = |of: &str| Hash::of(of.as_bytes());
+    let (component, bert, whisper) = (hash("component"), hash("bert"), hash("whisper"));
+    let said = format!(
+        "action: publish\n\
+         name: acme/word-count\n\
+         version: 1.2.3-rc.1\n\
+         component: {component}\n\
+         world: adit:task/task\n\
+         model: bert {bert}\n\
+         model: whisper {whisper}\n\
+         description: Counts words.\n\
+         source: oci://ghcr.io/acme/word-count:1.2.3"
+    );
+    assert!(text.ends_with(&said), "{text}");
+}
+
+#[test]
 fn each_action_is_read_as_it_was_written() {
     let names: std::collections::BTreeSet<_> = actions().iter().map(Action::name).collect();
-    assert_eq!(names.len(), 22, "an action is missing here");
+    assert_eq!(names.len(), 25, "an action is missing here");
     for action in actions() {
         let transaction = transaction(action);
         let text = transaction.to_text();

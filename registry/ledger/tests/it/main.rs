@@ -1,6 +1,7 @@
 //! Tests of the whole ledger.
 
 mod governance;
+mod index;
 mod machine;
 mod rules;
 mod settling;

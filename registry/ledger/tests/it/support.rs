@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use adit_ledger::genesis::Allocation;
+use adit_ledger::index::Publication;
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
 use adit_ledger::rewards::{Charge, Earned, RewardTree, Settlement, add_up};
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::slashing::{Evidence, Finding, SIGNED_BODY};
 use adit_ledger::transaction::{Attestation, Closure, Cosigned, Verified};
 use adit_ledger::{Action, Event, Key, LedgerGenesis, Parameters, Refusal, State, Transaction};
+use adit_protocol::exec::World;
 use adit_protocol::keys::Keypair;
 use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use adit_protocol::log::key::KeyKind;
@@ -115,15 +117,11 @@ pub fn state() -> State {
 
 /// A transaction with the next number and the least fee, signed.
 pub fn signed(state: &State, from: usize, action: Action) -> Verified {
-    let fee = match action {
-        Action::Faucet { .. } => Amount::ZERO,
-        _ => state.parameters().fee_min,
-    };
     let transaction = Transaction {
         genesis: state.head().genesis,
         account: account(from),
         number: state.account(&account(from)).number,
-        fee,
+        fee: state.least_fee(&action),
         expires_ms: state.head().time_ms + 60_000,
         action,
     };
@@ -185,6 +183,27 @@ pub fn profile(role: Role, commission_ppm: u32) -> Profile {
         region: None,
         introduction: None,
         service: None,
+    }
+}
+
+/// A version of a component, without models.
+pub fn publication(name: &str, version: &str) -> Publication {
+    Publication {
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        component: Hash::of(format!("{name} {version}").as_bytes()),
+        world: World::Task,
+        models: Vec::new(),
+        description: None,
+        source: None,
+    }
+}
+
+pub fn yank(name: &str, version: &str, yanked: bool) -> Action {
+    Action::Yank {
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        yanked,
     }
 }
 

@@ -104,7 +104,7 @@ fn the_files_are_what_is_made() {
     );
     let size: usize = found.values().map(Vec::len).sum();
     assert!(
-        size < 512 << 10,
+        size < 1 << 20,
         "{size} bytes, which a clone should not notice"
     );
 }

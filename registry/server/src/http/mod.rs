@@ -13,6 +13,10 @@
 //! | `GET /v1/reports` | who is accused, and of what |
 //! | `GET /v1/rewards` | what is settled, and what comes next |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
+//! | `GET /v1/components` | the component index; `?q=` searches, `?after=` a name |
+//! | `GET /v1/components/{name}` | a component with all its versions |
+//! | `GET /v1/components/{name}/{version}` | one of them; `latest` for what the name alone means |
+//! | `GET /v1/scopes/{scope}` | who owns names, and what publishing under them costs |
 //! | `GET /v1/ledger` | where the chain is, and the rules |
 //! | `GET /v1/ledger/supply` | where the tokens are, counted every two seconds at most |
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
@@ -22,6 +26,7 @@
 //! | `/livez`, `/readyz`, `/version` | for operators |
 
 mod accounts;
+mod components;
 mod governance;
 mod ledger;
 mod openapi;
@@ -143,6 +148,10 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/reports", get(governance::reports))
         .route("/v1/nodes", get(ledger::nodes))
         .route("/v1/nodes/{address}", get(ledger::node))
+        .route("/v1/components", get(components::list))
+        .route("/v1/components/{name}", get(components::show))
+        .route("/v1/components/{name}/{version}", get(components::release))
+        .route("/v1/scopes/{scope}", get(components::scope))
         .route("/v1/ledger", get(ledger::show))
         .route("/v1/ledger/supply", get(ledger::supply))
         .route("/v1/ledger/genesis", get(ledger::genesis))

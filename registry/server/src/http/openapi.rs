@@ -4,13 +4,13 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, governance, ledger, rewards, transactions};
+use super::{accounts, components, governance, ledger, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Adit registry",
-        description = "Who has which tokens, who votes for whom, which nodes take part. A transaction is a text that its account signs; whatever is answered can be recomputed from the log, which is served as C2SP tlog-tiles under `/log/`.\n\nHashes are written `blake3:` and 64 digits, accounts and nodes as SS58 addresses under prefix 42, amounts as decimal strings in 10^-12 token. Errors are `application/problem+json` (RFC 9457) with `code`, `hint` and `retryable`; `adit explain CODE` tells more of each code.",
+        description = "Who has which tokens, who votes for whom, which nodes take part, which components are published. A transaction is a text that its account signs; whatever is answered can be recomputed from the log, which is served as C2SP tlog-tiles under `/log/`.\n\nHashes are written `blake3:` and 64 digits, accounts and nodes as SS58 addresses under prefix 42, amounts as decimal strings in 10^-12 token. Errors are `application/problem+json` (RFC 9457) with `code`, `hint` and `retryable`; `adit explain CODE` tells more of each code.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
@@ -27,6 +27,10 @@ use super::{accounts, governance, ledger, rewards, transactions};
         governance::reports,
         ledger::nodes,
         ledger::node,
+        components::list,
+        components::show,
+        components::release,
+        components::scope,
         ledger::show,
         ledger::supply,
         ledger::genesis,

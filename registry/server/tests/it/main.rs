@@ -1,6 +1,7 @@
 //! A registry as its users see it.
 
 mod attacks;
+mod components;
 mod coordinator;
 mod network;
 mod settling;

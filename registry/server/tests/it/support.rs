@@ -111,6 +111,8 @@ pub async fn body(running: &Running, from: u8, action: Action) -> Value {
     let ledger = get(running, "/v1/ledger").await.unwrap();
     let fee = match action {
         Action::Faucet { .. } => Amount::ZERO,
+        // A hundred times the least, as the first release of a new name costs.
+        Action::Publish(_) => Amount::tokens(1),
         _ => Amount::from_units(10_000_000_000),
     };
     let signed = Transaction {

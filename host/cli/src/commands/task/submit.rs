@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::follow::{Follow, Show};
 use super::outcome;
-use crate::amounts;
 use crate::error::{Exit, Failure};
+use crate::ledger::IndexArgs;
+use crate::ledger::components::{Published, Wanted};
 use crate::order::{Component, OrderArgs, Stored};
 use crate::remote::network::Known;
 use crate::remote::wire::{Reason, Seen, Task, TaskState};
@@ -24,6 +25,7 @@ use crate::remote::{Remote, RemoteArgs, block_on, check, shown};
 use crate::state::State;
 use crate::text::{hex, one_line, size};
 use crate::ui::Ui;
+use crate::{amounts, supply};
 
 /// Options of `adit task submit`.
 #[derive(clap::Args)]
@@ -49,6 +51,8 @@ pub struct Args {
     idempotency_key: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
+    #[command(flatten)]
+    index: IndexArgs,
 }
 
 /// Options that say who runs the task, and how its result is checked.
@@ -122,10 +126,22 @@ fn idempotency_key(text: &str) -> Result<String, String> {
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let order = &args.order;
     let policy = args.policy.as_json()?;
-    let Component { wasm, world } = order.component()?;
+    let chosen = match order.named() {
+        None => Chosen::Here(order.component(ui)?),
+        Some(wanted) => match block_on(resolve(ui, args, &wanted))? {
+            Ok(published) => Chosen::Published(Box::new(published)),
+            Err(interrupted) => return Ok(interrupted),
+        },
+    };
     let remote = args.remote.remote(ui, state)?;
     let blobs = state.blobs()?;
-    let stored = order.store(ui, &blobs, &wasm)?;
+    let (world, stored) = match &chosen {
+        Chosen::Here(Component { wasm, world }) => (*world, order.store(ui, &blobs, wasm)?),
+        Chosen::Published(published) => {
+            let stored = order.store_published(ui, &blobs, published)?;
+            (published.world, stored)
+        }
+    };
     let wanted = ExecSpec {
         engine: Hash::ZERO,
         world,
@@ -156,6 +172,9 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         if args.policy.disclosure.is_none() && known.genesis.development {
             body["disclosure"] = DisclosureArg::Public.name().into();
         }
+        if let Chosen::Published(published) = &chosen {
+            supply::published(ui, &remote, &blobs, published).await?;
+        }
         upload(ui, &remote, &blobs, &stored).await?;
         let seen = (remote.api.submit(&body, &key).await).context("the task was not submitted")?;
         let task = seen.view.task;
@@ -178,6 +197,24 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         }
         interrupted
     }))
+}
+
+/// What is to be run.
+enum Chosen {
+    /// A component that is on this machine.
+    Here(Component),
+    /// One that the network's registry knows.
+    Published(Box<Published>),
+}
+
+/// What a name stands for in the index of the network.
+async fn resolve(ui: &Ui, args: &Args, wanted: &Wanted) -> anyhow::Result<Published> {
+    let registry = args.index.with_network(args.remote.network_file());
+    ui.note(format!(
+        "there is no file `{wanted}`: the registry is asked for a component of that name"
+    ));
+    let ledger = registry.connect(ui).await?;
+    ledger.resolve(ui, wanted).await
 }
 
 async fn wait(

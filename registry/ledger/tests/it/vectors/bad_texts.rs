@@ -4,10 +4,12 @@
 use adit_ledger::registration::Role;
 use adit_ledger::transaction::TEXT_MAX;
 use adit_ledger::{Action, Transaction};
-use adit_protocol::Amount;
+use adit_protocol::{Amount, Hash};
 use serde_json::{Value, json};
 
-use super::transactions::{key, pair, register, rng, transaction};
+use super::transactions::{
+    key, largest_publication, pair, publication, register, rng, transaction, transfer_name, yank,
+};
 use super::{accusing, bad_settling, bad_signatures, governing};
 
 /// A file that must be refused.
@@ -161,6 +163,53 @@ const OF_CHECKER: &[Change] = &[
     ("proof-in-upper-case", "proof: 0x", "proof: 0X", "value", "proof", "a signature is written in upper case"),
 ];
 
+#[rustfmt::skip]
+const OF_PUBLISH: &[Change] = &[
+    ("publish-without-version", "version: 1.2.3-rc.1\n", "", "missing", "version", "the version is left out"),
+    ("component-name-in-upper-case", "acme/word-count\n", "Acme/word-count\n", "value", "name", "a name is in lower case"),
+    ("component-name-of-three-parts", "acme/word-count\n", "acme/word/count\n", "value", "name", "a name has two parts at most"),
+    ("component-name-with-empty-scope", "acme/word-count\n", "/word-count\n", "value", "name", "a scope has a character at least"),
+    ("component-name-begins-with-hyphen", "acme/word-count\n", "acme/-count\n", "value", "name", "no part of a name begins with a hyphen"),
+    ("component-name-with-underscore", "acme/word-count\n", "acme/word_count\n", "value", "name", "a name has letters, digits and hyphens"),
+    ("component-name-with-letter-that-looks-like-another", "acme/word-count\n", "\u{430}cme/word-count\n", "value", "name", "a name is in ASCII"),
+    ("component-version-of-two-numbers", "1.2.3-rc.1\ncomponent", "1.2\ncomponent", "value", "version", "a version has three numbers"),
+    ("component-version-with-v", "1.2.3-rc.1\ncomponent", "v1.2.3\ncomponent", "value", "version", "a version begins with a number"),
+    ("component-version-with-leading-zero", "1.2.3-rc.1\ncomponent", "1.02.3\ncomponent", "value", "version", "a number has a needless digit"),
+    ("component-version-with-build", "1.2.3-rc.1\ncomponent", "1.2.3+5\ncomponent", "value", "version", "two versions that differ in their build would count as the same"),
+    ("component-version-with-empty-part", "1.2.3-rc.1\ncomponent", "1.2.3-rc.\ncomponent", "value", "version", "a part of a pre-release has a character at least"),
+    ("component-version-with-leading-zero-at-end", "1.2.3-rc.1\ncomponent", "1.2.3-rc.01\ncomponent", "value", "version", "a number of a pre-release has a needless digit"),
+    ("component-version-of-65-bits", "1.2.3-rc.1\ncomponent", "18446744073709551616.0.0\ncomponent", "value", "version", "a number needs 65 bits"),
+    ("component-version-of-65-bytes", "1.2.3-rc.1\ncomponent", "1.2.3-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\ncomponent", "value", "version", "a version has at most 64 bytes"),
+    ("world-unknown", "adit:task/task", "wasi:http/proxy", "value", "world", "there is no such world"),
+    ("world-with-version", "adit:task/task", "adit:task/task@0.1.0", "value", "world", "a world is named without its version"),
+    ("model-without-hash", "model: Bert ", "model: Bert\nmodel: ", "value", "model", "a model has a name and a hash"),
+    ("model-with-two-spaces", "model: Bert ", "model: Bert  ", "value", "model", "one space stands between name and hash"),
+    ("models-out-of-order", "model: Bert ", "model: bert ", "value", "model", "models are ascending by the bytes of their names"),
+    ("model-twice", "model: Bert ", "model: all-MiniLM-L6-v2 ", "value", "model", "two models have one name"),
+    ("model-with-letter-beyond-ascii", "model: Bert ", "model: Bért ", "value", "model", "the name of a model is in ASCII"),
+    ("model-after-description", "description: ", "description: a\nmodel: ", "left", "", "two fields are exchanged, of which both can be left out"),
+    ("description-empty", "Zählt Wörter: alle.", "", "value", "description", "a text is left out by leaving out its line"),
+    ("source-of-another-scheme", "oci://", "ftp://", "value", "source", "a source is a coordinator or an OCI artifact"),
+    ("source-without-tag", "word-count:1.2.3-rc.1", "word-count", "value", "source", "an artifact has a tag or a digest"),
+    ("source-with-path", "oci://ghcr.io/acme/word-count:1.2.3-rc.1", "https://node.example/blobs", "value", "source", "a coordinator's address ends with host and port"),
+    ("source-with-user", "oci://", "oci://a@", "value", "source", "a source names no user"),
+    ("source-repository-in-upper-case", "ghcr.io/acme/word-count:", "ghcr.io/Acme/word-count:", "value", "source", "a repository is in lower case"),
+    ("source-repository-with-dots", "ghcr.io/acme/", "ghcr.io/../", "value", "source", "a part of a repository begins with a letter or digit"),
+    ("source-with-short-digest", "word-count:1.2.3-rc.1", "word-count@sha256:00", "value", "source", "a digest has 64 digits"),
+];
+
+#[rustfmt::skip]
+const OF_YANK: &[Change] = &[
+    ("yanked-as-yes", "yanked: true", "yanked: yes", "value", "yanked", "true or false is written"),
+    ("yanked-left-out", "\nyanked: true", "", "missing", "yanked", "whether it is yanked is left out"),
+    ("yank-of-latest", "1.2.3-rc.1", "latest", "value", "version", "a version is named by its numbers"),
+];
+
+#[rustfmt::skip]
+const OF_TRANSFER_NAME: &[Change] = &[
+    ("transfer-name-below-a-scope", "name: acme", "name: acme/word-count", "value", "name", "a scope is handed over whole"),
+];
+
 pub fn made(changes: &[Change], text: &str) -> Vec<Bad> {
     let make = |(name, from, to, error, field, why): &Change| {
         let other = match *from {
@@ -232,6 +281,9 @@ fn other_texts() -> Vec<Bad> {
         1,
     );
     let name = |name: &str| json!({ "name": name });
+    let published = transaction(Action::Publish(publication())).to_text();
+    let largest = transaction(Action::Publish(largest_publication())).to_text();
+    let model = format!("model: a {}", Hash::of(b"one more"));
     vec![
         bad(
             "nothing",
@@ -303,6 +355,38 @@ fn other_texts() -> Vec<Bad> {
             name("region"),
             "a word has at most 64 letters",
         ),
+        bad(
+            "part-of-component-name-of-65-letters",
+            signed(largest.replacen("name: ", "name: a", 1)),
+            "value",
+            name("name"),
+            "a part of a name has at most 64 letters",
+        ),
+        bad(
+            "model-of-65-letters",
+            signed(largest.replacen("model: ", "model: 0", 1)),
+            "value",
+            name("model"),
+            "the name of a model has at most 64 letters",
+        ),
+        bad(
+            "models-of-33",
+            signed(largest.replacen("description: ", &format!("{model}\ndescription: "), 1)),
+            "value",
+            name("model"),
+            "a component has at most 32 models",
+        ),
+        bad(
+            "source-tag-of-129-letters",
+            signed(published.replacen(
+                "word-count:1.2.3-rc.1",
+                &format!("word-count:{}", "a".repeat(129)),
+                1,
+            )),
+            "value",
+            name("source"),
+            "a tag has at most 128 letters",
+        ),
     ]
 }
 
@@ -334,6 +418,15 @@ pub fn all() -> Vec<Bad> {
             why: why.to_owned(),
         });
     }
+    list.extend(made(
+        OF_PUBLISH,
+        &transaction(Action::Publish(publication())).to_text(),
+    ));
+    list.extend(made(OF_YANK, &transaction(yank(true)).to_text()));
+    list.extend(made(
+        OF_TRANSFER_NAME,
+        &transaction(transfer_name()).to_text(),
+    ));
     list.extend(other_texts());
     list.extend(bad_settling::all());
     list.extend(bad_signatures::all());

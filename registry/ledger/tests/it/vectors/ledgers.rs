@@ -9,7 +9,7 @@ use adit_ledger::tree::{Included, TreeRoot};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::{Amount, Document as _, Hash};
+use adit_protocol::{Document as _, Hash};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Map, Value, json};
 
@@ -77,15 +77,11 @@ impl Story {
     /// What an account would sign now.
     pub fn transaction(&self, account: &Keypair, action: Action) -> Transaction {
         let account = Key::new(&account.public());
-        let fee = match action {
-            Action::Faucet { .. } => Amount::ZERO,
-            _ => self.state.parameters().fee_min,
-        };
         Transaction {
             genesis: self.network.hash(),
             account,
             number: self.state.account(&account).number,
-            fee,
+            fee: self.state.least_fee(&action),
             expires_ms: self.state.head().time_ms + self.expires_after_ms,
             action,
         }
@@ -314,7 +310,7 @@ fn ledgers_come_to_what_is_expected() {
         "{:?}",
         missing(&values::REFUSALS)
     );
-    assert_eq!(actions.len(), 22, "{actions:?}");
+    assert_eq!(actions.len(), 25, "{actions:?}");
 }
 
 fn check_proofs(name: &str, root: &TreeRoot, expected: &Value) {

@@ -1,5 +1,6 @@
 //! What happens in the ledgers: the smaller ones, and what all are told with.
 
+mod components;
 mod everyday;
 mod governed;
 mod punished;
@@ -223,6 +224,7 @@ pub fn all() -> Vec<Story> {
         rewards::rewards(),
         governed::governed(),
         punished::punished(),
+        components::components(),
     ]
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use adit_ledger::index::{MODELS_MAX, Model, Publication};
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use adit_ledger::rewards::{Charge, Settlement};
 use adit_ledger::transaction::{Attestation, Closure, Cosigned, SignedTransaction};
 use adit_ledger::tree::TreeRoot;
 use adit_ledger::{Action, Key, Transaction};
+use adit_protocol::exec::World;
 use adit_protocol::keys::Keypair;
 use adit_protocol::{Amount, Hash};
 use rand_chacha::ChaCha20Rng;
@@ -158,6 +160,68 @@ pub const NAMES: [&str; 2] = ["checker.example/one", "checker.example/two"];
 pub const COORDINATORS: [&str; 2] = ["//Node", "//Node//2"];
 /// Checkers in [`settlement`].
 pub const CHECKERS: [&str; 2] = ["//Checker//1", "//Checker//2"];
+/// A version of a component with everything that can be said of one.
+pub fn publication() -> Publication {
+    let model = |name: &str| Model {
+        name: name.to_owned(),
+        manifest: Hash::of(name.as_bytes()),
+    };
+    Publication {
+        name: "acme/word-count".parse().unwrap(),
+        version: "1.2.3-rc.1".parse().unwrap(),
+        component: Hash::of(b"component"),
+        world: World::Task,
+        models: vec![model("Bert"), model("all-MiniLM-L6-v2")],
+        description: Some("Zählt Wörter: alle.".to_owned()),
+        source: Some("oci://ghcr.io/acme/word-count:1.2.3-rc.1".to_owned()),
+    }
+}
+
+fn least_publication() -> Publication {
+    Publication {
+        name: "0".parse().unwrap(),
+        version: "0.0.0".parse().unwrap(),
+        world: World::Command,
+        models: Vec::new(),
+        description: None,
+        source: None,
+        ..publication()
+    }
+}
+
+/// Everything at its longest.
+pub fn largest_publication() -> Publication {
+    let models = (0..MODELS_MAX).map(|number| Model {
+        name: format!("{number:0>64}"),
+        manifest: Hash::of(&number.to_le_bytes()),
+    });
+    let name = format!("{}/{}", "a".repeat(64), "9-".repeat(32));
+    let version = format!("18446744073709551615.0.0-{}", "a".repeat(39));
+    let digest = "0123456789abcdef".repeat(4);
+    Publication {
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        models: models.collect(),
+        description: Some("a".repeat(512)),
+        source: Some(format!("oci://[::1]:5000/a/b__c.d--e@sha256:{digest}")),
+        ..publication()
+    }
+}
+
+pub fn transfer_name() -> Action {
+    Action::TransferName {
+        scope: "acme".parse().unwrap(),
+        to: key("//Bob"),
+    }
+}
+
+pub fn yank(yanked: bool) -> Action {
+    Action::Yank {
+        name: "acme/word-count".parse().unwrap(),
+        version: "1.2.3-rc.1".parse().unwrap(),
+        yanked,
+    }
+}
 
 fn good() -> Vec<(&'static str, Transaction)> {
     let (node, amount) = (key("//Node"), Amount::from_units(1_500_000_000_000));
@@ -250,6 +314,15 @@ fn good() -> Vec<(&'static str, Transaction)> {
         ("claim", claim(2)),
         ("claim-of-the-only-account", claim(0)),
         ("claim-with-the-longest-proof", claim(63)),
+        ("publish", Action::Publish(publication())),
+        ("publish-least", Action::Publish(least_publication())),
+        (
+            "publish-all-that-fits",
+            Action::Publish(largest_publication()),
+        ),
+        ("yank", yank(true)),
+        ("yank-taken-back", yank(false)),
+        ("transfer-name", transfer_name()),
         // Whether it can be done is for the ledger to say, and so is all of the next three.
         ("transfer-to-itself", {
             let to = key("//Alice");
@@ -418,7 +491,7 @@ fn transactions_are_read_as_the_index_says() {
         );
         actions.insert(verified.transaction().action.name());
     }
-    assert_eq!(actions.len(), 22, "{actions:?}");
+    assert_eq!(actions.len(), 25, "{actions:?}");
     for (file, entry) in index["bad"].as_object().unwrap() {
         let bytes = whole(file, entry);
         let found = match SignedTransaction::from_bytes(&bytes) {

@@ -1,6 +1,7 @@
 //! Transactions, states and errors as JSON: amounts in units of 10^-12 token as decimal strings,
 //! keys and signatures as `0x` and digits, integers from 2^53 on as decimal strings.
 
+use adit_ledger::index::{Release, world_name};
 use adit_ledger::refusal::{Refusal, Rule};
 use adit_ledger::rewards::Charge;
 use adit_ledger::rules::RewardRules;
@@ -74,6 +75,21 @@ fn fields(action: &Action) -> Value {
             "proof": hex(proof),
         }),
         Action::Deregister { node } => json!({ "node": key(node) }),
+        Action::Publish(of) => json!({
+            "name": of.name,
+            "version": of.version,
+            "component": of.component,
+            "world": world_name(of.world),
+            "models": of.models,
+            "description": of.description,
+            "source": of.source,
+        }),
+        Action::Yank {
+            name,
+            version,
+            yanked,
+        } => json!({ "name": name, "version": version, "yanked": yanked }),
+        Action::TransferName { scope, to } => json!({ "name": scope, "to": key(to) }),
         Action::CloseEpoch(closure) => json!({
             "coordinator": key(&closure.coordinator),
             "epoch": closure.epoch,
@@ -125,11 +141,12 @@ fn charges(of: &[Charge]) -> Vec<Value> {
 pub fn state(of: &State) -> Value {
     let mut parts: [Map<String, Value>; 3] = Default::default();
     let [accounts, nodes, taken] = &mut parts;
-    let (mut votes, mut unbonding) = (Vec::new(), Vec::new());
     let (mut closings, mut settlements) = (Vec::new(), Vec::new());
     let mut former_rules = Vec::new();
     let lists = governing::LISTS.into_iter().chain(accusing::LISTS);
     let mut lists: Vec<_> = lists.map(|name| (name, Vec::new())).collect();
+    let (mut votes, mut unbonding, mut releases) = (Vec::new(), Vec::new(), Vec::new());
+    let mut scopes = Map::new();
     let targets = ["free", "stake", "escrow"];
     of.entries(|Entry { key, value }| {
         let (tag, rest) = key.split_first().unwrap();
@@ -145,6 +162,12 @@ pub fn state(of: &State) -> Value {
                 taken.insert(read(0), json!(self::key(&owner)));
             }
             4 => votes.push(json!({ "node": read(0), "voter": read(32), "amount": amount() })),
+            30 => {
+                let owner: Key = minicbor::decode(&value).unwrap();
+                let scope = String::from_utf8(rest.to_vec()).unwrap();
+                scopes.insert(scope, json!(self::key(&owner)));
+            }
+            31 => releases.push(release(rest, &minicbor::decode(&value).unwrap())),
             5 => unbonding.push(json!({
                 "until_epoch": epoch(0),
                 "account": read(8),
@@ -186,7 +209,7 @@ pub fn state(of: &State) -> Value {
     let mut all = json!({
         "head": of.head(), "accounts": accounts, "nodes": nodes, "taken": taken, "votes": votes,
         "unbonding": unbonding, "closings": closings, "settlements": settlements,
-        "former_rules": former_rules,
+        "former_rules": former_rules, "scopes": scopes, "releases": releases,
         "supply": of.supply(),
     });
     for (name, list) in lists {
@@ -222,6 +245,17 @@ fn node(of: &Node) -> Value {
     })
 }
 
+/// A release, with the name and version that stand in its key.
+fn release(key: &[u8], of: &Release) -> Value {
+    let place = std::str::from_utf8(key).unwrap();
+    let (name, version) = place.split_once('\0').unwrap();
+    let mut value = json!(of);
+    value["publisher"] = json!(self::key(&of.publisher));
+    value["name"] = json!(name);
+    value["version"] = json!(version);
+    value
+}
+
 /// The variants of [`TextError`].
 pub const TEXT_ERRORS: [&str; 6] = [
     "too-long",
@@ -255,8 +289,9 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 }
 
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
-/// it takes 16,384 registrations; nor that there are too many proposals.
-pub const REFUSALS: [&str; 58] = [
+/// it takes 16,384 registrations; nor that there are too many proposals, nor that a name has all its
+/// versions, which are 1,024.
+pub const REFUSALS: [&str; 64] = [
     "other-network",
     "number",
     "expired",
@@ -315,6 +350,12 @@ pub const REFUSALS: [&str; 58] = [
     "rule not-jailed",
     "rule still-jailed",
     "rule forked-log",
+    "no-scope",
+    "no-release",
+    "not-owner",
+    "version-taken",
+    "rule same-yank",
+    "rule own-name",
 ];
 
 /// The variant; for a rule `rule` and the rule's.
@@ -337,6 +378,10 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::NoProposal { .. } => "no-proposal",
         Refusal::NoReport { .. } => "no-report",
         Refusal::Settings { .. } => "settings",
+        Refusal::NoScope { .. } => "no-scope",
+        Refusal::NoRelease { .. } => "no-release",
+        Refusal::NotOwner { .. } => "not-owner",
+        Refusal::VersionTaken { .. } => "version-taken",
         Refusal::Rule(rule) => match rule {
             Rule::ToItself => "rule to-itself",
             Rule::Leaving => "rule leaving",
@@ -381,6 +426,9 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::Counted => "rule counted",
             Rule::VotedAlready => "rule voted-already",
             Rule::NoWeight => "rule no-weight",
+            Rule::ManyReleases => "rule many-releases",
+            Rule::SameYank => "rule same-yank",
+            Rule::OwnName => "rule own-name",
         },
         other => panic!("no name for {other:?}"),
     }
