@@ -108,7 +108,7 @@ fn setting(text: &str) -> anyhow::Result<Setting> {
     let spaced = text.replacen('=', " ", 1);
     spaced.parse().map_err(|error| {
         Failure::argument(format!("`{}` sets no parameter", one_line(text)))
-            .why(format!("{error}"))
+            .why(error.to_string())
             .hint("write it as NAME=VALUE, as rewards.emission=500; `adit registry show --json` has all names")
             .into()
     })

@@ -252,7 +252,7 @@ fn a_rule_is_changed_by_vote() {
     let url = registry.url.clone();
     let epoch = |home: &Home| {
         let show = ["--json", "registry", "show", "--registry", &url];
-        ended(home.command(&show)).exits(0).json()
+        ended(home.command(&show)).exits(0).json()["ledger"].clone()
     };
     let begun = epoch(&registry.home)["epoch"].as_u64().unwrap();
     let Registry { home, node, .. } = &mut registry;

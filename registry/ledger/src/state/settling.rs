@@ -94,7 +94,7 @@ impl State {
                 found: epoch,
             });
         }
-        // What is handed in after its epoch was settled would be paid never; its leaves belong to the next.
+        // After its epoch was settled nothing of it would be paid; its leaves belong to the next.
         if epoch < self.head.settled {
             return Rule::AlreadySettled.broken();
         }

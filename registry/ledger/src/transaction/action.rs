@@ -12,7 +12,7 @@
 //! | `rotate-key` | `node`, `new-node-key`, `new-log-key`?, `proof` |
 //! | `deregister` | `node` |
 //! | `deposit`, `withdraw` | `node`, `amount` |
-//! | `close-epoch`, `settle`, `claim` | in [`settling`](super::settling) |
+//! | `close-epoch`, `settle`, `claim` | in [`super::settling`] |
 //! | `propose` | `title`, `set`\*, `spend`\* |
 //! | `report` | `node`, `misdeed`, and of `equivocation` `first`, `second`; of `log-fork` `key`, `size`, `first-root`, `first-signature`, `second-root`, `second-signature` |
 //! | `accuse` | `node`, `misdeed` (`wrong-execution`, `missing-receipt`, `not-serving`, `judgement`), `evidence` |
