@@ -106,9 +106,9 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
 
 fn setting(text: &str) -> anyhow::Result<Setting> {
     let spaced = text.replacen('=', " ", 1);
-    spaced.parse().map_err(|error| {
+    spaced.parse::<Setting>().map_err(|error| {
         Failure::argument(format!("`{}` sets no parameter", one_line(text)))
-            .why(error.to_string())
+            .why(error)
             .hint("write it as NAME=VALUE, as rewards.emission=500; `adit registry show --json` has all names")
             .into()
     })

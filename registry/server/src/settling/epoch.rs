@@ -124,7 +124,7 @@ fn input(epoch: u64, end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, I
             // A node is named by its first key, whichever it has signed with.
             let miner = end.owner(&Key::from_bytes(one.receipt.body.miner));
             let miner = miner.and_then(|miner| miners.get(miner.as_bytes()));
-            rows.push(row(epoch, *coordinator, miner.copied(), one));
+            rows.push(row(*coordinator, miner.copied(), one));
         }
     }
     rows.sort_by_key(|row| (row.coordinator, row.leaf));
@@ -136,17 +136,14 @@ fn input(epoch: u64, end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, I
     writer.finish()
 }
 
-fn row(epoch: u64, coordinator: u32, miner: Option<u32>, judged: &Judged) -> input::Receipt {
+fn row(coordinator: u32, miner: Option<u32>, judged: &Judged) -> input::Receipt {
     let body = &judged.receipt.body;
     let terms = judged.terms.as_ref();
-    // A log is closed a little after the epoch's end, and goes on meanwhile: what was drawn and judged
-    // by then is in leaves of this epoch, and would be paid in none.
-    let early = body.epoch.checked_sub(1) == Some(epoch);
     input::Receipt {
         coordinator,
         miner: miner.unwrap_or(UNREGISTERED),
         leaf: judged.leaf,
-        epoch: if early { epoch } else { body.epoch },
+        epoch: body.epoch,
         task: *body.task.as_bytes(),
         assignment: *body.assignment.as_bytes(),
         status: body.status as u8,

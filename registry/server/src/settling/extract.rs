@@ -73,7 +73,13 @@ impl Extractor {
     /// does not fill memory.
     pub fn pass(&mut self, leaf: u64, bytes: &[u8], epoch: u64) {
         self.read(leaf, bytes, |drawn| young(drawn, epoch));
-        self.judged.clear();
+        self.keep(epoch);
+    }
+
+    /// Keeps of what was judged before an epoch's first leaf what was drawn in it already: a log is
+    /// closed a little after the end of an epoch, and goes on meanwhile.
+    fn keep(&mut self, epoch: u64) {
+        self.judged.retain(|one| one.receipt.body.epoch >= epoch);
     }
 
     fn read(&mut self, leaf: u64, bytes: &[u8], counts: impl Fn(u64) -> bool) {
@@ -177,10 +183,11 @@ impl Extractor {
         self.over.retain(|_, drawn| young(*drawn, epoch));
         self.receipts
             .retain(|_, (_, receipt)| young(receipt.body.epoch, epoch));
-        self.judged.clear();
+        self.keep(epoch);
     }
 
     /// The receipts that were judged since the epoch began, and those that can wait no longer, by leaf.
+    /// What was drawn after the epoch stays for the next one.
     pub fn take(&mut self, epoch: u64) -> Vec<Judged> {
         let mut over: Vec<_> = self
             .receipts
@@ -192,7 +199,10 @@ impl Extractor {
         for (leaf, receipt) in over {
             self.settle(leaf, receipt, true);
         }
-        let mut judged = std::mem::take(&mut self.judged);
+        let all = std::mem::take(&mut self.judged).into_iter();
+        let (mut judged, later): (Vec<_>, Vec<_>) =
+            all.partition(|one| one.receipt.body.epoch <= epoch);
+        self.judged = later;
         judged.sort_by_key(|one| one.leaf);
         let signed: Vec<Receipt> = judged.iter().map(|one| (*one.receipt).clone()).collect();
         if let Err(forged) = verify_batch(&signed, &mut OsRng) {

@@ -154,7 +154,8 @@ async fn who_cannot_be_reached_is_settled_an_epoch_later() {
     network.registry.stop().await;
 }
 
-/// A log goes on after an epoch's end, and is closed when the checker comes by.
+/// A log goes on after an epoch's end, and is closed when the checker comes by: what was drawn in the
+/// next epoch by then is paid in that one, of what is in escrow at its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_between_an_epochs_end_and_its_closing_is_paid() {
     let mut network = Network::new(Amount::tokens(MUCH)).await;
@@ -174,7 +175,7 @@ async fn what_is_done_between_an_epochs_end_and_its_closing_is_paid() {
     network.settled(2).await;
     let (all, _) = network.agreed().await;
     let spent: Vec<_> = all.iter().map(|one| charges(&one.said)).collect();
-    assert_eq!(spent, [both(110, 0), both(5, 0)]);
+    assert_eq!(spent, [both(100, 0), both(15, 0)]);
     network.registry.stop().await;
 }
 

@@ -481,7 +481,9 @@ fn what_was_forgotten_does_not_matter() {
             passed.extractor.pass(passed.leaf, &entry.encode(), last);
             at_once.leaf += 1;
             passed.leaf += 1;
-            assert!(passed.extractor.judged.is_empty());
+            // What is in memory is at most what was drawn early.
+            let judged = &passed.extractor.judged;
+            assert!(judged.iter().all(|one| one.receipt.body.epoch >= last));
         }
         let expected = finish(followed);
         assert_eq!(finish(left_out), expected, "seed {seed}");
