@@ -32,7 +32,7 @@ use serde_json::Value;
 use kind::{Kind, Refusal};
 
 /// BLAKE3 over `path NUL hash (32)` of every file of version 1, in the order of their paths.
-const VERSION_1: &str = "blake3:c6ffeee1c92785570d26faf36d08663c1510dd0b58133df81ee234eaf187f0e7";
+const VERSION_1: &str = "blake3:499bd5a7b89178174fc1081193e8d839139340d462cba4ae9bceb3d8b545bb78";
 
 /// Bytes of all files together; a clone should not notice them. Half are the network's: documents that
 /// each have a dozen bad forms, and whole logs, each of which is its rosters, tasks and receipts.
