@@ -7,7 +7,7 @@
 //! | `check` | replay and fsck: the state from the log, compared with every root in it |
 //! | `show` | where the ledger is |
 
-mod check;
+pub mod check;
 mod init;
 mod run;
 mod show;

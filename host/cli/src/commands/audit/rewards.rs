@@ -18,6 +18,7 @@ use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
 use adit_registry::settling::logs::{LogsError, Places};
 use serde_json::{Value, json};
 
+use crate::commands::registry::check;
 use crate::error::{Exit, Failure};
 use crate::ledger::{Ledger, RegistryArgs};
 use crate::remote::{block_on, shown};
@@ -83,7 +84,7 @@ struct Found {
 
 async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> anyhow::Result<Found> {
     let what = format!("the rewards of {} were not computed", shown(&ledger.url));
-    let failed = |error: FollowError| follow_failure(&what, &error);
+    let failed = |error: FollowError| check::failure(&what, &error);
     let document = ledger.ledger_genesis().await?;
     let trust = trust(&ledger.genesis, &document).map_err(failed)?;
     let reader = LogReader::new(ledger.log()?, trust);
@@ -152,15 +153,9 @@ fn export(ui: &Ui, path: &Path, found: &Found) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn follow_failure(what: &str, error: &FollowError) -> Failure {
-    Failure::new(error.code(), what)
-        .because(error)
-        .exit(exit(error.code()))
-}
-
 fn audit_failure(what: &str, error: &AuditError) -> Failure {
     let code = match error {
-        AuditError::Follow(error) => return follow_failure(what, error),
+        AuditError::Follow(error) => return check::failure(what, error),
         AuditError::Logs(LogsError::Root { .. } | LogsError::Short { .. }) => Code::BadProof,
         AuditError::Logs(_) => Code::Unreachable,
         _ => Code::Internal,
@@ -170,11 +165,8 @@ fn audit_failure(what: &str, error: &AuditError) -> Failure {
 
 fn exit(code: Code) -> Exit {
     match code {
-        Code::BadSignature | Code::BadEncoding | Code::BadKey => Exit::Signature,
-        Code::BadProof | Code::StateCorrupt => Exit::Proof,
-        Code::Diverged => Exit::Diverged,
         Code::Internal => Exit::Unexpected,
-        _ => Exit::Unchecked,
+        code => check::exit(code),
     }
 }
 

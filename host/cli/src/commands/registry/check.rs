@@ -19,14 +19,16 @@ pub fn replay(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
         let ledger = registry.connect(ui).await?;
         let document = ledger.ledger_genesis().await?;
         let what = format!("the log of {} was not followed", shown(&ledger.url));
-        let trust = trust(&ledger.genesis, &document).map_err(|e| failure(&what, e))?;
+        let trust = trust(&ledger.genesis, &document).map_err(|e| failure(&what, &e))?;
         let reader = LogReader::new(ledger.log()?, trust);
         let checkpoint = reader.checkpoint().await;
-        let checkpoint = checkpoint.map_err(|e| failure(&what, e.into()))?.checkpoint;
+        let checkpoint = checkpoint
+            .map_err(|e| failure(&what, &e.into()))?
+            .checkpoint;
         let mut follower = Follower::new(&ledger.genesis, &document)
-            .map_err(|error| failure(&what, error.into()))?;
+            .map_err(|error| failure(&what, &error.into()))?;
         let followed = follower.walk(&reader, &checkpoint).await;
-        followed.map_err(|error| failure(&what, error))?;
+        followed.map_err(|error| failure(&what, &error))?;
         if !ledger.pinned {
             ui.note(format!(
                 "note: the network is the one that {} says itself; --network FILE compares with a file that you have from elsewhere",
@@ -133,13 +135,15 @@ fn report(ui: &Ui, follower: &Follower, entries: u64) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn failure(what: &str, error: FollowError) -> Failure {
+/// Why a registry's log was not followed.
+pub fn failure(what: &str, error: &FollowError) -> Failure {
     Failure::new(error.code(), what)
-        .because(&error)
+        .because(error)
         .exit(exit(error.code()))
 }
 
-fn exit(code: Code) -> Exit {
+/// How the program ends when a log does not hold.
+pub fn exit(code: Code) -> Exit {
     match code {
         Code::BadSignature | Code::BadEncoding | Code::BadKey => Exit::Signature,
         Code::BadProof | Code::StateCorrupt => Exit::Proof,
