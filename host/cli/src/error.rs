@@ -357,12 +357,6 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Code)> {
 fn of_io(error: &std::io::Error) -> (Exit, Code) {
     use std::io::ErrorKind as Kind;
     match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-            (Exit::Fixable, Code::DiskFull)
-        }
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-            (Exit::Fixable, Code::PermissionDenied)
-        }
         Kind::NotFound
         | Kind::NotADirectory
         | Kind::IsADirectory
@@ -370,7 +364,10 @@ fn of_io(error: &std::io::Error) -> (Exit, Code) {
         | Kind::InvalidFilename
         | Kind::DirectoryNotEmpty
         | Kind::InvalidInput => (Exit::Fixable, Code::InvalidArgument),
-        _ => (Exit::Unexpected, Code::Internal),
+        _ => match Code::of_io(error) {
+            Code::Internal => (Exit::Unexpected, Code::Internal),
+            code => (Exit::Fixable, code),
+        },
     }
 }
 

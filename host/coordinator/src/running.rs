@@ -40,6 +40,7 @@ use crate::http::router;
 use crate::membership::{FileMembership, Members, Membership, MembershipError};
 use crate::options::Options;
 use crate::planted::{Planted, Probe};
+use crate::refusal::Refusal;
 use crate::tokens::{TokenError, Tokens};
 use crate::validator::Validator;
 
@@ -128,7 +129,9 @@ impl StartError {
             StartError::Tokens(_) => Code::StateCorrupt,
             StartError::Blobs(error) => error.code(),
             StartError::State(engine::StartError::Db(error)) => error.code(),
-            StartError::State(_) => Code::StateCorrupt,
+            StartError::State(engine::StartError::Store(error)) => error.code(),
+            StartError::State(engine::StartError::Log(error)) => error.code(),
+            StartError::State(engine::StartError::Thread(_)) => Code::Internal,
             StartError::Witness(_) => Code::LogForked,
             StartError::Listen(error) => error.code(),
             StartError::Internal(_) => Code::Internal,
@@ -355,10 +358,10 @@ impl Running {
     }
 
     /// Ends when the engine has failed, with the reason: all requests are refused from then on.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Refusal {
         loop {
             if let Err(refusal) = self.app.handle.ready() {
-                return refusal.to_string();
+                return refusal;
             }
             tokio::time::sleep(TICK).await;
         }

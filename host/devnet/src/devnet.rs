@@ -177,10 +177,9 @@ impl DevError {
         match self {
             DevError::InUse { .. } => Code::StateLocked,
             DevError::Folder { .. } => Code::StateCorrupt,
-            DevError::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
-                io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-                _ => Code::InvalidArgument,
+            DevError::File { source, .. } => match Code::of_io(source) {
+                Code::Internal => Code::InvalidArgument,
+                code => code,
             },
             DevError::Coordinator(error) => error.code(),
             DevError::Registry(error) => error.code(),
@@ -294,11 +293,11 @@ impl DevNet {
     }
 
     /// Ends when the network cannot go on, with the reason.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> (Code, String) {
         tokio::select! {
             biased;
-            why = self.coordinator.failed() => why,
-            why = self.registry.failed() => why,
+            why = self.coordinator.failed() => (why.code, why.to_string()),
+            why = self.registry.failed() => (Code::Internal, why),
         }
     }
 

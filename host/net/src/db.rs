@@ -73,7 +73,7 @@ impl DbError {
             DbError::Newer { .. } => Code::VersionMismatch,
             DbError::Damaged { .. } => Code::StateCorrupt,
             DbError::Open { .. } => Code::PermissionDenied,
-            DbError::Sqlite(_) => Code::Internal,
+            DbError::Sqlite(error) => code_of(error),
         }
     }
 }
@@ -186,6 +186,20 @@ impl Db {
             step().map_err(|e| at(path, e))?;
         }
         Ok(())
+    }
+}
+
+/// The code to show for a failure of SQLite. A disk that is full, or cannot be written, is its
+/// operator's to mend; what else fails is not foreseen.
+pub fn code_of(error: &rusqlite::Error) -> Code {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Code::DiskFull,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            Code::PermissionDenied
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Code::StateCorrupt,
+        _ => Code::Internal,
     }
 }
 

@@ -597,6 +597,18 @@ codes! {
          does no harm."
 }
 
+impl Code {
+    /// The code for a failure of the system at a file: what its user can mend is told from the rest.
+    pub fn of_io(error: &std::io::Error) -> Code {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Code::DiskFull,
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Code::PermissionDenied,
+            _ => Code::Internal,
+        }
+    }
+}
+
 /// A text that is no code.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(

@@ -113,12 +113,16 @@ async fn serve(ui: &Ui, options: &Options, args: &Args, temporary: bool) -> anyh
         ui.note("another `adit dev` runs, and stays the one that commands find by themselves: give them --to, or ADIT_COORDINATOR and ADIT_TOKEN");
     }
     tokio::select! {
-        why = net.failed() => {
+        (code, why) = net.failed() => {
             drop(announced);
             net.shutdown(Duration::ZERO).await;
-            return Failure::new(Code::Internal, "the network had to stop")
+            let exit = match code {
+                Code::Internal => Exit::Unexpected,
+                _ => Exit::Fixable,
+            };
+            return Failure::new(code, "the network had to stop")
                 .because(why)
-                .exit(Exit::Unexpected)
+                .exit(exit)
                 .into_err();
         }
         _ = signals.end() => {}

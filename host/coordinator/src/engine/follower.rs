@@ -21,7 +21,7 @@ use super::{Refusal, lock};
 use crate::store::batch::{Batch, Write};
 use crate::store::sql::SqlStore;
 use crate::store::tables::Tables;
-use crate::store::{Horizon, StoreError};
+use crate::store::{Horizon, Stopped, StoreError};
 
 /// How long a batch waits at least before it is applied, in milliseconds.
 const APPLY_MS: u64 = 50;
@@ -54,7 +54,7 @@ pub(crate) struct Follower {
     last: AtomicU64,
     applied: AtomicU64,
     /// Why it has failed.
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<Stopped>>,
     /// When the log or old rows are to be looked after next, in milliseconds since 1970.
     chores_ms: AtomicU64,
     stats: Arc<Stats>,
@@ -360,7 +360,7 @@ impl Follower {
     /// Notes why it has failed: nothing is done any more then.
     fn noted<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &done {
-            lock(&self.failed).get_or_insert_with(|| error.to_string());
+            lock(&self.failed).get_or_insert_with(|| error.into());
         }
         done
     }
@@ -370,7 +370,10 @@ impl Follower {
 fn ended() -> StoreError {
     let what =
         "the coordinator has ended; hint: what was acknowledged is there after its next start";
-    StoreError::Behind(what.to_owned())
+    StoreError::Behind(Stopped {
+        code: Code::Internal,
+        why: what.to_owned(),
+    })
 }
 
 /// Closes the follower when the engine ends, however that is.

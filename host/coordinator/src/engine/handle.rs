@@ -36,7 +36,7 @@ use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
 use crate::order::{PollOrder, PreparedSubmission};
 use crate::store::read::Readers;
-use crate::store::{Document, DocumentKind};
+use crate::store::{Document, DocumentKind, Stopped};
 use crate::view::{
     ExplainView, MinerView, Page, ReceiptView, TaskEvent, TaskState, TaskSummary, TaskView,
 };
@@ -75,7 +75,7 @@ type Word = (u64, Signed<ActiveUntil>);
 pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     /// Why the engine has stopped, if it has.
-    pub(crate) stopped: Mutex<Option<String>>,
+    pub(crate) stopped: Mutex<Option<Stopped>>,
     pub(crate) readers: Readers,
     follower: Arc<Follower>,
     /// Live tasks, as far as they fit into the memory given to them.
@@ -613,7 +613,7 @@ impl Handle {
     pub fn ready(&self) -> Result<(), Refusal> {
         match &*lock(&self.shared.stopped) {
             None => Ok(()),
-            Some(why) => Err(stopped(why)),
+            Some(known) => Err(stopped(known)),
         }
     }
 
@@ -707,8 +707,8 @@ impl Handle {
         let follower = Arc::clone(&self.shared.follower);
         match blocking(move || follower.cosigned(order)).await {
             Ok(Ok(done)) => done,
-            Ok(Err(error)) => Err(stopped(&error.to_string())),
-            Err(error) => Err(stopped(&error.to_string())),
+            Ok(Err(error)) => Err(stopped(&(&error).into())),
+            Err(error) => Err(ended(&error.to_string())),
         }
     }
 
@@ -733,18 +733,26 @@ impl Handle {
     /// Why there is no answer: the engine's thread is gone.
     fn gone(&self) -> Refusal {
         match &*lock(&self.shared.stopped) {
-            Some(why) => stopped(why),
-            None => stopped("the coordinator is being ended"),
+            Some(known) => stopped(known),
+            None => ended("the coordinator is being ended"),
         }
     }
 }
 
-fn stopped(why: &str) -> Refusal {
+fn ended(why: &str) -> Refusal {
+    stopped(&Stopped {
+        code: Code::Internal,
+        why: why.to_owned(),
+    })
+}
+
+fn stopped(known: &Stopped) -> Refusal {
     // Its own advice goes before ours.
+    let why = known.why.as_str();
     let (why, advice) = why.split_once("; hint: ").unwrap_or((why, ""));
     let kept = "nothing that was acknowledged is lost; its operator has to start it again";
     Refusal::new(
-        Code::Internal,
+        known.code,
         format!("the coordinator's state cannot be changed any more: {why}"),
         format!("{advice} {kept}").trim_start(),
     )

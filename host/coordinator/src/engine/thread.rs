@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use adit_net::Clock;
+use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
@@ -23,7 +24,7 @@ use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
 use crate::membership::Membership;
 use crate::planted::{Planted, Point, Probe};
 use crate::store::journal::Journal;
-use crate::store::{Snapshot, StoreError, load};
+use crate::store::{Snapshot, Stopped, StoreError, load};
 use crate::view::TaskView;
 
 /// Most commands of one batch.
@@ -79,10 +80,13 @@ impl Thread {
         // Everyone who waits is told by the drop of the answers' other side.
         let mut stopped = lock(&self.shared.stopped);
         *stopped = Some(match end {
-            Ok(()) => "the coordinator was ended".to_owned(),
+            Ok(()) => Stopped {
+                code: Code::Internal,
+                why: "the coordinator was ended".to_owned(),
+            },
             Err(error) => {
                 tracing::error!(%error, "the engine has stopped; nothing is acknowledged any more");
-                error.to_string()
+                (&error).into()
             }
         });
     }

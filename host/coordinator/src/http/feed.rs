@@ -5,6 +5,7 @@
 //! after the last watcher has left. Nothing is kept of tasks that nobody watches.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,8 +23,12 @@ use crate::view::{ProgressView, Reason, TaskEvent, TaskState};
 /// Events and bytes that a feed keeps. The oldest go first.
 const EVENTS_MAX: usize = 1024;
 const BYTES_MAX: usize = 4 << 20;
-/// Feeds at one time.
+/// Feeds at one time; those that one watcher has begun.
 const FEEDS_MAX: usize = 4096;
+const FEEDS_EACH: usize = 256;
+/// Bytes of all feeds; of those that one watcher has begun.
+const BYTES_ALL: usize = 256 << 20;
+const BYTES_EACH: usize = 32 << 20;
 /// How long a feed is kept that nobody watches, or whose task has ended.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -72,7 +77,30 @@ pub struct Numbered {
 
 /// All feeds.
 #[derive(Clone, Default)]
-pub struct Feeds(Arc<Mutex<HashMap<Hash, Weak<Feed>>>>);
+pub struct Feeds(Arc<Mutex<Listed>>);
+
+#[derive(Default)]
+struct Listed {
+    feeds: HashMap<Hash, Weak<Feed>>,
+    /// By who has begun feeds; each of them holds its share.
+    shares: HashMap<Watcher, Weak<Share>>,
+    all: Arc<Share>,
+}
+
+/// Who watches, so that nobody takes the room of others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Watcher {
+    /// All without a token, together.
+    Anyone,
+    /// A client, by its name.
+    Client(String),
+    /// A node, by its key.
+    Node([u8; 32]),
+}
+
+/// Bytes that feeds keep.
+#[derive(Default)]
+struct Share(AtomicUsize);
 
 /// The events of one task.
 pub struct Feed {
@@ -80,6 +108,8 @@ pub struct Feed {
     pub nonce: u64,
     ring: Mutex<Ring>,
     changed: Notify,
+    /// Of who began it, and of all.
+    shares: [Arc<Share>; 2],
 }
 
 #[derive(Default)]
@@ -102,20 +132,19 @@ impl Feeds {
     /// The feed of a task, begun if there is none.
     ///
     /// # Errors
-    /// `unknown-task`; `overloaded` if too many tasks are watched.
-    pub async fn of(&self, handle: &Handle, task: Hash) -> Result<Arc<Feed>, Refusal> {
+    /// `unknown-task`; `overloaded` if too many tasks are watched, or too many by this watcher.
+    pub async fn of(
+        &self,
+        handle: &Handle,
+        task: Hash,
+        watcher: Watcher,
+    ) -> Result<Arc<Feed>, Refusal> {
         if let Some(feed) = self.find(&task) {
             return Ok(feed);
         }
+        let shares = self.listed().shares_of(watcher)?;
         let (view, events) = handle.events(task).await?;
-        let feed = Arc::new(Feed {
-            nonce: rand_core::RngCore::next_u64(&mut rand_core::OsRng),
-            ring: Mutex::new(Ring {
-                next: 1,
-                ..Ring::default()
-            }),
-            changed: Notify::new(),
-        });
+        let feed = Arc::new(Feed::new(shares));
         feed.push(&EventView::State {
             state: view.state,
             reason: view.reason,
@@ -125,7 +154,7 @@ impl Feeds {
             return Ok(feed);
         };
         {
-            let mut feeds = self.feeds();
+            let feeds = &mut self.listed().feeds;
             // Two may have begun it at the same time: the first one stays.
             if let Some(other) = feeds.get(&task).and_then(Weak::upgrade) {
                 return Ok(other);
@@ -134,12 +163,7 @@ impl Feeds {
                 feeds.retain(|_, feed| feed.strong_count() > 0);
             }
             if feeds.len() >= FEEDS_MAX {
-                return Err(Refusal::new(
-                    adit_protocol::Code::Overloaded,
-                    format!("{FEEDS_MAX} tasks are watched already"),
-                    "wait for the result instead: GET /v1/tasks/ID?wait=60",
-                )
-                .after(5_000));
+                return Err(too_many(format!("{FEEDS_MAX} tasks are watched already")));
             }
             feeds.insert(task, Arc::downgrade(&feed));
         }
@@ -148,12 +172,35 @@ impl Feeds {
     }
 
     fn find(&self, task: &Hash) -> Option<Arc<Feed>> {
-        self.feeds().get(task).and_then(Weak::upgrade)
+        self.listed().feeds.get(task).and_then(Weak::upgrade)
     }
 
-    fn feeds(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, Weak<Feed>>> {
+    fn listed(&self) -> std::sync::MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Listed {
+    fn shares_of(&mut self, watcher: Watcher) -> Result<[Arc<Share>; 2], Refusal> {
+        let known = self.shares.get(&watcher).and_then(Weak::upgrade);
+        let share = known.unwrap_or_default();
+        // This is one more than the feeds that hold it.
+        if Arc::strong_count(&share) > FEEDS_EACH {
+            return Err(too_many(format!(
+                "{FEEDS_EACH} tasks are watched by you already, or were a minute ago"
+            )));
+        }
+        if self.shares.len() >= FEEDS_MAX {
+            self.shares.retain(|_, share| share.strong_count() > 0);
+        }
+        self.shares.insert(watcher, Arc::downgrade(&share));
+        Ok([share, Arc::clone(&self.all)])
+    }
+}
+
+fn too_many(what: String) -> Refusal {
+    let hint = "wait for the result instead: GET /v1/tasks/ID?wait=60";
+    Refusal::new(adit_protocol::Code::Overloaded, what, hint).after(5_000)
 }
 
 /// Fills a feed until its task has ended, or nobody has watched it for a while.
@@ -181,9 +228,9 @@ async fn follow(
             () = tokio::time::sleep_until(alone + LINGER) => {
                 // Watchers are found under this lock, so that none comes in between. The next one
                 // begins another feed.
-                let mut feeds = feeds.feeds();
+                let feeds = &mut feeds.listed().feeds;
                 if Arc::strong_count(&feed) == 1 {
-                    remove(&mut feeds, &task, &feed);
+                    remove(feeds, &task, &feed);
                     return;
                 }
             }
@@ -191,7 +238,7 @@ async fn follow(
     }
     feed.end();
     tokio::time::sleep(LINGER).await;
-    remove(&mut feeds.feeds(), &task, &feed);
+    remove(&mut feeds.listed().feeds, &task, &feed);
 }
 
 /// Takes a feed out of the list, unless there is another one of its task by now.
@@ -225,6 +272,18 @@ fn shown(event: &TaskEvent) -> EventView {
 }
 
 impl Feed {
+    fn new(shares: [Arc<Share>; 2]) -> Feed {
+        Feed {
+            nonce: rand_core::RngCore::next_u64(&mut rand_core::OsRng),
+            ring: Mutex::new(Ring {
+                next: 1,
+                ..Ring::default()
+            }),
+            changed: Notify::new(),
+            shares,
+        }
+    }
+
     fn push(&self, event: &EventView) {
         // Numbers, texts and base64 only, so that it cannot fail.
         let json: Arc<str> = serde_json::to_string(event).unwrap_or_default().into();
@@ -232,15 +291,33 @@ impl Feed {
         let number = ring.next;
         ring.next += 1;
         ring.bytes += json.len();
+        for share in &self.shares {
+            share.0.fetch_add(json.len(), Ordering::Relaxed);
+        }
         ring.events.push_back(Numbered { number, json });
-        while ring.events.len() > EVENTS_MAX || (ring.bytes > BYTES_MAX && ring.events.len() > 1) {
+        while ring.events.len() > EVENTS_MAX || (self.is_over(&ring) && ring.events.len() > 1) {
             let Some(oldest) = ring.events.pop_front() else {
                 break;
             };
             ring.bytes = ring.bytes.saturating_sub(oldest.json.len());
+            self.give_back(oldest.json.len());
         }
         drop(ring);
         self.changed.notify_waiters();
+    }
+
+    /// Whether the feed, those of who began it, or all keep too many bytes.
+    fn is_over(&self, ring: &Ring) -> bool {
+        let [own, all] = &self.shares;
+        ring.bytes > BYTES_MAX
+            || own.0.load(Ordering::Relaxed) > BYTES_EACH
+            || all.0.load(Ordering::Relaxed) > BYTES_ALL
+    }
+
+    fn give_back(&self, bytes: usize) {
+        for share in &self.shares {
+            share.0.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     fn end(&self) {
@@ -285,19 +362,19 @@ impl Feed {
     }
 }
 
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let bytes = self.ring().bytes;
+        self.give_back(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn feed() -> Feed {
-        Feed {
-            nonce: 1,
-            ring: Mutex::new(Ring {
-                next: 1,
-                ..Ring::default()
-            }),
-            changed: Notify::new(),
-        }
+        Feed::new(Default::default())
     }
 
     fn progress(done: u64) -> EventView {
@@ -346,6 +423,37 @@ mod tests {
         }
         let ring = feed.ring();
         assert!(ring.bytes <= BYTES_MAX && !ring.events.is_empty());
+    }
+
+    #[test]
+    fn a_watcher_has_a_share_of_feeds_and_bytes() {
+        let mut listed = Listed::default();
+        let mut begin = |watcher: &Watcher| listed.shares_of(watcher.clone()).map(Feed::new);
+        let (one, other) = (Watcher::Client("a".to_owned()), Watcher::Node([1; 32]));
+        let mut feeds: Vec<_> = (0..FEEDS_EACH).map(|_| begin(&one).unwrap()).collect();
+        let refusal = begin(&one).err().unwrap();
+        assert_eq!(refusal.code, adit_protocol::Code::Overloaded);
+        assert!(begin(&other).is_ok() && begin(&Watcher::Anyone).is_ok());
+        let kept = |feeds: &[Feed]| feeds.iter().map(|feed| feed.ring().bytes).sum::<usize>();
+        for number in 0..2 {
+            for feed in &feeds {
+                feed.push(&EventView::Chunk {
+                    attempt: 0,
+                    number,
+                    chunk: "A".repeat(BYTES_EACH / FEEDS_EACH),
+                });
+            }
+        }
+        // The last event of each stays; what is above is a chunk's surroundings.
+        assert!(kept(&feeds) < BYTES_EACH + FEEDS_EACH * 256);
+        assert!(feeds.iter().all(|feed| !feed.ring().events.is_empty()));
+        let all = Arc::clone(&feeds[0].shares[1]);
+        feeds.pop();
+        let again = begin(&one).unwrap();
+        assert_eq!(all.0.load(Ordering::Relaxed), kept(&feeds));
+        feeds.clear();
+        drop(again);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

@@ -33,6 +33,7 @@ pub mod schema;
 pub mod sql;
 pub mod tables;
 
+use adit_net::db::code_of;
 use adit_net::log::LogError;
 use adit_net::trace::TraceContext;
 use adit_protocol::Code;
@@ -92,11 +93,43 @@ pub enum StoreError {
     #[error("an entry was about to be logged that breaks a rule: {0}; hint: please report this")]
     Broken(String),
     /// The tables could not follow the journal.
-    #[error("{0}")]
-    Behind(String),
+    #[error("{}", .0.why)]
+    Behind(Stopped),
     /// A test or a simulation lets the store fail here.
     #[error("the store was told to fail")]
     Injected,
+}
+
+impl StoreError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        match self {
+            StoreError::Sqlite(error) => code_of(error),
+            StoreError::Log(error) => error.code(),
+            StoreError::Damaged(_) | StoreError::Foreign { .. } => Code::StateCorrupt,
+            StoreError::OldMembership { .. } => Code::BadEncoding,
+            StoreError::Broken(_) | StoreError::Injected => Code::Internal,
+            StoreError::Behind(stopped) => stopped.code,
+        }
+    }
+}
+
+/// Why nothing is done any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The code to show.
+    pub code: Code,
+    /// What happened.
+    pub why: String,
+}
+
+impl From<&StoreError> for Stopped {
+    fn from(error: &StoreError) -> Stopped {
+        Stopped {
+            code: error.code(),
+            why: error.to_string(),
+        }
+    }
 }
 
 /// A kind of public document.

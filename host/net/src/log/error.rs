@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::log::bundle::MAX_ENTRY;
 use adit_protocol::log::tile::Tile;
 use thiserror::Error;
+
+use crate::db::code_of;
 
 /// Why a log refuses. Those that are not [`retryable`](LogError::retryable) mean that what is stored
 /// is not what this log wrote: nothing is signed any more until someone has looked.
@@ -218,6 +221,24 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        match self {
+            LogError::InUse { .. } => Code::StateLocked,
+            LogError::Io { source, .. } => Code::of_io(source),
+            LogError::Sqlite(error) => match code_of(error) {
+                Code::Internal if !self.retryable() => Code::StateCorrupt,
+                code => code,
+            },
+            LogError::Forked { .. } => Code::LogForked,
+            LogError::Published { .. } => Code::BadSignature,
+            LogError::Ahead { .. } | LogError::Lost { .. } | LogError::State { .. } => {
+                Code::StateCorrupt
+            }
+            _ => Code::BadProof,
+        }
+    }
+
     /// Whether the same may succeed later. If not, the log has stopped for good: either what is
     /// stored contradicts itself, or the request itself was wrong.
     pub fn retryable(&self) -> bool {

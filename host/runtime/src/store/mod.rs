@@ -140,14 +140,7 @@ impl StoreError {
             StoreError::NotAFile { .. } => Code::StateCorrupt,
             StoreError::Exposed { .. } => Code::PermissionDenied,
             StoreError::Io { source, .. } | StoreError::Write { source, .. } => {
-                match source.kind() {
-                    std::io::ErrorKind::StorageFull
-                    | std::io::ErrorKind::QuotaExceeded
-                    | std::io::ErrorKind::FileTooLarge => Code::DiskFull,
-                    std::io::ErrorKind::PermissionDenied
-                    | std::io::ErrorKind::ReadOnlyFilesystem => Code::PermissionDenied,
-                    _ => Code::Internal,
-                }
+                Code::of_io(source)
             }
         }
     }

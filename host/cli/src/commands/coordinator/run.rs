@@ -95,9 +95,9 @@ async fn serve(ui: &Ui, options: Options, patience: Duration) -> anyhow::Result<
         tokio::select! {
             why = running.failed() => {
                 running.stop().await;
-                return Failure::new(Code::Internal, "the coordinator had to stop")
-                    .because(why)
-                    .exit(Exit::Unexpected)
+                return Failure::new(why.code, "the coordinator had to stop")
+                    .because(&why)
+                    .exit(exit(why.code))
                     .into_err();
             }
             _ = hangup.recv() => reload(ui, &running, tls.as_ref()),
@@ -270,13 +270,16 @@ fn check_keys(options: &Options) -> anyhow::Result<()> {
 }
 
 fn not_started(error: StartError) -> Failure {
-    let exit = match error.code() {
-        Code::Internal => Exit::Unexpected,
-        Code::BadEncoding => Exit::Signature,
-        _ => Exit::Fixable,
-    };
     Failure::new(error.code(), "the coordinator could not be started")
         .because(&error)
         .or_hint(format!("see `adit explain {}`", error.code()))
-        .exit(exit)
+        .exit(exit(error.code()))
+}
+
+fn exit(code: Code) -> Exit {
+    match code {
+        Code::Internal => Exit::Unexpected,
+        Code::BadEncoding => Exit::Signature,
+        _ => Exit::Fixable,
+    }
 }

@@ -33,17 +33,15 @@ pub fn of_read(what: impl Into<String>, error: &ReadLogError) -> Failure {
 
 /// Of files at rest.
 pub fn of_log(what: impl Into<String>, error: &LogError) -> Failure {
-    let (code, exit) = match error {
-        LogError::InUse { .. } => (Code::StateLocked, Exit::Unchecked),
-        LogError::Io { source, .. } => (of_io(source), Exit::Unchecked),
-        LogError::Sqlite(_) if error.retryable() => (Code::Internal, Exit::Unchecked),
-        LogError::Forked { .. } => (Code::LogForked, Exit::Proof),
-        LogError::Published { .. } => (Code::BadSignature, Exit::Signature),
-        LogError::Ahead { .. } | LogError::Lost { .. } => (Code::StateCorrupt, Exit::Proof),
-        LogError::State { .. } | LogError::Sqlite(_) => (Code::StateCorrupt, Exit::Signature),
-        _ => (Code::BadProof, Exit::Proof),
+    let exit = match error {
+        LogError::InUse { .. } | LogError::Io { .. } => Exit::Unchecked,
+        LogError::Sqlite(_) if error.retryable() => Exit::Unchecked,
+        LogError::Published { .. } | LogError::State { .. } | LogError::Sqlite(_) => {
+            Exit::Signature
+        }
+        _ => Exit::Proof,
     };
-    Failure::new(code, what).because(error).exit(exit)
+    Failure::new(error.code(), what).because(error).exit(exit)
 }
 
 /// Of a mirror.
@@ -58,11 +56,8 @@ pub fn of_mirror(what: impl Into<String>, error: &MirrorError) -> Failure {
 }
 
 fn of_io(error: &std::io::Error) -> Code {
-    use std::io::ErrorKind as Kind;
     match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded => Code::DiskFull,
-        Kind::PermissionDenied => Code::PermissionDenied,
-        Kind::NotFound => Code::NotFound,
-        _ => Code::Internal,
+        std::io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::of_io(error),
     }
 }

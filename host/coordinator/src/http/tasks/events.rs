@@ -18,7 +18,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::super::app::App;
-use super::super::feed::{EventView, Feed, Next};
+use super::super::feed::{EventView, Feed, Next, Watcher};
 use super::super::who::Reader;
 use super::super::wire::HashText;
 use super::sight;
@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
             content_type = "text/event-stream"),
         (status = 403, description = "the task is another client's, and not public"),
         (status = 404, description = "there is no such task"),
-        (status = 503, description = "too many tasks are watched")))]
+        (status = 503, description = "too many tasks are watched, by all or by this client")))]
 pub async fn stream(
     State(app): State<App>,
     Path(HashText(task)): Path<HashText>,
@@ -47,7 +47,7 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     sight(&app, task, &reader).await?;
-    let feed = app.feeds.of(&app.handle, task).await?;
+    let feed = app.feeds.of(&app.handle, task, watcher(&reader)).await?;
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok())
@@ -66,6 +66,14 @@ pub async fn stream(
     Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
+}
+
+fn watcher(reader: &Reader) -> Watcher {
+    match reader {
+        Reader::Anyone => Watcher::Anyone,
+        Reader::Client(client) => Watcher::Client(client.name.clone()),
+        Reader::Node(node) => Watcher::Node(*node),
+    }
 }
 
 enum Position {

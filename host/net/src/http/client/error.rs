@@ -112,10 +112,8 @@ impl ClientError {
             ClientError::Malformed { .. } | ClientError::TooLarge { .. } => Code::BadAnswer,
             ClientError::Mismatch { .. } => Code::BlobMismatch,
             ClientError::Local(error) => match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
-                io::ErrorKind::PermissionDenied => Code::PermissionDenied,
                 io::ErrorKind::NotFound => Code::InvalidArgument,
-                _ => Code::Internal,
+                _ => Code::of_io(error),
             },
         }
     }
