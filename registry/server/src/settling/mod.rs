@@ -9,6 +9,7 @@
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
+//! | `mirrors` | the checker's copies of the logs |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
 pub mod audit;
@@ -16,5 +17,6 @@ pub mod epoch;
 pub mod extract;
 pub mod keep;
 pub mod logs;
+mod mirrors;
 pub mod settler;
 pub mod snapshot;

@@ -13,14 +13,11 @@ use adit_ledger::registration::Role;
 use adit_ledger::transaction::{Attestation, Closure, Cosigned};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_net::Clock;
-use adit_net::http::client::{Client, ClientConfig, Retry};
-use adit_net::log::{FolderSource, LogReader, Mirror, MirrorError, Trust};
+use adit_net::log::{FolderSource, LogReader, MirrorError};
 use adit_net::tls::Roots;
 use adit_protocol::keys::{Keypair, PublicKeyError};
-use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::cosignature::CosignError;
 use adit_protocol::log::key::{KeyKind, KeyName};
-use adit_protocol::log::origin::Origin;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::signed::Signable as _;
 use rand_core::OsRng;
@@ -30,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{AuditError, Auditor, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
-use super::logs::{LogSet, LogsError, Places};
+use super::logs::{LogSet, LogsError};
+use super::mirrors::{Known, Mirrors};
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -39,8 +37,6 @@ use crate::store::LOG;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a coordinator is left alone that could not be reached, in milliseconds.
 const AGAIN_MS: u64 = 2_000;
-/// How long a request to a coordinator may take, in milliseconds.
-const PATIENCE_MS: u64 = 10_000;
 /// How long it copies from one coordinator while others wait; what it has by then is there the next
 /// time.
 const COPY_MAX: Duration = Duration::from_secs(30);
@@ -127,125 +123,6 @@ pub enum SettlerError {
     Ended(#[from] Box<SubmitError>),
 }
 
-/// A coordinator, as far as its log has to be found.
-#[derive(Clone, Debug)]
-struct Known {
-    node_key: Key,
-    log: Key,
-    url: String,
-}
-
-/// Copies of the coordinators' logs.
-struct Mirrors {
-    genesis: adit_protocol::Hash,
-    folder: PathBuf,
-    roots: Roots,
-    known: BTreeMap<Key, Known>,
-    /// By the keys that logs are named by.
-    open: HashMap<Key, (Mirror, LogReader<Client>)>,
-}
-
-impl Mirrors {
-    fn path(&self, node_key: &Key) -> PathBuf {
-        let digits: String = (node_key.as_bytes().iter())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.folder.join(digits)
-    }
-
-    /// Where the key that signs a log is kept beside its copy: once a coordinator has changed its keys,
-    /// the ledger does not have it any more.
-    fn key_path(&self, node_key: &Key) -> PathBuf {
-        self.path(node_key).with_extension("key")
-    }
-
-    fn kept_key(&self, node_key: &Key) -> Option<Key> {
-        let text = std::fs::read_to_string(self.key_path(node_key)).ok()?;
-        text.parse().ok()
-    }
-
-    fn trust(&self, coordinator: Key, node_key: &Key, log: &Key) -> Result<Trust, SettlerError> {
-        let usable = |key: &Key| {
-            key.public()
-                .map_err(|error| SettlerError::Key { coordinator, error })
-        };
-        let origin = Origin::new(&self.genesis, &usable(node_key)?);
-        Ok(Trust::log_alone(origin.key(&usable(log)?)))
-    }
-
-    /// Brings the copy of a log up to date, and returns its checkpoint.
-    async fn update(&mut self, coordinator: Key) -> Result<SignedCheckpoint, SettlerError> {
-        let nobody = |why: &str| SettlerError::Client {
-            coordinator,
-            why: why.to_owned(),
-        };
-        let known = self.known.get(&coordinator).cloned();
-        let known = known.ok_or_else(|| nobody("it is not registered with an address"))?;
-        let node_key = known.node_key;
-        let wrong = |error| SettlerError::Mirror {
-            coordinator,
-            error: Box::new(error),
-        };
-        let (mut mirror, reader) = match self.open.remove(&node_key) {
-            Some((mirror, reader)) if reads(&reader, &known.url) => (mirror, reader),
-            stale => {
-                // Its lock must be free before it is opened again.
-                drop(stale);
-                let trust = self.trust(coordinator, &node_key, &known.log)?;
-                let base = format!("{}/log", known.url);
-                let base = base.parse().map_err(|_| nobody("its address is none"))?;
-                let client = Client::new(ClientConfig {
-                    roots: self.roots.clone(),
-                    timeout_ms: PATIENCE_MS,
-                    // It is asked again later anyway, and others wait.
-                    retry: Retry::NEVER,
-                    ..ClientConfig::new(base)
-                });
-                let client = client.map_err(|error| nobody(&error.to_string()))?;
-                let mirror = Mirror::open(&self.path(&node_key), &trust).map_err(wrong)?;
-                let kept = std::fs::write(self.key_path(&node_key), known.log.to_string());
-                kept.map_err(|error| nobody(&format!("its log key cannot be kept: {error}")))?;
-                (mirror, LogReader::new(client, trust))
-            }
-        };
-        let updated = mirror.update(&reader, |_, _| {}).await;
-        let signed = mirror.signed().cloned();
-        self.open.insert(node_key, (mirror, reader));
-        updated.map_err(wrong)?;
-        signed.ok_or_else(|| nobody("its log has no checkpoint"))
-    }
-}
-
-fn reads(reader: &LogReader<Client>, url: &str) -> bool {
-    reader.source().base().as_str().trim_end_matches('/') == format!("{url}/log")
-}
-
-impl Places for Mirrors {
-    type Source = FolderSource;
-
-    async fn log(
-        &mut self,
-        coordinator: &Key,
-        node_key: &Key,
-    ) -> Result<LogReader<FolderSource>, LogsError> {
-        let nowhere = |why: String| LogsError::Nowhere {
-            coordinator: *coordinator,
-            why,
-        };
-        let known = self.known.get(coordinator);
-        let known = known.filter(|known| known.node_key == *node_key);
-        let log = known
-            .map(|known| known.log)
-            .or_else(|| self.kept_key(node_key));
-        let log = log.ok_or_else(|| {
-            nowhere("its keys have changed, and no copy of its former log is here".to_owned())
-        })?;
-        let trust = self.trust(*coordinator, node_key, &log);
-        let trust = trust.map_err(|error| nowhere(error.to_string()))?;
-        Ok(LogReader::new(FolderSource(self.path(node_key)), trust))
-    }
-}
-
 /// The checker, which runs beside the engine.
 pub(crate) struct Settler {
     options: SettlerOptions,
@@ -286,13 +163,7 @@ impl Settler {
     ) -> Settler {
         use adit_protocol::Document as _;
         let hash = genesis.hash();
-        let mirrors = Mirrors {
-            genesis: hash,
-            folder: state.join("mirrors"),
-            roots: options.roots.clone(),
-            known: BTreeMap::new(),
-            open: HashMap::new(),
-        };
+        let mirrors = Mirrors::new(hash, state.join("mirrors"), options.roots.clone());
         Settler {
             options,
             handle,
@@ -510,20 +381,7 @@ impl Settler {
             Err(error) => return Err(error.into()),
         }
         self.other = Some(settled.hash);
-        let Mirrors {
-            genesis,
-            folder,
-            roots,
-            known,
-            ..
-        } = self.logs.places();
-        let mirrors = Mirrors {
-            genesis: *genesis,
-            folder: folder.clone(),
-            roots: roots.clone(),
-            known: known.clone(),
-            open: HashMap::new(),
-        };
+        let mirrors = self.logs.places().again();
         let follower = Follower::new(&self.genesis, &self.ledger).map_err(FollowError::from)?;
         let mut auditor = Auditor::new(follower, mirrors);
         let reader = self.own_log()?;
