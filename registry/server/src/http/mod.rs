@@ -22,6 +22,7 @@
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
 //! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
 //! | `/log/` | the log: checkpoint and tiles |
+//! | `/v1/mirrors/{address}/` | the same of a coordinator's log, by the node key that names it, as far as the checker here has copied it |
 //! | `GET /v1/openapi.json` | all of this, described |
 //! | `/livez`, `/readyz`, `/version` | for operators |
 

@@ -1,21 +1,27 @@
 //! Copies of the coordinators' logs, which a registry's checker keeps.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adit_ledger::Key;
-use adit_net::http::client::{Client, ClientConfig, Retry};
+use adit_ledger::state::Closing;
+use adit_net::http::client::Client;
 use adit_net::log::{FolderSource, LogReader, Mirror, Trust};
 use adit_net::tls::Roots;
-use adit_protocol::Hash;
 use adit_protocol::log::checkpoint::SignedCheckpoint;
-use adit_protocol::log::origin::Origin;
+use adit_protocol::{Hash, hex};
 
 use super::logs::{LogsError, Places};
 use super::settler::SettlerError;
+use super::sources::{log_trust, once};
 
-/// How long a request to a coordinator may take, in milliseconds.
-const PATIENCE_MS: u64 = 10_000;
+/// Name of the folder of the copies, in the state folder.
+const FOLDER: &str = "mirrors";
+
+/// Where the copy of the log is that is named by a node key.
+pub(crate) fn path(state: &Path, node_key: &Key) -> PathBuf {
+    state.join(FOLDER).join(hex::digits(node_key.as_bytes()))
+}
 
 /// A coordinator, as far as its log has to be found.
 #[derive(Clone, Debug)]
@@ -28,7 +34,7 @@ pub(super) struct Known {
 /// Copies of the coordinators' logs.
 pub(super) struct Mirrors {
     genesis: Hash,
-    folder: PathBuf,
+    state: PathBuf,
     roots: Roots,
     pub known: BTreeMap<Key, Known>,
     /// By the keys that logs are named by.
@@ -37,10 +43,10 @@ pub(super) struct Mirrors {
 
 impl Mirrors {
     /// No copies yet, or those that are in the folder.
-    pub fn new(genesis: Hash, folder: PathBuf, roots: Roots) -> Mirrors {
+    pub fn new(genesis: Hash, state: PathBuf, roots: Roots) -> Mirrors {
         Mirrors {
             genesis,
-            folder,
+            state,
             roots,
             known: BTreeMap::new(),
             open: HashMap::new(),
@@ -49,16 +55,13 @@ impl Mirrors {
 
     /// The same copies, to be read a second time.
     pub fn again(&self) -> Mirrors {
-        let mut again = Mirrors::new(self.genesis, self.folder.clone(), self.roots.clone());
+        let mut again = Mirrors::new(self.genesis, self.state.clone(), self.roots.clone());
         again.known.clone_from(&self.known);
         again
     }
 
     fn path(&self, node_key: &Key) -> PathBuf {
-        let digits: String = (node_key.as_bytes().iter())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.folder.join(digits)
+        path(&self.state, node_key)
     }
 
     /// Where the key that signs a log is kept beside its copy: once a coordinator has changed its keys,
@@ -73,12 +76,8 @@ impl Mirrors {
     }
 
     fn trust(&self, coordinator: Key, node_key: &Key, log: &Key) -> Result<Trust, SettlerError> {
-        let usable = |key: &Key| {
-            key.public()
-                .map_err(|error| SettlerError::Key { coordinator, error })
-        };
-        let origin = Origin::new(&self.genesis, &usable(node_key)?);
-        Ok(Trust::log_alone(origin.key(&usable(log)?)))
+        log_trust(&self.genesis, node_key, log)
+            .map_err(|error| SettlerError::Key { coordinator, error })
     }
 
     /// Brings the copy of a log up to date, and returns its checkpoint.
@@ -100,16 +99,9 @@ impl Mirrors {
                 // Its lock must be free before it is opened again.
                 drop(stale);
                 let trust = self.trust(coordinator, &node_key, &known.log)?;
-                let base = format!("{}/log", known.url);
-                let base = base.parse().map_err(|_| nobody("its address is none"))?;
-                let client = Client::new(ClientConfig {
-                    roots: self.roots.clone(),
-                    timeout_ms: PATIENCE_MS,
-                    // It is asked again later anyway, and others wait.
-                    retry: Retry::NEVER,
-                    ..ClientConfig::new(base)
-                });
-                let client = client.map_err(|error| nobody(&error.to_string()))?;
+                // It is asked again later anyway, and others wait.
+                let client = once(&format!("{}/log", known.url), &self.roots);
+                let client = client.map_err(|why| nobody(&why))?;
                 let mirror = Mirror::open(&self.path(&node_key), &trust).map_err(wrong)?;
                 let kept = std::fs::write(self.key_path(&node_key), known.log.to_string());
                 kept.map_err(|error| nobody(&format!("its log key cannot be kept: {error}")))?;
@@ -134,12 +126,14 @@ impl Places for Mirrors {
     async fn log(
         &mut self,
         coordinator: &Key,
-        node_key: &Key,
+        _: u64,
+        closing: &Closing,
     ) -> Result<LogReader<FolderSource>, LogsError> {
         let nowhere = |why: String| LogsError::Nowhere {
             coordinator: *coordinator,
             why,
         };
+        let node_key = &closing.node_key;
         let known = self.known.get(coordinator);
         let known = known.filter(|known| known.node_key == *node_key);
         let log = known

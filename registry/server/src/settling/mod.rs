@@ -9,6 +9,7 @@
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
+//! | [`sources`] | where logs are, by the registry's log; readers of them |
 //! | `mirrors` | the checker's copies of the logs |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
@@ -17,6 +18,7 @@ pub mod epoch;
 pub mod extract;
 pub mod keep;
 pub mod logs;
-mod mirrors;
+pub(crate) mod mirrors;
 pub mod settler;
 pub mod snapshot;
+pub mod sources;

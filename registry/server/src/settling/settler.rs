@@ -163,7 +163,7 @@ impl Settler {
     ) -> Settler {
         use adit_protocol::Document as _;
         let hash = genesis.hash();
-        let mirrors = Mirrors::new(hash, state.join("mirrors"), options.roots.clone());
+        let mirrors = Mirrors::new(hash, state.clone(), options.roots.clone());
         Settler {
             options,
             handle,

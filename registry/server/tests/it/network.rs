@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
-use adit_ledger::state::Head;
+use adit_ledger::state::{Closing, Head};
 use adit_ledger::{Action, Key, State};
 use adit_net::ManualClock;
-use adit_net::log::{FolderSource, LogReader, Trust};
+use adit_net::log::{FolderSource, LogReader};
 use adit_net::tls::Roots;
-use adit_protocol::log::origin::Origin;
 use adit_protocol::{Amount, Document as _};
 use adit_registry::follow::{Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
 use adit_registry::settling::logs::{LogsError, Places};
 use adit_registry::settling::settler::SettlerOptions;
+use adit_registry::settling::sources::log_trust;
 use adit_registry::{Options, Registry, Running, StartError};
 use rand_core::OsRng;
 
@@ -293,16 +293,17 @@ impl Places for Folders {
     async fn log(
         &mut self,
         coordinator: &Key,
-        node_key: &Key,
+        _: u64,
+        closing: &Closing,
     ) -> Result<LogReader<FolderSource>, LogsError> {
+        let node_key = &closing.node_key;
         let Some((folder, log)) = self.0.get(node_key) else {
             return Err(LogsError::Nowhere {
                 coordinator: *coordinator,
                 why: "there is no folder".to_owned(),
             });
         };
-        let origin = Origin::new(&genesis().hash(), &node_key.public().unwrap());
-        let trust = Trust::log_alone(origin.key(&log.public().unwrap()));
+        let trust = log_trust(&genesis().hash(), node_key, log).unwrap();
         Ok(LogReader::new(FolderSource(folder.clone()), trust))
     }
 }
