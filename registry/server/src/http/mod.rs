@@ -12,6 +12,7 @@
 //! | `GET /v1/proposals`, `/v1/proposals/{id}` | what is voted on, or was accepted and waits |
 //! | `GET /v1/reports` | who is accused, and of what |
 //! | `GET /v1/rewards` | what is settled, and what comes next |
+//! | `GET /v1/rewards/open` | where in coordinators' logs the leaves are that are not settled |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
 //! | `GET /v1/components` | the component index; `?q=` searches, `?after=` a name |
 //! | `GET /v1/components/{name}` | a component with all its versions |
@@ -144,6 +145,7 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/accounts/{address}/rewards", get(rewards::account))
         .route("/v1/nodes/{address}/rewards", get(rewards::node))
         .route("/v1/rewards", get(rewards::show))
+        .route("/v1/rewards/open", get(rewards::open))
         .route("/v1/proposals", get(governance::proposals))
         .route("/v1/proposals/{id}", get(governance::proposal))
         .route("/v1/reports", get(governance::reports))

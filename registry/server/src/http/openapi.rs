@@ -22,6 +22,7 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
         rewards::account,
         rewards::node,
         rewards::show,
+        rewards::open,
         governance::proposals,
         governance::proposal,
         governance::reports,

@@ -10,10 +10,13 @@ use adit_ledger::{Action, Key, State};
 use adit_net::ManualClock;
 use adit_net::log::{FolderSource, LogReader};
 use adit_net::tls::Roots;
+use adit_protocol::network::entry::Decision;
 use adit_protocol::{Amount, Document as _};
 use adit_registry::follow::{Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
+use adit_registry::settling::extract::Judged;
 use adit_registry::settling::logs::{LogsError, Places};
+use adit_registry::settling::open;
 use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::settling::sources::log_trust;
 use adit_registry::{Options, Registry, Running, StartError};
@@ -186,6 +189,27 @@ impl Network {
                 .set_ms(adit_net::Clock::now_ms(&self.clock) + 300);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What is not settled yet, of A and then of B: whether it is accepted, what was decided, and what
+    /// it brings.
+    pub async fn open(&self) -> Vec<(bool, Option<Decision>, u128)> {
+        let state = self.state();
+        let mut logs = open::logs(&state);
+        let answer = get(&self.registry, "/v1/rewards/open").await.unwrap();
+        assert_eq!(answer["logs"], serde_json::to_value(&logs).unwrap());
+        logs.sort_by_key(|log| log.coordinator != key(A));
+        let mut all = Vec::new();
+        for log in logs {
+            let next = state.head().settled;
+            let roots = Roots::none();
+            let found = open::receipts(genesis().hash(), &log, next, &roots);
+            let found = found.await.unwrap();
+            let fee_ppm = state.parameters().rewards.fee_ppm;
+            let brings = |one: &Judged| open::brings(one, fee_ppm).units();
+            all.extend((found.iter()).map(|one| (one.accepted, one.decision, brings(one))));
+        }
+        all
     }
 
     /// Where an auditor reads logs.
