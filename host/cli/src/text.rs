@@ -1,6 +1,8 @@
 //! How figures and foreign text are written for people.
 
-use std::fmt::Write as _;
+use adit_protocol::hex::from_typed;
+/// Bytes as `0x` and hexadecimal digits.
+pub use adit_protocol::hex::prefixed as hex;
 
 /// Text that may come from anywhere, without the control characters by which it could command a
 /// terminal. Line breaks stay.
@@ -90,29 +92,9 @@ pub fn count(number: u64, one: &str) -> String {
     format!("{} {one}{plural}", grouped(number))
 }
 
-/// Bytes as `0x` and hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::from("0x");
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 /// The inverse of [`hex`] for exactly `N` bytes; the `0x` may be left out.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
-    if digits.len() != N.checked_mul(2)? {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16)?;
-            *byte = (*byte << 4) | u8::try_from(value).ok()?;
-        }
-    }
-    Some(bytes)
+    from_typed(text.strip_prefix("0x").unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
+pub(crate) use adit_protocol::hex::prefixed as hex;
 use adit_protocol::network::draw::Record;
 use adit_protocol::network::entry::Decision;
 use adit_protocol::network::standing::Nobody;
@@ -32,18 +33,6 @@ impl Serialize for NodeKey {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
     }
-}
-
-/// `0x` and two lower-case digits for each byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 + 2 * bytes.len());
-    text.push_str("0x");
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn bytes<S: Serializer>(value: &impl AsRef<[u8]>, s: S) -> Result<S::Ok, S::Error> {

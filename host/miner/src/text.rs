@@ -1,31 +1,12 @@
 //! How keys are written, and how foreign text is made safe to show.
 
-use std::fmt::Write as _;
-
+use adit_protocol::hex::from_typed;
 /// Bytes as `0x` and hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2).saturating_add(2));
-    text.push_str("0x");
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
+pub use adit_protocol::hex::prefixed as hex;
 
 /// The inverse of [`hex`] for 32 bytes; the `0x` must be there.
 pub fn unhex32(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("0x")?.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16)?;
-            *byte = (*byte << 4) | u8::try_from(value).ok()?;
-        }
-    }
-    Some(bytes)
+    from_typed(text.strip_prefix("0x")?)
 }
 
 /// At most `max` bytes of a text, cut between two characters.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use adit_protocol::hex::{digits, from_digits};
 use adit_protocol::rand_core::{OsRng, RngCore as _};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
@@ -71,10 +72,10 @@ impl TraceContext {
         // 55 characters are version 00; later ones may have more, behind another hyphen.
         let (known, rest) = value.split_at_checked(55)?;
         let mut parts = known.split('-');
-        let version = hex::<1>(parts.next()?)?;
-        let trace_id = hex::<16>(parts.next()?)?;
-        let span_id = hex::<8>(parts.next()?)?;
-        let flags = hex::<1>(parts.next()?)?;
+        let version = from_digits::<1>(parts.next()?)?;
+        let trace_id = from_digits::<16>(parts.next()?)?;
+        let span_id = from_digits::<8>(parts.next()?)?;
+        let flags = from_digits::<1>(parts.next()?)?;
         let more = match version {
             [0xff] => return None,
             [0] => rest.is_empty(),
@@ -107,30 +108,6 @@ impl fmt::Display for TraceContext {
         let (trace, span) = (digits(&self.trace_id), digits(&self.span_id));
         write!(f, "00-{trace}-{span}-0{}", u8::from(self.sampled))
     }
-}
-
-fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes of lower-case digits, two for each.
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            *byte = (*byte << 4) | value;
-        }
-    }
-    Some(bytes)
 }
 
 /// The middleware of a server: every request is a step of a trace, and has a span.

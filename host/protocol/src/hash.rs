@@ -35,7 +35,7 @@ impl Hash {
 
     /// The 64 lower-case hexadecimal digits, without the `blake3:` prefix.
     pub fn to_hex(&self) -> String {
-        crate::json::hex_digits(&self.0)
+        crate::hex::digits(&self.0)
     }
 
     /// Whether this is [`Hash::ZERO`].

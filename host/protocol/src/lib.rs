@@ -34,6 +34,7 @@ pub mod environment;
 pub mod exec;
 pub mod hardware;
 pub mod hash;
+pub mod hex;
 mod json;
 pub mod keys;
 pub mod log;

@@ -213,8 +213,8 @@ impl<T> Eq for Signed<T> {}
 impl<T> fmt::Debug for Signed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signed")
-            .field("body", &crate::json::hex_digits(&self.body))
-            .field("signature", &crate::json::hex_digits(&self.signature))
+            .field("body", &crate::hex::digits(&self.body))
+            .field("signature", &crate::hex::digits(&self.signature))
             .finish()
     }
 }
@@ -225,7 +225,7 @@ impl<T: Signable + Serialize> Serialize for Signed<T> {
         use serde::ser::SerializeStruct as _;
         let mut map = s.serialize_struct("Signed", 2)?;
         map.serialize_field("body", &self.unverified().ok())?;
-        let signature = format!("0x{}", crate::json::hex_digits(&self.signature));
+        let signature = crate::hex::prefixed(&self.signature);
         map.serialize_field("signature", &signature)?;
         map.end()
     }

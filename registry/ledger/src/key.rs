@@ -60,10 +60,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.public() {
             Ok(key) => f.pad(&ss58::encode(&key, GENERIC_PREFIX)),
-            Err(_) => {
-                f.write_str("0x")?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Err(_) => f.write_str(&adit_protocol::hex::prefixed(&self.0)),
         }
     }
 }

@@ -115,6 +115,5 @@ impl Tree {
 }
 
 fn hex<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    serializer.serialize_str(&format!("0x{digits}"))
+    serializer.serialize_str(&adit_protocol::hex::prefixed(bytes))
 }

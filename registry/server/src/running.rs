@@ -20,7 +20,9 @@ use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
 use crate::options::Options;
 use crate::settling::keep::Keep;
+use crate::settling::mirrors;
 use crate::settling::settler::Settler;
+use crate::settling::sources::COPIES;
 use crate::store::{LOG, Reader, Store, StoreError};
 
 /// How long requests may take to end once the server stops.
@@ -165,7 +167,8 @@ impl Registry {
         );
         let routes = router(app)
             .map_err(|error| StartError::Internal(error.to_string()))?
-            .nest("/log", adit_net::log::router(options.state.join(LOG)));
+            .nest("/log", adit_net::log::router(options.state.join(LOG)))
+            .nest(COPIES, copies(options.state.clone()));
         let draining = CancellationToken::new();
         let server = Server::start(options.listen, options.limits, routes, draining).await?;
         let ending = CancellationToken::new();
@@ -191,6 +194,11 @@ impl Registry {
             network_file,
         })
     }
+}
+
+/// The routes of the logs that the checker has copied.
+fn copies(state: PathBuf) -> axum::Router {
+    adit_net::log::routers(move |name| Some(mirrors::path(&state, &name.parse().ok()?)))
 }
 
 /// The state after all that the log holds.

@@ -194,7 +194,7 @@ mod testing;
 
 use std::io::{Read, Write};
 
-pub use epoch::compute;
+pub use epoch::{Due, compute, due};
 pub use error::SettleError;
 pub use input::{InputError, InputReader, InputWriter};
 pub use output::{Output, OutputError, Totals};

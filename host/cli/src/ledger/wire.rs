@@ -66,8 +66,87 @@ pub struct AccountRewards {
     pub pending_from_epoch: Option<u64>,
     /// The last epoch that counts.
     pub epoch: Option<u64>,
+    /// The newest epochs, newest first.
+    #[serde(default)]
+    pub epochs: Vec<AccountEpoch>,
+    /// What was earned before these.
+    #[serde(default)]
+    pub before: Units,
     /// The proof for a claim.
     pub proof: Option<ClaimProof>,
+}
+
+/// What an account earned in an epoch.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccountEpoch {
+    /// The epoch.
+    pub epoch: u64,
+    /// How much.
+    pub earned: Units,
+}
+
+/// What is settled.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rewards {
+    /// The newest settlements.
+    pub settlements: Vec<Settled>,
+}
+
+/// A settlement.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settled {
+    /// The epoch.
+    pub epoch: u64,
+    /// The tree of what accounts earned up to it.
+    pub earned: Root,
+}
+
+/// A tree's size and root.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Root {
+    /// Leaves.
+    pub size: u64,
+    /// Its root, as `blake3:` and digits.
+    pub root: String,
+}
+
+/// What is not settled.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Open {
+    /// The first epoch that is not.
+    pub next: u64,
+    /// What is burned of a payment, in parts per million.
+    pub fee_ppm: u32,
+    /// Where in logs.
+    pub logs: Vec<OpenLog>,
+}
+
+/// A log with leaves that are not settled.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpenLog {
+    /// The coordinator.
+    pub coordinator: String,
+    /// The node key that names the log.
+    pub node_key: String,
+    /// The key that signs it.
+    pub log_key: String,
+    /// Where the coordinator is.
+    pub url: String,
+    /// The first of these leaves.
+    pub first: u64,
+}
+
+/// An accusation that is not done with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Report {
+    /// Its id.
+    pub id: String,
+    /// The node.
+    pub node: String,
+    /// What it is said to have done.
+    pub misdeed: String,
+    /// What the node loses if that stands, in parts per million.
+    pub verdict_ppm: Option<u32>,
 }
 
 /// The way from an account's leaf to the root that counts.
@@ -203,6 +282,11 @@ pub struct Node {
     pub role: String,
     /// Its operator.
     pub operator: String,
+    /// Its keys in this epoch.
+    pub keys: NodeKeys,
+    /// Keys that it had before.
+    #[serde(default)]
+    pub former_keys: Vec<FormerKeys>,
     /// All votes for it.
     pub stake: Units,
     /// What is in its escrow.
@@ -215,6 +299,20 @@ pub struct Node {
     pub leaving: bool,
     /// What is said of it.
     pub profile: Profile,
+}
+
+/// A node's keys.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeKeys {
+    /// What it signs receipts with.
+    pub node: String,
+}
+
+/// Keys that a node had before.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FormerKeys {
+    /// The keys.
+    pub keys: NodeKeys,
 }
 
 /// What is said of a node.

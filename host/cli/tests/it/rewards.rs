@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ledger::{Registry, init, units};
 use crate::network_support::Node;
-use crate::support::{Home, ended};
+use crate::support::{Home, Said, ended};
 
 /// Registers a coordinator, a miner and the checker, and waits until all of them take part.
 fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
@@ -114,12 +114,19 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
     let made = coordinator.adit(&set_up).exits(0).json();
     miner.adit(&["miner", "init", "--network", &url]).exits(0);
     let path = |home: &Home, path: &str| home.state().join(path).to_str().unwrap().to_owned();
-    let node = path(&coordinator, "coordinator/keys/node");
+    let coordinator_key = path(&coordinator, "coordinator/keys/node");
     let log = made["log"].as_str().unwrap();
-    let keys = ["--node", &node, "--log", log, "--url", &there];
+    let keys = ["--node", &coordinator_key, "--log", log, "--url", &there];
     let miner_key = path(&miner, "miner/keys/node");
     register(&mut registry, &keys, &miner_key, &there);
-    registry.json(&["node", "deposit", &node, "1000", "--key", "//Alice"]);
+    registry.json(&[
+        "node",
+        "deposit",
+        &coordinator_key,
+        "1000",
+        "--key",
+        "//Alice",
+    ]);
 
     let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
     assert_eq!(serving.line(), there);
@@ -151,7 +158,22 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         let args = [&["--json"], args, &["--registry", &url]].concat();
         ended(home.command(&args)).exits(0).json()
     };
+    let earnings = |home: &Home| ask(home, &["miner", "earnings", &miner_key]);
     let Registry { home, node, .. } = &mut registry;
+    node.until("all are paid or will be", || {
+        let found = earnings(home);
+        let open = ["accepted", "waiting"].map(|name| found["open"][name].as_u64().unwrap());
+        let open = open.iter().sum::<u64>();
+        assert_eq!(
+            units(&found["open"]["at_most"]),
+            u128::from(open) * 95 * 10u128.pow(12)
+        );
+        let paid = found["epochs"].as_array().unwrap().iter();
+        let paid: u64 = paid
+            .map(|one| one["receipts"]["paid"].as_u64().unwrap())
+            .sum();
+        (open + paid == 3).then_some(())
+    });
     let pending = node.until("the epoch is settled", || {
         let rewards = ask(home, &["account", "rewards", "//Bob"]);
         let all = units(&rewards["pending"]) + units(&rewards["earned"]);
@@ -220,14 +242,85 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         earned.map(|one| units(&one["earned"])).sum::<u128>(),
         pending
     );
+    assert_eq!(
+        (&earnings["adds_up"], &earnings["reports"]),
+        (&true.into(), &serde_json::json!([]))
+    );
+    let shown = registry
+        .adit(&["miner", "earnings", &miner_key])
+        .exits(0)
+        .text();
+    for words in [
+        "adds up   ",
+        "disputed  no receipts",
+        "accused   of nothing",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
     assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
 
-    // Without the coordinator's log nothing can be said, and that is said.
+    changes_its_keys_and_ends(&mut registry, serving, &coordinator_key, &address, &audit);
+    assert_eq!(registry.node.end(), Some(0));
+}
+
+/// The coordinator changes its keys, and so begins another log; then it ends for good. Both logs are
+/// read from the copies that the registry's checker has made.
+fn changes_its_keys_and_ends(
+    registry: &mut Registry,
+    serving: Node,
+    node: &str,
+    address: &str,
+    audit: &dyn Fn(&[&str]) -> Said,
+) {
+    let new = Home::new();
+    let set_up = ["--json", "coordinator", "init", "--name", "c", "--listen"];
+    let made = new
+        .adit(&[&set_up[..], &[address]].concat())
+        .exits(0)
+        .json();
+    let new_node = new.state().join("coordinator/keys/node");
+    let keys = ["--new-node", new_node.to_str().unwrap(), "--new-log"];
+    let keys = [&keys[..], &[made["log"].as_str().unwrap()]].concat();
+    let rotate = ["node", "rotate-key", node, "--key", "//Alice"];
+    registry.json(&[&rotate[..], &keys].concat());
+    let last = registry.json(&["registry", "show"])["ledger"]["epoch"].clone();
+    let last = last.as_u64().unwrap();
+    // The former log is served until its last epoch is closed.
+    let settled = |registry: &mut Registry, next: u64| {
+        let Registry {
+            home, node, url, ..
+        } = registry;
+        node.until("it is settled", || {
+            let show = ["--json", "registry", "show", "--registry", url];
+            let shown = ended(home.command(&show)).exits(0).json();
+            (shown["ledger"]["settled"].as_u64().unwrap() >= next).then_some(())
+        });
+    };
+    settled(registry, last + 1);
+    assert_eq!(serving.end(), Some(0));
+    let run = ["coordinator", "run", "--registry", &registry.url];
+    let mut serving = Node::start(new.command(&run));
+    assert_eq!(serving.line(), format!("http://{address}"));
+    let now = registry.json(&["registry", "show"])["ledger"]["epoch"].clone();
+    settled(registry, now.as_u64().unwrap() + 1);
+
+    let copies = |audited: &Value| audited["copies"].as_array().unwrap().len();
+    let audited = audit(&["--json"]).exits(0).json();
+    assert_eq!((&audited["ok"], copies(&audited)), (&true.into(), 1));
+    let why = audited["copies"][0]["why"].as_str().unwrap();
+    assert!(why.contains(address), "{why}");
     serving.end();
+    let audited = audit(&["--json"]).exits(0).json();
+    assert_eq!((&audited["ok"], copies(&audited)), (&true.into(), 2));
+    let told = audit(&[]).exits(0).stderr;
+    assert!(told.contains("read from the registry's copy"), "{told}");
+
+    // Without any of them nothing can be said, and that is said.
+    let mirrors = registry.home.state().join("registry/data/mirrors");
+    std::fs::rename(&mirrors, registry.home.path("elsewhere")).unwrap();
     audit(&[])
         .exits(6)
-        .explains(&["the log of the coordinator"]);
-    assert_eq!(registry.node.end(), Some(0));
+        .explains(&["the log of the coordinator", "/v1/mirrors/"]);
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use adit_protocol::Hash;
+use adit_protocol::hex::from_typed;
+/// `0x` and the digits of the bytes.
+pub use adit_protocol::hex::prefixed as hex;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::RefOr;
@@ -132,31 +135,9 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// `0x` and the digits of the bytes.
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(2 + bytes.len() * 2);
-    text.push_str("0x");
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 /// The inverse of [`hex`] for 32 bytes.
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("0x")?.as_bytes();
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16)?;
-            *byte = (*byte << 4) | u8::try_from(value).ok()?;
-        }
-    }
-    Some(bytes)
+    from_typed(text.strip_prefix("0x")?)
 }
 
 /// A message without its advice, for a place where more follows.

@@ -8,7 +8,7 @@
 //! | part | subject |
 //! |---|---|
 //! | [`Log`] | a log that this process writes: [`open`](Log::open), append, integrate |
-//! | [`router`] | serves a log's folder |
+//! | [`router`], [`routers`] | serve a log's folder, and many |
 //! | [`TileSource`] | where others read a log's files: a server, a folder, files at hand |
 //! | [`LogReader`], [`Walk`] | checkpoints, proofs and entries of a log that others write, checked |
 //! | [`Mirror`] | a copy of a log that others write |
@@ -40,7 +40,7 @@ pub use fsck::{Sound, fsck, fsck_state};
 pub use integrate::Integrated;
 pub use mirror::{Mirror, MirrorError, Updated};
 pub use reader::{FailureKind, LogReader, ReadLogError, Trust, Trusted};
-pub use serve::router;
+pub use serve::{router, routers};
 pub use source::{FilesSource, FolderSource, SourceError, TileSource};
 pub use store::{Check, Log, LogOptions, read_entry};
 pub use walk::{Bundle, Walk, WalkOptions};

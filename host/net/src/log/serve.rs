@@ -9,7 +9,7 @@ use adit_protocol::log::note;
 use adit_protocol::log::tile::Tile;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{
@@ -38,16 +38,66 @@ pub fn router(folder: PathBuf) -> Router {
         .with_state(Arc::new(folder))
 }
 
-async fn checkpoint(state: State<Arc<PathBuf>>, headers: HeaderMap) -> Result<Response, Problem> {
-    note(state, headers, CHECKPOINT).await
+/// Where the folder of a log with a name is; `None` for what is no name of one.
+type Folders = Arc<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
+
+/// Serves many logs as [`router`] does one, each below its name. `folder` says where one is, and whether
+/// a name is one at all: it comes from whoever asks.
+pub fn routers(folder: impl Fn(&str) -> Option<PathBuf> + Send + Sync + 'static) -> Router {
+    let folders: Folders = Arc::new(folder);
+    Router::new()
+        .route("/{log}/checkpoint", get(checkpoint_of))
+        .route("/{log}/cosigned", get(cosigned_of))
+        .route("/{log}/tile/{*path}", get(tile_of))
+        .with_state(folders)
 }
 
-async fn cosigned(state: State<Arc<PathBuf>>, headers: HeaderMap) -> Result<Response, Problem> {
-    note(state, headers, COSIGNED).await
+fn named(folders: &Folders, log: &str) -> Result<PathBuf, Problem> {
+    folders(log).ok_or_else(|| Problem::new(Code::NotFound, "there is no log of that name"))
+}
+
+async fn checkpoint_of(
+    State(folders): State<Folders>,
+    Path(log): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    note(&named(&folders, &log)?, headers, CHECKPOINT).await
+}
+
+async fn cosigned_of(
+    State(folders): State<Folders>,
+    Path(log): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    note(&named(&folders, &log)?, headers, COSIGNED).await
+}
+
+async fn tile_of(
+    State(folders): State<Folders>,
+    Path((log, _)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let path = uri.path().trim_start_matches('/');
+    let (_, tile) = path.split_once('/').unwrap_or_default();
+    tile_at(&named(&folders, &log)?, tile).await
+}
+
+async fn checkpoint(
+    State(folder): State<Arc<PathBuf>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    note(&folder, headers, CHECKPOINT).await
+}
+
+async fn cosigned(
+    State(folder): State<Arc<PathBuf>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    note(&folder, headers, COSIGNED).await
 }
 
 async fn note(
-    State(folder): State<Arc<PathBuf>>,
+    folder: &std::path::Path,
     headers: HeaderMap,
     name: &str,
 ) -> Result<Response, Problem> {
@@ -79,8 +129,11 @@ async fn note(
 }
 
 async fn tile(State(folder): State<Arc<PathBuf>>, uri: Uri) -> Result<Response, Problem> {
-    // The path as it was sent: a tile has one name, so an escaped form of it is none.
-    let path = uri.path().strip_prefix('/').unwrap_or_default();
+    tile_at(&folder, uri.path().strip_prefix('/').unwrap_or_default()).await
+}
+
+/// `path` is as it was sent: a tile has one name, so an escaped form of it is none.
+async fn tile_at(folder: &std::path::Path, path: &str) -> Result<Response, Problem> {
     let tile: Tile = path
         .parse()
         .map_err(|error| Problem::new(Code::NotFound, error))?;

@@ -166,6 +166,6 @@ impl PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{}", crate::json::hex_digits(&self.to_bytes()))
+        write!(f, "0x{}", crate::hex::digits(&self.to_bytes()))
     }
 }

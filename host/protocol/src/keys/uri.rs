@@ -192,7 +192,7 @@ impl CryptoRng for NonceRng {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::hex_digits;
+    use crate::hex::digits as hex_digits;
 
     fn public(uri: &str) -> String {
         hex_digits(&keypair(uri).unwrap().public().to_bytes())

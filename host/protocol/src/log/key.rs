@@ -119,7 +119,7 @@ pub struct KeyId(pub [u8; 4]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::json::hex_digits(&self.0))
+        f.write_str(&crate::hex::digits(&self.0))
     }
 }
 

@@ -50,8 +50,8 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let genesis = crate::json::hex_digits(&self.genesis);
-        let coordinator = crate::json::hex_digits(&self.coordinator.to_bytes());
+        let genesis = crate::hex::digits(&self.genesis);
+        let coordinator = crate::hex::digits(&self.coordinator.to_bytes());
         write!(f, "adit/{genesis}/{coordinator}/blake3")
     }
 }
@@ -65,8 +65,8 @@ impl FromStr for Origin {
             .and_then(|rest| rest.strip_suffix("/blake3"))
             .and_then(|rest| rest.split_once('/'));
         let (genesis, coordinator) = digits.ok_or(OriginError)?;
-        let genesis = crate::json::from_hex_digits(genesis).ok_or(OriginError)?;
-        let coordinator = crate::json::from_hex_digits(coordinator).ok_or(OriginError)?;
+        let genesis = crate::hex::from_digits(genesis).ok_or(OriginError)?;
+        let coordinator = crate::hex::from_digits(coordinator).ok_or(OriginError)?;
         Ok(Origin {
             genesis,
             coordinator: PublicKey::from_bytes(&coordinator).map_err(|_| OriginError)?,

@@ -4,6 +4,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use adit_protocol::hex;
 use adit_protocol::log::key::{KeyName, NameError};
 
 /// Longest free text, in bytes.
@@ -114,8 +115,7 @@ pub(super) struct Digits<const N: usize = 64>(pub [u8; N]);
 
 impl<const N: usize> Display for Digits<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0x")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::prefixed(&self.0))
     }
 }
 
@@ -127,20 +127,7 @@ impl<const N: usize> FromStr for Digits<N> {
             let digits = N.saturating_mul(2);
             format!("it must be 0x and {digits} digits from 0 to 9 and a to f")
         };
-        let digits = text.strip_prefix("0x").ok_or_else(wrong)?.as_bytes();
-        let (pairs, []) = digits.as_chunks::<2>() else {
-            return Err(wrong());
-        };
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let bytes: Option<Vec<u8>> = pairs
-            .iter()
-            .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
-            .collect();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        let bytes = text.strip_prefix("0x").and_then(hex::from_digits);
         bytes.map(Digits).ok_or_else(wrong)
     }
 }

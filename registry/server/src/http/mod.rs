@@ -12,6 +12,7 @@
 //! | `GET /v1/proposals`, `/v1/proposals/{id}` | what is voted on, or was accepted and waits |
 //! | `GET /v1/reports` | who is accused, and of what |
 //! | `GET /v1/rewards` | what is settled, and what comes next |
+//! | `GET /v1/rewards/open` | where in coordinators' logs the leaves are that are not settled |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
 //! | `GET /v1/components` | the component index; `?q=` searches, `?after=` a name |
 //! | `GET /v1/components/{name}` | a component with all its versions |
@@ -22,6 +23,7 @@
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
 //! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
 //! | `/log/` | the log: checkpoint and tiles |
+//! | `/v1/mirrors/{address}/` | the same of a coordinator's log, by the node key that names it, as far as the checker here has copied it |
 //! | `GET /v1/openapi.json` | all of this, described |
 //! | `/livez`, `/readyz`, `/version` | for operators |
 
@@ -143,6 +145,7 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/accounts/{address}/rewards", get(rewards::account))
         .route("/v1/nodes/{address}/rewards", get(rewards::node))
         .route("/v1/rewards", get(rewards::show))
+        .route("/v1/rewards/open", get(rewards::open))
         .route("/v1/proposals", get(governance::proposals))
         .route("/v1/proposals/{id}", get(governance::proposal))
         .route("/v1/reports", get(governance::reports))

@@ -10,7 +10,7 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
 #[openapi(
     info(
         title = "Adit registry",
-        description = "Who has which tokens, who votes for whom, which nodes take part, which components are published. A transaction is a text that its account signs; whatever is answered can be recomputed from the log, which is served as C2SP tlog-tiles under `/log/`.\n\nHashes are written `blake3:` and 64 digits, accounts and nodes as SS58 addresses under prefix 42, amounts as decimal strings in 10^-12 token. Errors are `application/problem+json` (RFC 9457) with `code`, `hint` and `retryable`; `adit explain CODE` tells more of each code.",
+        description = "Who has which tokens, who votes for whom, which nodes take part, which components are published. A transaction is a text that its account signs; whatever is answered can be recomputed from the log, which is served as C2SP tlog-tiles under `/log/`; copies of the coordinators' logs, as far as the checker here has made them, under `/v1/mirrors/{address}/`, by the node key that names a log.\n\nHashes are written `blake3:` and 64 digits, accounts and nodes as SS58 addresses under prefix 42, amounts as decimal strings in 10^-12 token. Errors are `application/problem+json` (RFC 9457) with `code`, `hint` and `retryable`; `adit explain CODE` tells more of each code.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
@@ -22,6 +22,7 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
         rewards::account,
         rewards::node,
         rewards::show,
+        rewards::open,
         governance::proposals,
         governance::proposal,
         governance::reports,

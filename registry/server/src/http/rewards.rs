@@ -14,7 +14,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{App, address};
-use crate::settling::keep::{KeepError, Kept};
+use crate::settling::keep::{Keep, KeepError, Kept};
+use crate::settling::open::OpenLog;
 
 /// Epochs of one answer.
 const EPOCHS: usize = 16;
@@ -75,6 +76,46 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<RewardsView>, Pr
     Ok(Json(view.await?))
 }
 
+/// What is not settled yet.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OpenView {
+    /// The epoch now.
+    pub epoch: u64,
+    /// The first epoch that is not settled.
+    pub next: u64,
+    /// What is burned of each payment, in parts per million.
+    pub fee_ppm: u32,
+    /// The logs with leaves that are not settled, or that can have some yet: of coordinators that take
+    /// part, or have something in escrow.
+    pub logs: Vec<OpenLog>,
+}
+
+/// Where in the logs of coordinators the leaves are that are not settled yet.
+#[utoipa::path(get, path = "/v1/rewards/open", operation_id = "rewards_open", tag = "rewards", responses((status = 200, body = OpenView)))]
+pub(super) async fn open(State(app): State<App>) -> Result<Json<OpenView>, Problem> {
+    let view = app.look(|live| {
+        let state = &live.state;
+        let head = state.head();
+        OpenView {
+            epoch: head.epoch,
+            next: head.settled,
+            fee_ppm: state.parameters().rewards.fee_ppm,
+            logs: crate::settling::open::logs(state),
+        }
+    });
+    Ok(Json(view.await?))
+}
+
+/// What an account earned in an epoch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AccountEpoch {
+    /// The epoch.
+    pub epoch: u64,
+    /// What it earned in it, in 10^-12 token.
+    #[schema(value_type = String)]
+    pub earned: Amount,
+}
+
 /// What an account earned.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AccountRewards {
@@ -97,6 +138,11 @@ pub struct AccountRewards {
     pub pending_from_epoch: Option<u64>,
     /// The last epoch that counts; none before the first.
     pub epoch: Option<u64>,
+    /// The newest settled epochs, newest first, 16 at most, those that do not count yet among them.
+    pub epochs: Vec<AccountEpoch>,
+    /// What it earned in the epochs before these, in 10^-12 token.
+    #[schema(value_type = String)]
+    pub before: Amount,
     /// The proof that a claim needs; none if it earned nothing.
     #[schema(value_type = Option<Object>)]
     pub proof: Option<Included>,
@@ -129,7 +175,8 @@ pub(super) async fn account(
             let kept = blocking(move || keep.earned(epoch, &root)).await;
             match kept.map_err(Problem::internal)? {
                 Ok(Some(kept)) => Ok(Some(kept)),
-                Ok(None) | Err(KeepError::Other { .. }) => Err(not_here(epoch)),
+                Ok(None) => Err(not_here(epoch)),
+                Err(KeepError::Other { .. }) => Err(differs(epoch)),
                 Err(error) => Err(Problem::internal(error)),
             }
         }
@@ -141,6 +188,10 @@ pub(super) async fn account(
     let all = newest.and_then(|kept| kept.tree.prove(&key));
     let all = all.map_or(Amount::ZERO, |(one, _)| one.total);
     let pending = all.minus(earned).unwrap_or_default();
+    let (epochs, before) = match last {
+        Some((epoch, ..)) => each(&app, key, epoch).await?,
+        None => Default::default(),
+    };
     Ok(Json(AccountRewards {
         address: key,
         earned,
@@ -149,8 +200,48 @@ pub(super) async fn account(
         pending,
         pending_from_epoch: last.map(|(_, _, from)| from).filter(|_| !pending.is_zero()),
         epoch: counts.map(|(epoch, _)| epoch),
+        epochs,
+        before,
         proof: proven.map(|(_, proof)| proof),
     }))
+}
+
+/// What an account earned in each of the newest epochs up to one, and in all before them.
+async fn each(app: &App, account: Key, last: u64) -> Result<(Vec<AccountEpoch>, Amount), Problem> {
+    let keep = Arc::clone(&app.0.keep);
+    let read = blocking(move || {
+        let (mut epochs, mut before) = (Vec::new(), Amount::ZERO);
+        for (epoch, kept) in newest(&keep, last)? {
+            // Sums are of epochs without a gap.
+            let Some(kept) = kept else { break };
+            let rows = &kept.output.accounts;
+            let row = rows.binary_search_by(|row| row.account.cmp(account.as_bytes()));
+            let row = row.ok().and_then(|at| rows.get(at));
+            let earned = row.map_or(Amount::ZERO, |row| Amount::from_units(row.amount));
+            let total = kept.tree.prove(&account);
+            let total = total.map_or(Amount::ZERO, |(one, _)| one.total);
+            before = total.minus(earned).unwrap_or_default();
+            epochs.push(AccountEpoch { epoch, earned });
+        }
+        Ok::<_, KeepError>((epochs, before))
+    });
+    let read = read.await.map_err(Problem::internal)?;
+    read.map_err(Problem::internal)
+}
+
+/// What is kept of the newest epochs up to one, newest first; nothing where a file is damaged.
+fn newest(keep: &Keep, last: u64) -> Result<Vec<(u64, Option<Arc<Kept>>)>, KeepError> {
+    let mut all = Vec::new();
+    // What was computed and not taken by the ledger yet is kept too.
+    let epochs = keep.epochs()?.into_iter().rev();
+    for epoch in epochs.filter(|epoch| *epoch <= last).take(EPOCHS) {
+        match keep.get(epoch) {
+            Ok(kept) => all.push((epoch, kept)),
+            Err(KeepError::Other { .. }) => all.push((epoch, None)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 fn not_here(epoch: u64) -> Problem {
@@ -159,6 +250,15 @@ fn not_here(epoch: u64) -> Problem {
         format!("epoch {epoch} was not settled by this registry"),
     )
     .hint("compute it from the logs with `adit audit rewards`")
+}
+
+/// A file that is damaged, or a settlement that is none of this registry's checker.
+fn differs(epoch: u64) -> Problem {
+    Problem::new(
+        Code::NotFound,
+        format!("what was earned up to epoch {epoch} is not here as the ledger has it"),
+    )
+    .hint("`adit audit rewards` shows whether the ledger's is what the logs come to; ask again when the next epoch is settled")
 }
 
 /// Receipts by what became of them.
@@ -287,8 +387,12 @@ pub(super) async fn node(
     Path(text): Path<String>,
 ) -> Result<Json<NodeRewards>, Problem> {
     let key = address(&text)?;
-    let owner = app.look(move |live| live.state.owner(&key)).await?;
-    let owner = owner.ok_or_else(|| {
+    let looked = app.look(move |live| {
+        let state = &live.state;
+        let last = state.last_settled().map(|(epoch, _)| epoch);
+        Some((state.owner(&key)?, last))
+    });
+    let (owner, last) = looked.await?.ok_or_else(|| {
         Problem::new(
             Code::NotFound,
             format!("no node is registered with the key {key}"),
@@ -297,16 +401,10 @@ pub(super) async fn node(
     })?;
     let keep = Arc::clone(&app.0.keep);
     let read = blocking(move || {
-        let mut epochs = Vec::new();
-        for epoch in keep.epochs()?.into_iter().rev().take(EPOCHS) {
-            match keep.get(epoch) {
-                Ok(Some(kept)) => epochs.extend(NodeEpoch::of(epoch, &kept, &owner)),
-                // A damaged file is as good as none.
-                Ok(None) | Err(KeepError::Other { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok::<_, KeepError>(epochs)
+        let kept = last.map(|last| newest(&keep, last)).transpose()?;
+        let all = kept.unwrap_or_default().into_iter();
+        let epochs = all.filter_map(|(epoch, kept)| NodeEpoch::of(epoch, kept?.as_ref(), &owner));
+        Ok::<_, KeepError>(epochs.collect())
     });
     let epochs = read.await.map_err(Problem::internal)?;
     Ok(Json(NodeRewards {

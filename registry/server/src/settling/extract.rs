@@ -23,6 +23,8 @@ pub struct Judged {
     pub leaf: u64,
     /// The receipt.
     pub receipt: Box<Receipt>,
+    /// What the verdict says; none if there was none in time, or yet.
+    pub decision: Option<Decision>,
     /// Whether the verdict accepts it, and it can be paid at all.
     pub accepted: bool,
     /// What its assignment says that it pays; nothing is due where there is none.
@@ -149,10 +151,16 @@ impl Extractor {
             Decision::TaskCancelled => status == Status::Cancelled,
             _ => false,
         };
-        self.settle(leaf, receipt, payable);
+        self.settle(leaf, receipt, Some(decision), payable);
     }
 
-    fn settle(&mut self, leaf: u64, receipt: Box<Receipt>, payable: bool) {
+    fn settle(
+        &mut self,
+        leaf: u64,
+        receipt: Box<Receipt>,
+        decision: Option<Decision>,
+        payable: bool,
+    ) {
         let body = &receipt.body;
         let assignment = body.assignment;
         let fits = |open: &&Open| {
@@ -171,6 +179,7 @@ impl Extractor {
         self.judged.push(Judged {
             leaf,
             receipt,
+            decision,
             accepted,
             terms,
         });
@@ -197,7 +206,7 @@ impl Extractor {
         // Of two receipts of one assignment the first is paid.
         over.sort_by_key(|(leaf, _)| *leaf);
         for (leaf, receipt) in over {
-            self.settle(leaf, receipt, true);
+            self.settle(leaf, receipt, None, true);
         }
         let all = std::mem::take(&mut self.judged).into_iter();
         let (mut judged, later): (Vec<_>, Vec<_>) =

@@ -44,7 +44,7 @@ pub enum KeepError {
     },
     /// What is in the file is not what the ledger says.
     #[error(
-        "{} does not hold what was earned up to epoch {epoch} by the ledger's root; hint: remove it, and compute it again with `adit audit rewards`", path.display()
+        "{} does not hold what was earned up to epoch {epoch} by the ledger's root; hint: the checker computes it again when it settles the next epoch; `adit audit rewards` shows whether the ledger's is what the logs come to", path.display()
     )]
     Other {
         /// The file.

@@ -8,6 +8,7 @@ use adit_ledger::Key;
 use adit_ledger::state::Closing;
 use adit_net::log::{LogReader, ReadLogError, TileSource, WalkOptions};
 use adit_protocol::Hash;
+use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::log::tree::{Frontier, RangeError};
 use thiserror::Error;
 
@@ -72,19 +73,21 @@ pub trait Places {
     /// What a log's files are read from.
     type Source: TileSource;
 
-    /// The log of a coordinator, by the key that names the coordinator and the one that the log is
-    /// named by.
+    /// The log of a coordinator that was closed so in an epoch: the one that is named by the node key
+    /// of the closing, and at least as long, if there is such a place.
     fn log(
         &mut self,
         coordinator: &Key,
-        node_key: &Key,
+        epoch: u64,
+        closing: &Closing,
     ) -> impl Future<Output = Result<LogReader<Self::Source>, LogsError>> + Send;
 }
 
 /// A log that was read up to some entry.
 struct Read<S> {
     node_key: Key,
-    reader: LogReader<S>,
+    /// From where, up to which checkpoint.
+    from: Option<(LogReader<S>, Checkpoint)>,
     extractor: Extractor,
     frontier: Frontier,
 }
@@ -157,23 +160,35 @@ impl<P: Places> LogSet<P> {
             Some(log) => log,
             None => Read {
                 node_key,
-                reader: self.places.log(&coordinator, &node_key).await?,
+                from: None,
                 extractor: Extractor::new(self.genesis, *node_key.as_bytes()),
                 frontier: Frontier::new(),
             },
         };
+        let long = |(_, newest): &(_, Checkpoint)| newest.size >= closing.size;
+        if !log.from.as_ref().is_some_and(long) {
+            let reader = self.places.log(&coordinator, epoch, closing).await?;
+            let newest = reader.checkpoint().await;
+            let newest = newest
+                .map_err(|error| wrong(coordinator, error))?
+                .checkpoint;
+            if newest.size < closing.size {
+                return Err(LogsError::Short {
+                    coordinator,
+                    epoch,
+                    expected: closing.size,
+                    found: newest.size,
+                });
+            }
+            log.from = Some((reader, newest));
+        }
         // Of epochs before, which are settled, only what is open yet is of use.
-        log.read(
-            coordinator,
-            epoch,
-            closing.first,
-            |extractor, leaf, entry| {
-                extractor.pass(leaf, entry, epoch);
-            },
-        )
-        .await?;
+        let pass = |extractor: &mut Extractor, leaf, entry: &[u8]| {
+            extractor.pass(leaf, entry, epoch);
+        };
+        log.read(coordinator, closing.first, pass).await?;
         log.extractor.begin(epoch);
-        log.read(coordinator, epoch, closing.size, Extractor::entry)
+        log.read(coordinator, closing.size, Extractor::entry)
             .await?;
         let found = log.frontier.root();
         if found != closing.root || log.frontier.size() != closing.size {
@@ -190,34 +205,26 @@ impl<P: Places> LogSet<P> {
     }
 }
 
+fn wrong(coordinator: Key, error: ReadLogError) -> LogsError {
+    LogsError::Read {
+        coordinator,
+        error: Box::new(error),
+    }
+}
+
 impl<S: TileSource> Read<S> {
     async fn read(
         &mut self,
         coordinator: Key,
-        epoch: u64,
         size: u64,
         take_in: impl Fn(&mut Extractor, u64, &[u8]),
     ) -> Result<(), LogsError> {
-        let wrong = |error: ReadLogError| LogsError::Read {
-            coordinator,
-            error: Box::new(error),
-        };
         let first = self.frontier.size();
-        if first >= size {
+        let Some((reader, newest)) = self.from.as_ref().filter(|_| first < size) else {
             return Ok(());
-        }
-        let newest = self.reader.checkpoint().await.map_err(wrong)?.checkpoint;
-        if newest.size < size {
-            return Err(LogsError::Short {
-                coordinator,
-                epoch,
-                expected: size,
-                found: newest.size,
-            });
-        }
-        let walk = self
-            .reader
-            .walk(&newest, first..size, WalkOptions::default());
+        };
+        let wrong = |error| wrong(coordinator, error);
+        let walk = reader.walk(newest, first..size, WalkOptions::default());
         let mut walk = walk.await.map_err(wrong)?;
         while let Some(bundle) = walk.next().await.map_err(wrong)? {
             for ((leaf, entry), hash) in bundle.entries().zip(&bundle.hashes) {

@@ -7,8 +7,11 @@
 //! | [`extract`] | a log's part: the receipts that were judged |
 //! | [`logs`] | reading logs as far as the ledger says |
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
+//! | [`open`] | what is in the logs and not settled yet |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
+//! | [`sources`] | where logs are, by the registry's log; readers of them |
+//! | `mirrors` | the checker's copies of the logs |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
 pub mod audit;
@@ -16,5 +19,8 @@ pub mod epoch;
 pub mod extract;
 pub mod keep;
 pub mod logs;
+pub(crate) mod mirrors;
+pub mod open;
 pub mod settler;
 pub mod snapshot;
+pub mod sources;

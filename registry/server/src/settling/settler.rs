@@ -10,27 +10,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_ledger::registration::Role;
+use adit_ledger::rewards::Settlement;
+use adit_ledger::state::Settled;
 use adit_ledger::transaction::{Attestation, Closure, Cosigned};
 use adit_ledger::{Action, Key, LedgerGenesis, State, Transaction};
 use adit_net::Clock;
-use adit_net::http::client::{Client, ClientConfig, Retry};
-use adit_net::log::{FolderSource, LogReader, Mirror, MirrorError, Trust};
+use adit_net::log::{FolderSource, LogReader, MirrorError};
 use adit_net::tls::Roots;
 use adit_protocol::keys::{Keypair, PublicKeyError};
-use adit_protocol::log::checkpoint::SignedCheckpoint;
 use adit_protocol::log::cosignature::CosignError;
 use adit_protocol::log::key::{KeyKind, KeyName};
-use adit_protocol::log::origin::Origin;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::signed::Signable as _;
+use adit_protocol::{Document as _, Hash};
 use rand_core::OsRng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{AuditError, Auditor, closings, may_be_settled};
+use super::audit::{AuditError, Auditor, Recomputed, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
-use super::logs::{LogSet, LogsError, Places};
+use super::logs::{LogSet, LogsError};
+use super::mirrors::{Known, Mirrors};
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -39,8 +40,6 @@ use crate::store::LOG;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a coordinator is left alone that could not be reached, in milliseconds.
 const AGAIN_MS: u64 = 2_000;
-/// How long a request to a coordinator may take, in milliseconds.
-const PATIENCE_MS: u64 = 10_000;
 /// How long it copies from one coordinator while others wait; what it has by then is there the next
 /// time.
 const COPY_MAX: Duration = Duration::from_secs(30);
@@ -127,125 +126,6 @@ pub enum SettlerError {
     Ended(#[from] Box<SubmitError>),
 }
 
-/// A coordinator, as far as its log has to be found.
-#[derive(Clone, Debug)]
-struct Known {
-    node_key: Key,
-    log: Key,
-    url: String,
-}
-
-/// Copies of the coordinators' logs.
-struct Mirrors {
-    genesis: adit_protocol::Hash,
-    folder: PathBuf,
-    roots: Roots,
-    known: BTreeMap<Key, Known>,
-    /// By the keys that logs are named by.
-    open: HashMap<Key, (Mirror, LogReader<Client>)>,
-}
-
-impl Mirrors {
-    fn path(&self, node_key: &Key) -> PathBuf {
-        let digits: String = (node_key.as_bytes().iter())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.folder.join(digits)
-    }
-
-    /// Where the key that signs a log is kept beside its copy: once a coordinator has changed its keys,
-    /// the ledger does not have it any more.
-    fn key_path(&self, node_key: &Key) -> PathBuf {
-        self.path(node_key).with_extension("key")
-    }
-
-    fn kept_key(&self, node_key: &Key) -> Option<Key> {
-        let text = std::fs::read_to_string(self.key_path(node_key)).ok()?;
-        text.parse().ok()
-    }
-
-    fn trust(&self, coordinator: Key, node_key: &Key, log: &Key) -> Result<Trust, SettlerError> {
-        let usable = |key: &Key| {
-            key.public()
-                .map_err(|error| SettlerError::Key { coordinator, error })
-        };
-        let origin = Origin::new(&self.genesis, &usable(node_key)?);
-        Ok(Trust::log_alone(origin.key(&usable(log)?)))
-    }
-
-    /// Brings the copy of a log up to date, and returns its checkpoint.
-    async fn update(&mut self, coordinator: Key) -> Result<SignedCheckpoint, SettlerError> {
-        let nobody = |why: &str| SettlerError::Client {
-            coordinator,
-            why: why.to_owned(),
-        };
-        let known = self.known.get(&coordinator).cloned();
-        let known = known.ok_or_else(|| nobody("it is not registered with an address"))?;
-        let node_key = known.node_key;
-        let wrong = |error| SettlerError::Mirror {
-            coordinator,
-            error: Box::new(error),
-        };
-        let (mut mirror, reader) = match self.open.remove(&node_key) {
-            Some((mirror, reader)) if reads(&reader, &known.url) => (mirror, reader),
-            stale => {
-                // Its lock must be free before it is opened again.
-                drop(stale);
-                let trust = self.trust(coordinator, &node_key, &known.log)?;
-                let base = format!("{}/log", known.url);
-                let base = base.parse().map_err(|_| nobody("its address is none"))?;
-                let client = Client::new(ClientConfig {
-                    roots: self.roots.clone(),
-                    timeout_ms: PATIENCE_MS,
-                    // It is asked again later anyway, and others wait.
-                    retry: Retry::NEVER,
-                    ..ClientConfig::new(base)
-                });
-                let client = client.map_err(|error| nobody(&error.to_string()))?;
-                let mirror = Mirror::open(&self.path(&node_key), &trust).map_err(wrong)?;
-                let kept = std::fs::write(self.key_path(&node_key), known.log.to_string());
-                kept.map_err(|error| nobody(&format!("its log key cannot be kept: {error}")))?;
-                (mirror, LogReader::new(client, trust))
-            }
-        };
-        let updated = mirror.update(&reader, |_, _| {}).await;
-        let signed = mirror.signed().cloned();
-        self.open.insert(node_key, (mirror, reader));
-        updated.map_err(wrong)?;
-        signed.ok_or_else(|| nobody("its log has no checkpoint"))
-    }
-}
-
-fn reads(reader: &LogReader<Client>, url: &str) -> bool {
-    reader.source().base().as_str().trim_end_matches('/') == format!("{url}/log")
-}
-
-impl Places for Mirrors {
-    type Source = FolderSource;
-
-    async fn log(
-        &mut self,
-        coordinator: &Key,
-        node_key: &Key,
-    ) -> Result<LogReader<FolderSource>, LogsError> {
-        let nowhere = |why: String| LogsError::Nowhere {
-            coordinator: *coordinator,
-            why,
-        };
-        let known = self.known.get(coordinator);
-        let known = known.filter(|known| known.node_key == *node_key);
-        let log = known
-            .map(|known| known.log)
-            .or_else(|| self.kept_key(node_key));
-        let log = log.ok_or_else(|| {
-            nowhere("its keys have changed, and no copy of its former log is here".to_owned())
-        })?;
-        let trust = self.trust(*coordinator, node_key, &log);
-        let trust = trust.map_err(|error| nowhere(error.to_string()))?;
-        Ok(LogReader::new(FolderSource(self.path(node_key)), trust))
-    }
-}
-
 /// The checker, which runs beside the engine.
 pub(crate) struct Settler {
     options: SettlerOptions,
@@ -260,10 +140,18 @@ pub(crate) struct Settler {
     ends: BTreeMap<u64, Arc<State>>,
     /// When a coordinator may be asked again, in milliseconds since 1970.
     again: HashMap<Key, u64>,
-    /// The settlement for which what was earned was computed again last.
-    other: Option<adit_protocol::Hash>,
+    /// The hash of a settlement in the ledger that is not what the logs come to, and what they come to.
+    disputed: Option<(Hash, Settlement)>,
     /// What was said of what does not work, so that it is said once.
     said: BTreeSet<String>,
+}
+
+/// What was earned before an epoch.
+enum Before {
+    Nothing,
+    Earned(Arc<Kept>),
+    /// The ledger had something else, and has this now: the epoch is settled on it.
+    Corrected,
 }
 
 /// What is to be done, by the ledger.
@@ -284,15 +172,8 @@ impl Settler {
         keep: Arc<Keep>,
         clock: Arc<dyn Clock>,
     ) -> Settler {
-        use adit_protocol::Document as _;
         let hash = genesis.hash();
-        let mirrors = Mirrors {
-            genesis: hash,
-            folder: state.join("mirrors"),
-            roots: options.roots.clone(),
-            known: BTreeMap::new(),
-            open: HashMap::new(),
-        };
+        let mirrors = Mirrors::new(hash, state.clone(), options.roots.clone());
         Settler {
             options,
             handle,
@@ -304,7 +185,7 @@ impl Settler {
             clock,
             ends: BTreeMap::new(),
             again: HashMap::new(),
-            other: None,
+            disputed: None,
             said: BTreeSet::new(),
         }
     }
@@ -468,62 +349,97 @@ impl Settler {
     }
 
     async fn settle(&mut self, now: &State, epoch: u64) -> Result<(), SettlerError> {
-        let before = self.earned_before(now, epoch).await?;
+        let before = match self.earned_before(now, epoch).await? {
+            Before::Nothing => None,
+            Before::Earned(kept) => Some(kept),
+            Before::Corrected => return Ok(()),
+        };
         let before = before.as_ref().map_or(&[][..], |kept| kept.tree.earned());
         let end = self.end_of(epoch).await?;
         let closings = closings(now, epoch);
         let logs = self.logs.epoch(epoch, &closings).await?;
         let settled = settle(epoch, &end, now, logs, before)?;
         self.keep.put(epoch, settled.kept)?;
-        let signed = settled.settlement.sign(&self.options.node, &mut OsRng);
-        let signature = *signed.signature();
-        let attestation = Attestation {
-            checker: Key::new(&self.options.node.public()),
-            signature,
-        };
-        let what = format!("the settlement of epoch {epoch}");
-        let action = Action::Settle {
-            settlement: Box::new(settled.settlement),
-            attestations: vec![attestation],
-        };
-        self.submit(action, what).await?;
+        self.hand_in(settled.settlement).await?;
         self.ends.retain(|end, _| *end > epoch);
         Ok(())
     }
 
-    /// What accounts had earned before an epoch.
-    async fn earned_before(
-        &mut self,
-        now: &State,
-        epoch: u64,
-    ) -> Result<Option<Arc<Kept>>, SettlerError> {
+    async fn hand_in(&self, settlement: Settlement) -> Result<(), SettlerError> {
+        let what = format!("the settlement of epoch {}", settlement.epoch);
+        let signed = settlement.sign(&self.options.node, &mut OsRng);
+        let attestation = Attestation {
+            checker: Key::new(&self.options.node.public()),
+            signature: *signed.signature(),
+        };
+        let action = Action::Settle {
+            settlement: Box::new(settlement),
+            attestations: vec![attestation],
+        };
+        self.submit(action, what).await
+    }
+
+    /// What accounts had earned before an epoch, by the logs. Where a quorum says something else, that
+    /// is corrected if it still can be; and if not, this goes on from the logs, as every auditor does:
+    /// nobody but the liar knows what its root is of, and the next root takes its place.
+    async fn earned_before(&mut self, now: &State, epoch: u64) -> Result<Before, SettlerError> {
         let last = now.settlements().filter(|(of, _)| *of < epoch).last();
         let Some((last, settled)) = last else {
-            return Ok(None);
+            return Ok(Before::Nothing);
         };
-        match self.keep.earned(last, &settled.earned) {
-            Ok(Some(kept)) => return Ok(Some(kept)),
-            // It was settled elsewhere, or the file is gone.
-            Ok(None) => {}
-            // The file is damaged, or a quorum says something else than comes out: that is found once.
-            Err(KeepError::Other { .. }) if self.other != Some(settled.hash) => {}
-            Err(error) => return Err(error.into()),
+        let known = self.disputed.clone().filter(|(of, _)| *of == settled.hash);
+        let right = match known {
+            Some((_, right)) => right,
+            None => {
+                match self.keep.earned(last, &settled.earned) {
+                    Ok(Some(kept)) => return Ok(Before::Earned(kept)),
+                    // It was settled elsewhere, the file is gone or damaged, or a quorum says
+                    // something else.
+                    Ok(None) | Err(KeepError::Other { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                self.recompute(last, &settled.hash).await?
+            }
+        };
+        let Some(kept) = self.keep.earned(last, &right.earned)? else {
+            self.disputed = None;
+            return Err(SettlerError::Unknown { epoch: last });
+        };
+        if right.hash() == settled.hash {
+            return Ok(Before::Earned(kept));
         }
-        self.other = Some(settled.hash);
-        let Mirrors {
-            genesis,
-            folder,
-            roots,
-            known,
-            ..
-        } = self.logs.places();
-        let mirrors = Mirrors {
-            genesis: *genesis,
-            folder: folder.clone(),
-            roots: roots.clone(),
-            known: known.clone(),
-            open: HashMap::new(),
+        self.disputed = Some((settled.hash, right.clone()));
+        let corrected = self.correct(right, settled).await;
+        let what = match &corrected {
+            Ok(()) => "it is corrected".to_owned(),
+            Err(why) => format!("it stands, since {why}; the next one goes on from the logs"),
         };
+        self.complain(&format!(
+            "the settlement of epoch {last} in the ledger is not what the logs come to: {what}; hint: `adit audit rewards` shows everyone in what they differ"
+        ));
+        Ok(match corrected {
+            Ok(()) => Before::Corrected,
+            Err(_) => Before::Earned(kept),
+        })
+    }
+
+    /// Hands in what a settlement should have been, as long as it does not count. Otherwise says why it
+    /// stays.
+    async fn correct(&self, mut right: Settlement, settled: &Settled) -> Result<(), String> {
+        let live = self.handle.shared().live();
+        let epoch = live.map(|live| live.state.head().epoch);
+        if epoch.is_ok_and(|epoch| epoch >= settled.from_epoch) {
+            return Err(format!("it counts since epoch {}", settled.from_epoch));
+        }
+        right.replaces = Some(settled.hash);
+        let handed_in = self.hand_in(right).await;
+        handed_in.map_err(|error| error.to_string())
+    }
+
+    /// Computes all settlements in the ledger's log again, keeps what they come to, and returns the one
+    /// of an epoch for which the ledger has that hash.
+    async fn recompute(&mut self, epoch: u64, hash: &Hash) -> Result<Settlement, SettlerError> {
+        let mirrors = self.logs.places().again();
         let follower = Follower::new(&self.genesis, &self.ledger).map_err(FollowError::from)?;
         let mut auditor = Auditor::new(follower, mirrors);
         let reader = self.own_log()?;
@@ -534,18 +450,19 @@ impl Settler {
             Default::default(),
         );
         let mut walk = walk.await.map_err(FollowError::from)?;
+        let mut last = None;
         while let Some(bundle) = walk.next().await.map_err(FollowError::from)? {
             for (_, entry) in bundle.entries() {
                 let found = auditor.entry(entry).await.map_err(Box::new)?;
-                if let Some(recomputed) = found {
-                    self.keep
-                        .put(recomputed.said.epoch, recomputed.found.kept)?;
+                if let Some(Recomputed { said, found, .. }) = found {
+                    self.keep.put(said.epoch, found.kept)?;
+                    last = Some((said, found.settlement));
                 }
             }
         }
-        match self.keep.earned(last, &settled.earned)? {
-            Some(kept) => Ok(Some(kept)),
-            None => Err(SettlerError::Unknown { epoch: last }),
+        match last {
+            Some((said, found)) if said.epoch == epoch && said.hash() == *hash => Ok(found),
+            _ => Err(SettlerError::Unknown { epoch }),
         }
     }
 

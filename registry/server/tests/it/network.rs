@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
-use adit_ledger::state::Head;
+use adit_ledger::state::{Closing, Head};
 use adit_ledger::{Action, Key, State};
 use adit_net::ManualClock;
-use adit_net::log::{FolderSource, LogReader, Trust};
+use adit_net::log::{FolderSource, LogReader};
 use adit_net::tls::Roots;
-use adit_protocol::log::origin::Origin;
+use adit_protocol::network::entry::Decision;
 use adit_protocol::{Amount, Document as _};
 use adit_registry::follow::{Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
+use adit_registry::settling::extract::Judged;
 use adit_registry::settling::logs::{LogsError, Places};
+use adit_registry::settling::open;
 use adit_registry::settling::settler::SettlerOptions;
+use adit_registry::settling::sources::log_trust;
 use adit_registry::{Options, Registry, Running, StartError};
 use rand_core::OsRng;
 
@@ -188,6 +191,27 @@ impl Network {
         }
     }
 
+    /// What is not settled yet, of A and then of B: whether it is accepted, what was decided, and what
+    /// it brings.
+    pub async fn open(&self) -> Vec<(bool, Option<Decision>, u128)> {
+        let state = self.state();
+        let mut logs = open::logs(&state);
+        let answer = get(&self.registry, "/v1/rewards/open").await.unwrap();
+        assert_eq!(answer["logs"], serde_json::to_value(&logs).unwrap());
+        logs.sort_by_key(|log| log.coordinator != key(A));
+        let mut all = Vec::new();
+        for log in logs {
+            let next = state.head().settled;
+            let roots = Roots::none();
+            let found = open::receipts(genesis().hash(), &log, next, &roots);
+            let found = found.await.unwrap();
+            let fee_ppm = state.parameters().rewards.fee_ppm;
+            let brings = |one: &Judged| open::brings(one, fee_ppm).units();
+            all.extend((found.iter()).map(|one| (one.accepted, one.decision, brings(one))));
+        }
+        all
+    }
+
     /// Where an auditor reads logs.
     pub fn folders(&self) -> Folders {
         Folders(BTreeMap::from([
@@ -293,16 +317,17 @@ impl Places for Folders {
     async fn log(
         &mut self,
         coordinator: &Key,
-        node_key: &Key,
+        _: u64,
+        closing: &Closing,
     ) -> Result<LogReader<FolderSource>, LogsError> {
+        let node_key = &closing.node_key;
         let Some((folder, log)) = self.0.get(node_key) else {
             return Err(LogsError::Nowhere {
                 coordinator: *coordinator,
                 why: "there is no folder".to_owned(),
             });
         };
-        let origin = Origin::new(&genesis().hash(), &node_key.public().unwrap());
-        let trust = Trust::log_alone(origin.key(&log.public().unwrap()));
+        let trust = log_trust(&genesis().hash(), node_key, log).unwrap();
         Ok(LogReader::new(FolderSource(folder.clone()), trust))
     }
 }

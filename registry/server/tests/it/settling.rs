@@ -7,6 +7,7 @@ use adit_ledger::{Action, Key, Transaction};
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::signed::Signable as _;
 use adit_protocol::{Amount, Code, Document as _};
+use adit_registry::Running;
 use adit_registry::engine::SubmitError;
 use adit_registry::settling::audit::AuditError;
 use adit_registry::settling::logs::LogsError;
@@ -400,6 +401,76 @@ async fn an_auditor_finds_what_a_dishonest_checker_signed() {
     network.registry.stop().await;
 }
 
+/// A settlement with one amount more for the only account, whose root nobody else knows, in place of
+/// the first one.
+async fn lie(network: &Network) -> Settlement {
+    let (all, _) = network.agreed().await;
+    let mut earned = all[0].found.kept.tree.earned().to_vec();
+    earned[0].total = earned[0].total.plus(Amount::from_units(1)).unwrap();
+    let mut lie = all[0].said.clone();
+    lie.earned = RewardTree::new(earned).root();
+    lie.replaces = Some(all[0].said.hash());
+    submit(network, &lie).await.unwrap();
+    lie
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checker_corrects_what_does_not_count_yet() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.a.work(1, 0, MINER, 100);
+    network.epoch(1).await;
+    network.settled(1).await;
+    let lie = lie(&network).await;
+    network.a.work(2, 1, MINER, 5);
+    network.epoch(2).await;
+    network.settled(2).await;
+    let (all, _) = network.audit(network.folders()).await.unwrap();
+    let agree: Vec<_> = all.iter().map(|one| one.agrees()).collect();
+    assert_eq!(agree, [true, false, true, true]);
+    let corrected = &all[2].said;
+    assert_eq!((corrected.epoch, corrected.replaces), (0, Some(lie.hash())));
+    network.registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checker_goes_on_from_the_logs_where_a_lie_counts() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.a.work(1, 0, MINER, 100);
+    network.epoch(1).await;
+    network.settled(1).await;
+    lie(&network).await;
+    let network = network
+        .restart(true, |options| options.settler = None)
+        .await;
+    network.epoch(2).await;
+    network.epoch(3).await;
+    // What counts cannot be proven: its tree is the liar's secret.
+    let path = format!("/v1/accounts/{}/rewards", key(1));
+    let error = get(&network.registry, &path).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(
+        format!("{error:?}").contains("adit audit rewards"),
+        "{error:?}"
+    );
+    let mut network = network.restart(true, |_| {}).await;
+    network.a.work(2, 2, MINER, 5);
+    network.settled(3).await;
+    let (all, auditor) = network.audit(network.folders()).await.unwrap();
+    let agree: Vec<_> = all.iter().map(|one| one.agrees()).collect();
+    assert_eq!(agree, [true, false, true]);
+    // The next root takes its place, with all that was earned and no unit more.
+    network.epoch(4).await;
+    network.epoch(5).await;
+    network.settled(5).await;
+    let answer = get(&network.registry, &path).await.unwrap();
+    let earned = auditor.earned()[0].total.units().to_string();
+    assert_eq!(
+        (&answer["epoch"], &answer["earned"]),
+        (&2.into(), &earned.into())
+    );
+    network.registry.stop().await;
+}
+
 async fn submit(network: &Network, settlement: &Settlement) -> Result<(), SubmitError> {
     let signed = settlement.sign(&keypair(CHECKER), &mut OsRng);
     let attestation = Attestation {
@@ -528,6 +599,90 @@ async fn a_coordinator_that_changes_its_keys_leaves_nothing_unsettled() {
     assert!(all.iter().all(|one| one.agrees()));
     let spent: Vec<_> = all.iter().map(|one| charges(&one.said)).collect();
     assert_eq!(spent, [both(100, 0), both(8, 0), both(4, 0)]);
+    network.registry.stop().await;
+}
+
+/// What is not settled yet is found in the logs: how many receipts, and what they bring.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_to_come_is_in_the_logs() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.a.work(1, 0, MINER, 100);
+    let (drawn, refused) = network.a.task(2, 0, MINER, 50);
+    let refuses = verdict(&refused, Decision::Outvoted);
+    let refused = Entry::Receipt(Box::new(refused));
+    network.a.write(&[drawn, refused, refuses]);
+    let (drawn, waiting) = network.b.task(1, 0, MINER, 30);
+    network
+        .b
+        .write(&[drawn, Entry::Receipt(Box::new(waiting.clone()))]);
+    // Accepted or not, by what was decided, and what it brings.
+    let expected = [
+        (true, Some(Decision::Accepted), 95_000_000_000_000),
+        (false, Some(Decision::Outvoted), 0),
+        (true, None, 28_500_000_000_000),
+    ];
+    assert_eq!(network.open().await, expected);
+    network.epoch(1).await;
+    network.settled(1).await;
+    // Nobody had judged it by then: it is paid in the next epoch, and decided now.
+    network.b.write(&[verdict(&waiting, Decision::Accepted)]);
+    network.a.work(3, 1, MINER, 10);
+    let expected = [
+        (true, Some(Decision::Accepted), 9_500_000_000_000),
+        (true, Some(Decision::Accepted), 28_500_000_000_000),
+    ];
+    assert_eq!(network.open().await, expected);
+    network.epoch(2).await;
+    network.settled(2).await;
+    assert_eq!(network.open().await, []);
+    let (all, _) = network.agreed().await;
+    assert_eq!(charges(&all[1].said), both(10, 30));
+    network.registry.stop().await;
+}
+
+/// The status and the body of an answer, to a path that no client has tidied up.
+async fn raw(registry: &Running, path: &str) -> (u16, Vec<u8>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let url = registry.url();
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer[end + 4..].to_vec())
+}
+
+/// Nothing but the files of copies is served, whatever is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_logs_are_served_by_their_names_alone() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.a.work(1, 0, MINER, 100);
+    network.epoch(1).await;
+    network.settled(1).await;
+    let path = |file: &str| format!("/v1/mirrors/{}/{file}", named(A));
+    let raw = async |path: &str| raw(&network.registry, path).await;
+    for file in ["checkpoint", "tile/entries/000.p/3", "tile/0/000.p/3"] {
+        let own = std::fs::read(network.a.folder().join(file)).unwrap();
+        assert_eq!(raw(&path(file)).await, (200, own), "{file}");
+    }
+    for other in [
+        path("cosigned"),
+        path("lock"),
+        path("tile/0/000.p/4"),
+        path("tile/../checkpoint"),
+        path("tile/%2e%2e/checkpoint"),
+        format!("/v1/mirrors/{}/checkpoint", key(MINER)),
+        "/v1/mirrors/../checkpoint".to_owned(),
+        "/v1/mirrors/%2e%2e%2flog/checkpoint".to_owned(),
+        "/v1/mirrors/..%2flog/checkpoint".to_owned(),
+        "/v1/mirrors".to_owned(),
+    ] {
+        assert_eq!(raw(&other).await.0, 404, "{other}");
+    }
     network.registry.stop().await;
 }
 

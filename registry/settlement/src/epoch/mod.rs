@@ -14,6 +14,8 @@ mod slice;
 
 use std::io::Read;
 
+pub use self::outcome::{Due, due};
+
 use self::earnings::Earnings;
 use self::escrow::{Escrow, Payment};
 use self::slice::Worked;

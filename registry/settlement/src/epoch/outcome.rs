@@ -7,15 +7,18 @@ use crate::input::{Parameters, Receipt};
 
 /// What is paid for an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub enum Due {
+    /// The price.
     Price,
+    /// The attempt fee.
     AttemptFee,
+    /// Nothing at all.
     Nothing,
 }
 
-/// What is paid for a status. A byte that is no status is due nothing, as a newer status would be
+/// What is paid for a status, by whether anything was emitted by then. A byte that is no status is due nothing, as a newer status would be
 /// until this program knows it.
-pub(super) fn due(status: u8, emitted: bool) -> Due {
+pub fn due(status: u8, emitted: bool) -> Due {
     let Ok(status) = Status::try_from(status) else {
         return Due::Nothing;
     };

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use adit_ledger::Key;
 use adit_ledger::rewards::Settlement;
-use adit_net::http::client::{Client, ClientConfig};
-use adit_net::log::{LogReader, Trust};
-use adit_net::tls::Roots;
+use adit_net::http::client::Client;
+use adit_net::log::{LogReader, Walk};
 use adit_protocol::Hash;
 use adit_protocol::codes::Code;
-use adit_protocol::log::origin::Origin;
+use adit_protocol::log::checkpoint::Checkpoint;
 use adit_registry::follow::{FollowError, Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
-use adit_registry::settling::logs::{LogsError, Places};
+use adit_registry::settling::logs::LogsError;
+use adit_registry::settling::sources::{Directory, Served};
 use serde_json::{Value, json};
 
 use crate::commands::registry::check;
@@ -23,7 +23,7 @@ use crate::error::{Exit, Failure};
 use crate::ledger::{Ledger, RegistryArgs};
 use crate::remote::{block_on, shown};
 use crate::state::write_file;
-use crate::text::grouped;
+use crate::text::{grouped, one_line};
 use crate::ui::{ProgressLine, Ui};
 
 /// Options of `adit audit rewards`.
@@ -66,6 +66,12 @@ pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
                 shown(&ledger.url)
             ));
         }
+        for (log, why) in &found.copies {
+            ui.note(format!(
+                "note: the log of the node key {log} was read from the registry's copy, which comes to the same roots: {}",
+                one_line(why)
+            ));
+        }
         if let Some(path) = &args.export {
             export(ui, path, &found)?;
         }
@@ -80,6 +86,8 @@ struct Found {
     network: Hash,
     entries: u64,
     epochs: Vec<Recomputed>,
+    /// Logs that were read from the registry's copies, by the node keys that name them, and why.
+    copies: BTreeMap<Key, String>,
 }
 
 async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> anyhow::Result<Found> {
@@ -91,36 +99,33 @@ async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> any
     let checkpoint = reader.checkpoint().await;
     let checkpoint = checkpoint.map_err(|error| failed(error.into()))?.checkpoint;
     let begin = || Follower::new(&ledger.genesis, &document).map_err(|error| failed(error.into()));
-    // Where coordinators are reached is said by the newest state.
-    let mut follower = begin()?;
-    let followed = follower.walk(&reader, &checkpoint).await;
-    followed.map_err(failed)?;
-    let known = follower.state().nodes().filter_map(|(key, node)| {
-        let url = node.profile.url.clone()?;
-        Some((*key, (node.keys.log?, url)))
-    });
-    let places = Coordinators {
+    // Keys that the ledger has forgotten, and where coordinators are now: in a first round.
+    let (mut follower, mut directory) = (begin()?, Directory::default());
+    let mut walk = walk_all(&reader, &checkpoint).await.map_err(failed)?;
+    while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
+        for (_, entry) in bundle.entries() {
+            follower.entry(entry).map_err(failed)?;
+            directory.entry(entry);
+        }
+    }
+    let places = Served {
         genesis: ledger.genesis_hash,
         roots: ledger.roots.clone(),
-        known: known.collect(),
+        directory,
+        registry: shown(&ledger.url),
+        copies: BTreeMap::new(),
     };
     let mut auditor = Auditor::new(begin()?, places);
-    let walk = reader.walk(&checkpoint, 0..checkpoint.size, Default::default());
-    let mut walk = walk.await.map_err(|error| failed(error.into()))?;
+    let mut walk = walk_all(&reader, &checkpoint).await.map_err(failed)?;
     let mut epochs = Vec::new();
-    while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
+    'all: while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
         line.show(bundle.tile.start(), checkpoint.size, "entries");
         for (_, entry) in bundle.entries() {
             let recomputed = auditor.entry(entry).await;
             let recomputed = recomputed.map_err(|error| audit_failure(&what, &error))?;
             if let Some(one) = recomputed {
-                let last = args.epoch.is_some_and(|epoch| one.said.epoch > epoch);
-                if last {
-                    return Ok(Found {
-                        network: ledger.genesis_hash,
-                        entries: checkpoint.size,
-                        epochs,
-                    });
+                if args.epoch.is_some_and(|epoch| one.said.epoch > epoch) {
+                    break 'all;
                 }
                 epochs.push(one);
             }
@@ -130,7 +135,16 @@ async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> any
         network: ledger.genesis_hash,
         entries: checkpoint.size,
         epochs,
+        copies: std::mem::take(&mut auditor.places().copies),
     })
+}
+
+async fn walk_all<'a>(
+    reader: &'a LogReader<Client>,
+    checkpoint: &Checkpoint,
+) -> Result<Walk<'a, Client>, FollowError> {
+    let walk = reader.walk(checkpoint, 0..checkpoint.size, Default::default());
+    Ok(walk.await?)
 }
 
 /// Writes what accounts have earned by the last settlement.
@@ -167,42 +181,6 @@ fn exit(code: Code) -> Exit {
     match code {
         Code::Internal => Exit::Unexpected,
         code => check::exit(code),
-    }
-}
-
-/// The logs of coordinators, where the ledger says that they are.
-struct Coordinators {
-    genesis: Hash,
-    roots: Roots,
-    /// Log key and address.
-    known: BTreeMap<Key, (Key, String)>,
-}
-
-impl Places for Coordinators {
-    type Source = Client;
-
-    async fn log(
-        &mut self,
-        coordinator: &Key,
-        node_key: &Key,
-    ) -> Result<LogReader<Client>, LogsError> {
-        let nowhere = |why: String| LogsError::Nowhere {
-            coordinator: *coordinator,
-            why,
-        };
-        let known = self.known.get(coordinator);
-        let (log, url) = known.ok_or_else(|| nowhere("it has no address".to_owned()))?;
-        let public = |key: &Key| key.public().map_err(|error| nowhere(error.to_string()));
-        let origin = Origin::new(&self.genesis, &public(node_key)?);
-        let trust = Trust::log_alone(origin.key(&public(log)?));
-        let base = format!("{url}/log").parse();
-        let base = base.map_err(|_| nowhere("its address is none".to_owned()))?;
-        let client = Client::new(ClientConfig {
-            roots: self.roots.clone(),
-            ..ClientConfig::new(base)
-        });
-        let client = client.map_err(|error| nowhere(error.to_string()))?;
-        Ok(LogReader::new(client, trust))
     }
 }
 
@@ -274,6 +252,7 @@ fn report(ui: &Ui, args: &Args, found: &Found) -> anyhow::Result<Exit> {
             "entries": found.entries,
             "computed": found.epochs.len(),
             "epochs": epochs,
+            "copies": found.copies.iter().map(|(log, why)| json!({ "log": log, "why": why })).collect::<Vec<_>>(),
             "ok": agrees,
         }))?;
     } else {

@@ -94,7 +94,7 @@ fn field<T>(field: &'static str, detail: impl Into<String>) -> Result<T, Fault> 
 }
 
 fn hex(key: &[u8; 32]) -> String {
-    format!("0x{}", crate::json::hex_digits(key))
+    crate::hex::prefixed(key)
 }
 
 impl Standing {

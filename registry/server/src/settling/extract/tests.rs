@@ -150,6 +150,7 @@ fn a_receipt_is_paid_by_the_epoch_of_its_verdict() {
         [Judged {
             leaf: 1,
             receipt: Box::new(receipt),
+            decision: Some(Decision::Accepted),
             accepted: true,
             terms: one.terms,
         }]
