@@ -10,6 +10,8 @@
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
 //! | `mirrors` | the checker's copies of the logs |
+//! | `misdeeds` | what logs prove of their miners and coordinators, found and reported |
+//! | [`seen`] | which assignments have a receipt, to notice a second one |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
 pub mod audit;
@@ -18,5 +20,7 @@ pub mod extract;
 pub mod keep;
 pub mod logs;
 mod mirrors;
+mod misdeeds;
+pub mod seen;
 pub mod settler;
 pub mod snapshot;
