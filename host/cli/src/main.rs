@@ -50,9 +50,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    account, audit, bench, build, bundle, components, coordinator, dev, doctor, explain, faucet,
-    gov, inspect, key, log, man, miner, network, new, node, publish, receipt, register, registry,
-    run, stake, task,
+    account, audit, bench, build, bundle, checker, components, coordinator, dev, doctor, explain,
+    faucet, gov, inspect, key, log, man, miner, network, new, node, publish, receipt, register,
+    registry, report, run, stake, task,
 };
 use error::{Exit, Report};
 use state::State;
@@ -149,6 +149,12 @@ enum Command {
     /// List the nodes of a network, and change your own
     #[command(subcommand)]
     Node(node::Command),
+    /// Report misdeeds of nodes, with what proves them or for checkers to judge
+    #[command(subcommand)]
+    Report(report::Command),
+    /// Judge reports as a checker
+    #[command(subcommand)]
+    Checker(checker::Command),
     /// Make and run a network's registry, and check one from its log alone
     #[command(subcommand)]
     Registry(registry::Command),
@@ -246,6 +252,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Gov(command) => gov::command(&ui, &state, &command),
         Command::Register(args) => register::command(&ui, &state, &args),
         Command::Node(command) => node::command(&ui, &state, &command),
+        Command::Report(command) => report::command(&ui, &state, &command),
+        Command::Checker(command) => checker::command(&ui, &state, &command),
         Command::Registry(command) => registry::command(&ui, &state, &command),
         Command::Network(command) => network::command(&ui, &state, &command),
         Command::Log(command) => log::command(&ui, &state, &command),

@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::key::Key;
 use crate::registration::Role;
 
+pub mod contradiction;
+
 /// Bytes of a receipt that its miner made: the body, and the signature over it.
 pub const SIGNED_BODY: usize = BODY_LEN + 64;
 
@@ -69,7 +71,7 @@ impl Misdeed {
     }
 
     /// Whether a node of this role can do it.
-    pub(crate) fn fits(self, role: Role) -> bool {
+    pub fn fits(self, role: Role) -> bool {
         match self {
             Misdeed::Equivocation | Misdeed::WrongExecution => role == Role::Miner,
             Misdeed::LogFork | Misdeed::MissingReceipt => role == Role::Coordinator,
@@ -80,7 +82,7 @@ impl Misdeed {
 
     /// What stands for one misdeed of a node, so that it is punished once: BLAKE3 of the kind (u8) ‖
     /// what it rests on.
-    pub(crate) fn once(self, evidence: &Hash) -> Hash {
+    pub fn once(self, evidence: &Hash) -> Hash {
         Hash::of(&[&[self as u8], evidence.as_bytes().as_slice()].concat())
     }
 }
@@ -125,7 +127,7 @@ impl Evidence {
     /// The node key that the misdeed was done with, and what makes it one and not another: of
     /// receipts the assignment; a log forks once, since from then on every size has two roots.
     /// `None` where nothing is proven, whoever signed.
-    pub(crate) fn claim(&self, genesis: &Hash) -> Option<(Key, Hash)> {
+    pub fn claim(&self, genesis: &Hash) -> Option<(Key, Hash)> {
         match self {
             Evidence::Equivocation { first, second } => {
                 let (first, second) = (body(first)?, body(second)?);
@@ -147,12 +149,7 @@ impl Evidence {
     ///
     /// # Errors
     /// [`BadSignature`].
-    pub(crate) fn verify(
-        &self,
-        genesis: &Hash,
-        key: &Key,
-        log: Option<Key>,
-    ) -> Result<(), BadSignature> {
+    pub fn verify(&self, genesis: &Hash, key: &Key, log: Option<Key>) -> Result<(), BadSignature> {
         let usable = |key: &Key| -> Result<PublicKey, BadSignature> {
             key.public().map_err(|_| BadSignature)
         };

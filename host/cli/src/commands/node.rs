@@ -208,6 +208,7 @@ fn line(ui: &Ui, node: &Node) -> anyhow::Result<()> {
 /// Whether a node takes part, in a word.
 fn standing(node: &Node) -> &'static str {
     match (node.active, node.leaving, node.eligible) {
+        _ if node.jailed.is_some() => "jailed",
         (true, true, _) => "leaving",
         (true, ..) => "active",
         (false, true, _) => "left",
@@ -230,6 +231,7 @@ async fn show(ui: &Ui, state: &State, node: &str, registry: &RegistryArgs) -> an
     let node: Node =
         serde_json::from_value(answer).context("the registry's answer cannot be read")?;
     let why = match standing(&node) {
+        "jailed" => "jailed: it was punished, and gets no work",
         "active" => "active: it takes part in this epoch",
         "leaving" => "leaving: it takes part until the end of this epoch",
         "left" => "left: it takes no part any more",
@@ -240,6 +242,13 @@ async fn show(ui: &Ui, state: &State, node: &str, registry: &RegistryArgs) -> an
     ui.line(format!("node          {}", one_line(&node.address)))?;
     ui.line(format!("role          {}", one_line(&node.role)))?;
     ui.line(format!("standing      {why}"))?;
+    if let Some(jailed) = &node.jailed {
+        ui.line(format!(
+            "jailed        {}; `adit node unjail` works from epoch {} on",
+            one_line(&jailed.misdeed),
+            jailed.until_epoch
+        ))?;
+    }
     ui.line(format!("operator      {}", one_line(&node.operator)))?;
     ui.line(format!("stake         {}", node.stake))?;
     if node.role == "coordinator" {

@@ -138,6 +138,23 @@ fn find(state: &State, named: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
+/// The receipt that a text names, as [`find`] finds it. Its signatures are not checked.
+///
+/// # Errors
+///
+/// When there is none, or it is none.
+pub fn named(state: &State, named: &str) -> anyhow::Result<Receipt> {
+    let bytes = find(state, named)?;
+    Ok(Receipt::from_bytes(&bytes).map_err(|error| {
+        Failure::new(
+            Code::BadEncoding,
+            format!("`{}` is not a receipt", one_line(named)),
+        )
+        .because(error)
+        .exit(Exit::Signature)
+    })?)
+}
+
 /// A receipt and what of it is at hand.
 struct Subject {
     receipt: Receipt,
@@ -150,15 +167,7 @@ struct Subject {
 impl Subject {
     /// Reads a receipt; its signatures are not checked.
     fn load(state: &State, named: &str) -> anyhow::Result<Subject> {
-        let bytes = find(state, named)?;
-        let receipt = Receipt::from_bytes(&bytes).map_err(|error| {
-            Failure::new(
-                Code::BadEncoding,
-                format!("`{}` is not a receipt", one_line(named)),
-            )
-            .because(error)
-            .exit(Exit::Signature)
-        })?;
+        let receipt = self::named(state, named)?;
         Subject::of(state, named, receipt)
     }
 

@@ -245,6 +245,17 @@ pub struct Parameters {
     pub unbonding_epochs: u64,
     /// What the faucet gives an account in an epoch.
     pub faucet_account: Units,
+    /// What misdeeds cost.
+    pub slashing: SlashingRules,
+}
+
+/// What misdeeds cost.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SlashingRules {
+    /// The most that a node loses, in parts per million.
+    pub fraction_ppm: u32,
+    /// What an accusation puts down.
+    pub deposit: Units,
 }
 
 /// Where tokens are.
@@ -297,8 +308,93 @@ pub struct Node {
     pub eligible: bool,
     /// Whether it was deregistered.
     pub leaving: bool,
+    /// Why it does not take part, if it was punished.
+    pub jailed: Option<Jailed>,
     /// What is said of it.
     pub profile: Profile,
+    /// Its keys in this epoch.
+    pub keys: NodeKeys,
+    /// Its keys before, which it answers for.
+    #[serde(default)]
+    pub former_keys: Vec<FormerKeys>,
+}
+
+/// Why a node does not take part.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Jailed {
+    /// What it did last.
+    pub misdeed: String,
+    /// The first epoch in which its operator can let it take part again.
+    pub until_epoch: u64,
+}
+
+/// Keys of a node, as addresses.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeKeys {
+    /// Signs receipts and verdicts.
+    pub node: String,
+    /// Signs a coordinator's log, or a checker's cosignatures.
+    pub log: Option<String>,
+}
+
+/// Keys that a node had.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FormerKeys {
+    /// The keys.
+    pub keys: NodeKeys,
+}
+
+/// A page of reports.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Reports {
+    /// Reports.
+    pub items: Vec<OpenReport>,
+    /// What comes after.
+    pub next: Option<String>,
+}
+
+/// A report that is not over.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpenReport {
+    /// Its id.
+    pub id: String,
+    /// The node.
+    pub node: String,
+    /// What it is said to have done.
+    pub misdeed: String,
+    /// How far it is.
+    pub stage: String,
+    /// What the reporter put down.
+    pub deposit: Units,
+    /// What the node loses by the first verdict, in parts per million.
+    pub verdict_ppm: Option<u32>,
+    /// What the operator put down for a second one.
+    pub appeal: Option<Units>,
+    /// The epoch with which it runs out or takes effect.
+    pub until_epoch: u64,
+    /// When that begins, in milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+/// A report, open or over.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReportDetail {
+    /// Its id.
+    pub id: String,
+    /// How far it is.
+    pub stage: String,
+    /// Who made it.
+    pub reporter: String,
+    /// The node.
+    pub node: String,
+    /// What it is said to have done.
+    pub misdeed: String,
+    /// What that rests on, where the transaction itself has no proof.
+    pub evidence: Option<String>,
+    /// Its entry in the registry's log.
+    pub leaf: u64,
+    /// The rest, while it is open.
+    pub open: Option<OpenReport>,
 }
 
 /// A node's keys.

@@ -26,6 +26,7 @@ mod networks;
 mod ocr;
 mod project;
 mod receipts;
+mod reports;
 mod rewards;
 mod run;
 mod schema;

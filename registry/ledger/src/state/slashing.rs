@@ -4,7 +4,8 @@
 //! A misdeed is reported once. What was punished is never forgotten: as long as a key is good, so is
 //! the evidence, and each entry has cost its node a part of its stake, or a reporter the deposit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use adit_protocol::{Amount, Hash};
 use minicbor::{Decode, Encode};
@@ -124,6 +125,32 @@ impl State {
         self.slashing.reports.iter()
     }
 
+    /// The same from an id on.
+    pub fn reports_from(&self, begin: Bound<Hash>) -> impl Iterator<Item = (&Hash, &Report)> {
+        self.slashing.reports.range((begin, Bound::Unbounded))
+    }
+
+    /// The transaction that reported a misdeed, by the key that it was done with (of an accusation, the
+    /// key that names the node) and [`Misdeed::once`]. `None` if nobody did, or the report ran out.
+    pub fn reported(&self, key: &Key, once: &Hash) -> Option<&Hash> {
+        self.slashing.misdeeds.get(&(*key, *once))
+    }
+
+    /// The transactions that reported misdeeds of a node, by the keys that it has and that it answers
+    /// for, each with the key. Those that were acquitted are among them: they cannot be made again.
+    pub fn reports_on(&self, node: &Key) -> impl Iterator<Item = (Key, Hash)> {
+        let found = self.nodes.get(node);
+        let former = found.into_iter().flat_map(|node| &node.former_keys);
+        let keys = found.map(|node| node.keys.node).into_iter();
+        let keys = keys.chain(former.map(|former| former.keys.node));
+        let keys: BTreeSet<Key> = keys.chain([*node]).collect();
+        keys.into_iter().flat_map(|key| {
+            let (first, last) = ((key, Hash::ZERO), (key, Hash::from_bytes([0xff; 32])));
+            let all = self.slashing.misdeeds.range(first..=last);
+            all.map(|((key, _), report)| (*key, *report))
+        })
+    }
+
     /// Whether the log under a node key was proven to have forked.
     pub(super) fn has_forked(&self, key: &Key) -> bool {
         let once = Misdeed::LogFork.once(&Hash::ZERO);
@@ -131,7 +158,7 @@ impl State {
     }
 
     /// The log key that goes or went with a node key, if the node can still answer for it.
-    fn answers_for(&self, node: &Key, key: &Key) -> Option<Option<Key>> {
+    pub fn answers_for(&self, node: &Key, key: &Key) -> Option<Option<Key>> {
         let found = self.nodes.get(node)?;
         let former = found.former_keys.iter().map(|former| &former.keys);
         let mut all = former.chain([&found.keys]);

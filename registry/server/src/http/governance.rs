@@ -1,6 +1,6 @@
-//! What is voted on, and who is accused.
+//! What is voted on.
 
-use adit_ledger::state::{Proposal, Report};
+use adit_ledger::state::Proposal;
 use adit_net::Problem;
 use adit_net::http::extract::{Json, Path};
 use adit_protocol::{Code, Hash};
@@ -9,9 +9,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
-
-/// Reports of one answer.
-const REPORTS: usize = 256;
 
 /// A proposal that is voted on, or was accepted and waits.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -65,30 +62,4 @@ pub(super) async fn proposal(
         Problem::new(Code::NotFound, "no such proposal is open")
             .hint("when it is done it is forgotten; its transaction says what it was")
     })
-}
-
-/// A report that waits for a verdict, or for its effect.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ReportView {
-    /// Its id: that of the transaction that made it.
-    #[schema(value_type = String)]
-    pub id: Hash,
-    /// What the ledger has of it. Amounts are in 10^-12 token.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    pub report: Report,
-}
-
-/// Reports that wait for a verdict, or for its effect: 256 at most.
-#[utoipa::path(get, path = "/v1/reports", operation_id = "reports", tag = "governance", responses((status = 200, body = Vec<ReportView>)))]
-pub(super) async fn reports(State(app): State<App>) -> Result<Json<Vec<ReportView>>, Problem> {
-    let all = app.look(|live| {
-        let all = live.state.reports().take(REPORTS);
-        all.map(|(id, report)| ReportView {
-            id: *id,
-            report: report.clone(),
-        })
-        .collect()
-    });
-    Ok(Json(all.await?))
 }

@@ -10,7 +10,9 @@
 //! | `GET /v1/accounts/{address}/rewards` | what it earned, with the proof that a claim needs |
 //! | `GET /v1/nodes/{address}/rewards` | how a node came to what it earned, newest epoch first |
 //! | `GET /v1/proposals`, `/v1/proposals/{id}` | what is voted on, or was accepted and waits |
-//! | `GET /v1/reports` | who is accused, and of what |
+//! | `GET /v1/reports` | who is accused, and of what; `?node=`, `?after=` an id |
+//! | `GET /v1/reports/{id}` | a report: what is known of it, and what comes next |
+//! | `GET /v1/nodes/{address}/misdeeds` | what was reported of a node, and whether it is jailed |
 //! | `GET /v1/rewards` | what is settled, and what comes next |
 //! | `GET /v1/rewards/open` | where in coordinators' logs the leaves are that are not settled |
 //! | `GET /v1/nodes`, `/v1/nodes/{address}` | nodes; `?role=`, `?after=` an address |
@@ -32,6 +34,7 @@ mod components;
 mod governance;
 mod ledger;
 mod openapi;
+mod reports;
 mod rewards;
 mod transactions;
 
@@ -148,7 +151,9 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/rewards/open", get(rewards::open))
         .route("/v1/proposals", get(governance::proposals))
         .route("/v1/proposals/{id}", get(governance::proposal))
-        .route("/v1/reports", get(governance::reports))
+        .route("/v1/reports", get(reports::list))
+        .route("/v1/reports/{id}", get(reports::show))
+        .route("/v1/nodes/{address}/misdeeds", get(reports::misdeeds))
         .route("/v1/nodes", get(ledger::nodes))
         .route("/v1/nodes/{address}", get(ledger::node))
         .route("/v1/components", get(components::list))

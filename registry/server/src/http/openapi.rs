@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, components, governance, ledger, rewards, transactions};
+use super::{accounts, components, governance, ledger, reports, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +25,9 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
         rewards::open,
         governance::proposals,
         governance::proposal,
-        governance::reports,
+        reports::list,
+        reports::show,
+        reports::misdeeds,
         ledger::nodes,
         ledger::node,
         components::list,

@@ -12,6 +12,8 @@
 //! | [`keep`] | what was earned, in files |
 //! | [`sources`] | where logs are, by the registry's log; readers of them |
 //! | `mirrors` | the checker's copies of the logs |
+//! | `misdeeds` | what logs prove of their miners and coordinators, found and reported |
+//! | [`seen`] | which assignments have a receipt, to notice a second one |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
 pub mod audit;
@@ -20,7 +22,9 @@ pub mod extract;
 pub mod keep;
 pub mod logs;
 pub(crate) mod mirrors;
+mod misdeeds;
 pub mod open;
+pub mod seen;
 pub mod settler;
 pub mod snapshot;
 pub mod sources;

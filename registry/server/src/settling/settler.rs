@@ -32,6 +32,7 @@ use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError};
 use super::mirrors::{Known, Mirrors};
+use super::misdeeds::Misdeeds;
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -135,6 +136,7 @@ pub(crate) struct Settler {
     state: PathBuf,
     keep: Arc<Keep>,
     logs: LogSet<Mirrors>,
+    misdeeds: Misdeeds,
     clock: Arc<dyn Clock>,
     /// States at the ends of epochs.
     ends: BTreeMap<u64, Arc<State>>,
@@ -180,6 +182,7 @@ impl Settler {
             genesis,
             ledger,
             keep,
+            misdeeds: Misdeeds::new(hash, state.join("forks")),
             state,
             logs: LogSet::new(hash, mirrors),
             clock,
@@ -200,6 +203,12 @@ impl Settler {
             tokio::select! {
                 () = end.cancelled() => return,
                 done = self.step() => if let Err(error) = done {
+                    self.complain(&error.to_string());
+                }
+            }
+            tokio::select! {
+                () = end.cancelled() => return,
+                done = self.report() => if let Err(error) = done {
                     self.complain(&error.to_string());
                 }
             }
@@ -231,7 +240,10 @@ impl Settler {
                 let close = tokio::time::timeout(COPY_MAX, self.close(coordinator, epoch));
                 match close.await {
                     Ok(Ok(())) => closed = true,
-                    Ok(Err(error)) => self.complain(&error.to_string()),
+                    Ok(Err(error)) => {
+                        self.forked(&error);
+                        self.complain(&error.to_string());
+                    }
                     Err(_) => self.complain(&format!(
                         "the log of the coordinator {coordinator} is not copied in time yet"
                     )),
@@ -315,6 +327,9 @@ impl Settler {
 
     async fn close(&mut self, coordinator: Key, epoch: u64) -> Result<(), SettlerError> {
         let signed = self.logs.places().update(coordinator).await?;
+        if let Some(known) = self.logs.places().known.get(&coordinator) {
+            self.misdeeds.copied(coordinator, known.node_key, &signed);
+        }
         let said = signed.unverified().clone();
         let own = signed.note().signatures().first();
         let signature = own.and_then(|own| own.signature.as_slice().try_into().ok());
@@ -346,6 +361,44 @@ impl Settler {
         let what = format!("the end of epoch {epoch} of the coordinator {coordinator}");
         self.submit(Action::CloseEpoch(Box::new(closure)), what)
             .await
+    }
+
+    /// Looks for misdeeds in what was copied, and reports what was found.
+    async fn report(&mut self) -> Result<(), SettlerError> {
+        self.misdeeds.look(self.logs.places(), &self.handle).await?;
+        let now_ms = self.clock.now_ms();
+        let due = self.misdeeds.due(&self.handle, now_ms).map_err(Box::new)?;
+        let Some(Action::Report { node, evidence }) = due else {
+            return Ok(());
+        };
+        let misdeed = evidence.misdeed().name();
+        let what = format!("the report of the node {node} for {misdeed}");
+        let done = self.submit(Action::Report { node, evidence }, what).await;
+        match &done {
+            Ok(()) => {
+                tracing::warn!(%node, misdeed, "a misdeed was found and reported");
+                self.misdeeds.handed_in(Ok(()), now_ms);
+            }
+            Err(SettlerError::Submit { error, .. }) => {
+                self.misdeeds.handed_in(Err(error), now_ms);
+            }
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// Keeps and reports that a log has shown two histories, if it was that.
+    fn forked(&mut self, error: &SettlerError) {
+        let SettlerError::Mirror { coordinator, error } = error else {
+            return;
+        };
+        let MirrorError::Forked { old, new, .. } = &**error else {
+            return;
+        };
+        if let Some(known) = self.logs.places().known.get(coordinator).cloned() {
+            let said = (self.misdeeds).forked(&known.node_key, &known.log, old, new);
+            self.complain(&said);
+        }
     }
 
     async fn settle(&mut self, now: &State, epoch: u64) -> Result<(), SettlerError> {

@@ -3,6 +3,7 @@
 mod attacks;
 mod components;
 mod coordinator;
+mod misdeeds;
 mod network;
 mod settling;
 mod support;

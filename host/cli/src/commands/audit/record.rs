@@ -14,6 +14,7 @@ use adit_protocol::network::roster::Roster;
 use adit_protocol::network::standing::{Facts, Fault, Standing};
 use adit_protocol::receipt::Receipt;
 use adit_protocol::task::{Disclosure, Requirements, TaskSpec};
+use adit_registry::settling::seen::Seen;
 
 use super::report::{Check, Finding, Findings};
 use super::sample::{Chosen, Sampler};
@@ -107,6 +108,8 @@ struct Recorder<'a> {
     /// Whether the roster in force is one that could not be had, or that is wrong.
     roster_lost: bool,
     pending: HashMap<Hash, Pending>,
+    /// Which assignments have a receipt, of the last few hundred thousand.
+    seen: Seen,
     batch: (Vec<u64>, Vec<Receipt>),
     record: Record,
 }
@@ -123,6 +126,7 @@ impl<'a> Recorder<'a> {
             memberships: Memberships::new(evidence, anchor),
             roster_lost: false,
             pending: HashMap::new(),
+            seen: Seen::new(&anchor.genesis_hash),
             batch: (Vec::new(), Vec::new()),
             record: Record {
                 checks: Vec::new(),
@@ -338,6 +342,12 @@ impl<'a> Recorder<'a> {
             (false, _) => self.record.not_attestable += 1,
             (true, false) => self.record.undisclosed += 1,
             (true, true) => {}
+        }
+        if let Some(first) = self.seen.receipt(0, leaf, receipt)
+            && receipt.verify_miner().is_ok()
+        {
+            let finding = rules::equivocation(first.leaf, leaf, receipt, &self.source);
+            self.record.findings.add(finding);
         }
         let lease = self.standing.lease(&body.assignment);
         let pending = Pending {

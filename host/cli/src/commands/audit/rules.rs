@@ -2,6 +2,7 @@
 
 use adit_protocol::network::entry::Entry;
 use adit_protocol::network::standing::Fault;
+use adit_protocol::receipt::Receipt;
 
 use super::report::{Finding, key};
 use crate::error::Exit;
@@ -38,6 +39,25 @@ pub fn finding(leaf: u64, entry: &Entry, fault: &Fault, source: &str) -> Finding
         meaning,
         recheck: recheck(source, leaf),
         exit,
+    }
+}
+
+/// A miner's second receipt for an assignment. It is no fault of the log, which shows it.
+pub fn equivocation(first: u64, leaf: u64, receipt: &Receipt, source: &str) -> Finding {
+    let entry = Entry::Receipt(Box::new(receipt.clone()));
+    Finding {
+        kind: "receipt-equivocation".to_owned(),
+        check: "receipts",
+        fault: false,
+        leaf: Some(leaf),
+        entry: Some(entry_name(&entry)),
+        about: about(&entry),
+        what: format!("leaf {first} has another receipt for this assignment"),
+        meaning: "If the miner signed the first one too, it has given two results for one task, and loses a part of its stake when it is reported.",
+        recheck: format!(
+            "fetch both receipts with `adit receipt verify ID --from {source}`, then `adit report equivocation ID ID`"
+        ),
+        exit: Exit::Ok,
     }
 }
 

@@ -197,6 +197,13 @@ pub fn keep_fork(
         "ALARM: two checkpoints that contradict each other are in {}",
         forks.display()
     ));
+    let folder = forks.display();
+    ui.note(match old.unverified().size == new.unverified().size {
+        true => format!(
+            "report it: adit report fork {folder}/old {folder}/new --key KEY"
+        ),
+        false => "the ledger takes two roots of one size: ask others who watch the log for a checkpoint of one of these sizes, then `adit report fork`".to_owned(),
+    });
     Ok(())
 }
 
