@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, components, governance, ledger, rewards, transactions};
+use super::{accounts, blobs, components, governance, ledger, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,6 +31,7 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
         components::show,
         components::release,
         components::scope,
+        blobs::read,
         ledger::show,
         ledger::supply,
         ledger::genesis,

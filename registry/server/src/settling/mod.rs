@@ -7,6 +7,7 @@
 //! | [`extract`] | a log's part: the receipts that were judged |
 //! | [`logs`] | reading logs as far as the ledger says |
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
+//! | [`program`] | the component that the rules name, in the sandbox |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
@@ -16,5 +17,6 @@ pub mod epoch;
 pub mod extract;
 pub mod keep;
 pub mod logs;
+pub mod program;
 pub mod settler;
 pub mod snapshot;

@@ -31,6 +31,7 @@ use super::audit::{AuditError, Auditor, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError, Places};
+use super::program::Programs;
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -60,6 +61,9 @@ pub struct SettlerOptions {
     pub cosign: Keypair,
     /// Who may vouch for the certificates of coordinators.
     pub roots: Roots,
+    /// A program that becomes a worker, in which settlement components run: one that calls
+    /// [`adit_runtime::worker::main_if_worker`].
+    pub worker: PathBuf,
 }
 
 /// Why an epoch is not closed or settled for now.
@@ -254,6 +258,7 @@ pub(crate) struct Settler {
     ledger: LedgerGenesis,
     state: PathBuf,
     keep: Arc<Keep>,
+    programs: Arc<Programs>,
     logs: LogSet<Mirrors>,
     clock: Arc<dyn Clock>,
     /// States at the ends of epochs.
@@ -282,6 +287,7 @@ impl Settler {
         ledger: LedgerGenesis,
         state: PathBuf,
         keep: Arc<Keep>,
+        programs: Programs,
         clock: Arc<dyn Clock>,
     ) -> Settler {
         use adit_protocol::Document as _;
@@ -299,6 +305,7 @@ impl Settler {
             genesis,
             ledger,
             keep,
+            programs: Arc::new(programs),
             state,
             logs: LogSet::new(hash, mirrors),
             clock,
@@ -473,7 +480,7 @@ impl Settler {
         let end = self.end_of(epoch).await?;
         let closings = closings(now, epoch);
         let logs = self.logs.epoch(epoch, &closings).await?;
-        let settled = settle(epoch, &end, now, logs, before)?;
+        let settled = settle(epoch, &end, now, logs, before, &self.programs).await?;
         self.keep.put(epoch, settled.kept)?;
         let signed = settled.settlement.sign(&self.options.node, &mut OsRng);
         let signature = *signed.signature();
@@ -525,7 +532,7 @@ impl Settler {
             open: HashMap::new(),
         };
         let follower = Follower::new(&self.genesis, &self.ledger).map_err(FollowError::from)?;
-        let mut auditor = Auditor::new(follower, mirrors);
+        let mut auditor = Auditor::new(follower, mirrors, Arc::clone(&self.programs));
         let reader = self.own_log()?;
         let newest = reader.checkpoint().await.map_err(FollowError::from)?;
         let walk = reader.walk(
