@@ -207,7 +207,7 @@ impl DevNet {
         }
         let folder = Folder::take(&options.folder)?;
         let members = members(options)?;
-        let registry = Arc::new(DevRegistry::start(&folder).await?);
+        let registry = Arc::new(DevRegistry::start(&folder, &options.program).await?);
         // Before the coordinator, who asks it what it knows.
         let witness = DevWitness::start(&folder).await?;
         witness.watch(&registry.genesis().hash())?;

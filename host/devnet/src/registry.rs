@@ -68,11 +68,11 @@ struct Wanted {
 }
 
 impl DevRegistry {
-    /// Starts it, where it was the last time if that port is free.
+    /// Starts it, where it was the last time if that port is free. `program` becomes a worker.
     ///
     /// # Errors
     /// [`DevError`].
-    pub async fn start(folder: &Folder) -> Result<DevRegistry, DevError> {
+    pub async fn start(folder: &Folder, program: &Path) -> Result<DevRegistry, DevError> {
         let (genesis, ledger) = documents(folder)?;
         let state = folder.path("registry");
         make(&state)?;
@@ -87,7 +87,7 @@ impl DevRegistry {
                 listen: Listen::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
                 limits: Limits::default(),
                 clock: Arc::new(SystemClock),
-                settler: Some(settler()?),
+                settler: Some(settler(program)?),
             })
         };
         let before = folder.text(ADDRESS);
@@ -276,13 +276,14 @@ impl DevRegistry {
 }
 
 /// The checker of the network is run by its registry.
-fn settler() -> Result<SettlerOptions, DevError> {
+fn settler(program: &Path) -> Result<SettlerOptions, DevError> {
     Ok(SettlerOptions {
         account: Keypair::from_uri(keys::CHECKER_FEES)?,
         node: Keypair::from_uri(keys::CHECKER)?,
         name: (witness::NAME.parse()).map_err(|_| DevError::Ledger("it has no name".to_owned()))?,
         cosign: Keypair::from_uri(keys::WITNESS)?,
         roots: Roots::system(),
+        worker: program.to_owned(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Starting a registry, and ending it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use adit_net::blocking;
 use adit_net::http::server::{ListenError, Server};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
 use adit_protocol::{Code, Document as _};
+use adit_runtime::store::StoreError as BlobsError;
+use adit_runtime::store::blobs::BlobStore;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,6 +23,7 @@ use crate::http::{App, router};
 use crate::options::Options;
 use crate::settling::keep::Keep;
 use crate::settling::mirrors;
+use crate::settling::program::{Programs, Sandbox};
 use crate::settling::settler::Settler;
 use crate::settling::sources::COPIES;
 use crate::store::{LOG, Reader, Store, StoreError};
@@ -53,6 +56,9 @@ pub enum StartError {
     /// Database or log.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The folders of settlement components.
+    #[error(transparent)]
+    Components(#[from] BlobsError),
     /// The log does not lead to a state.
     #[error(transparent)]
     Follow(#[from] FollowError),
@@ -80,6 +86,7 @@ impl StartError {
                 store(error)
             }
             StartError::Engine(EngineError::Network { .. }) => Code::PermissionDenied,
+            StartError::Components(error) => error.code(),
             StartError::Follow(error) => error.code(),
             StartError::Listen(error) => error.code(),
             StartError::Engine(_) | StartError::Internal(_) => Code::Internal,
@@ -89,6 +96,12 @@ impl StartError {
 
 /// Name of the folder of what was earned, in the state folder.
 const REWARDS: &str = "rewards";
+/// Name of the folder of settlement components, in the state folder.
+pub const COMPONENTS: &str = "components";
+/// Name of the folder of what a settlement component needs while it runs, in the state folder.
+const SCRATCH: &str = "settling";
+/// Name of the folder of compiled components, in the state folder.
+const CODE: &str = "code";
 
 /// A registry, to be started.
 pub struct Registry;
@@ -158,12 +171,14 @@ impl Registry {
             .map_err(internal)??;
         let handle = engine.handle().clone();
         let keep = Arc::new(Keep::new(options.state.join(REWARDS)));
+        let components = BlobStore::open(options.state.join(COMPONENTS))?;
         let app = App::new(
             handle.clone(),
             reader,
             &options.genesis,
             &options.ledger,
             Arc::clone(&keep),
+            components.clone(),
         );
         let routes = router(app)
             .map_err(|error| StartError::Internal(error.to_string()))?
@@ -172,7 +187,11 @@ impl Registry {
         let draining = CancellationToken::new();
         let server = Server::start(options.listen, options.limits, routes, draining).await?;
         let ending = CancellationToken::new();
-        let settler = options.settler.map(|settler| {
+        let sandbox = match &options.settler {
+            Some(settler) => Some(sandbox(&options.state, &settler.worker, components)?),
+            None => None,
+        };
+        let settler = options.settler.zip(sandbox).map(|(settler, sandbox)| {
             let settler = Settler::new(
                 settler,
                 handle.clone(),
@@ -180,6 +199,7 @@ impl Registry {
                 options.ledger,
                 options.state,
                 keep,
+                Programs::new(sandbox),
                 options.clock,
             );
             tokio::spawn(settler.run(ending.clone()))
@@ -199,6 +219,19 @@ impl Registry {
 /// The routes of the logs that the checker has copied.
 fn copies(state: PathBuf) -> axum::Router {
     adit_net::log::routers(move |name| Some(mirrors::path(&state, &name.parse().ok()?)))
+}
+
+/// Where settlement components run.
+fn sandbox(state: &Path, worker: &Path, components: BlobStore) -> Result<Sandbox, BlobsError> {
+    let scratch = state.join(SCRATCH);
+    // What a run has left that was broken off. Where it cannot be removed, it is in nobody's way.
+    let _ = std::fs::remove_dir_all(&scratch);
+    Ok(Sandbox {
+        worker: worker.to_owned(),
+        components,
+        scratch: BlobStore::open(scratch)?,
+        code: state.join(CODE),
+    })
 }
 
 /// The state after all that the log holds.

@@ -5,9 +5,11 @@
 //! | `init` | the genesis documents and keys of a new network |
 //! | `run` | the node |
 //! | `check` | replay and fsck: the state from the log, compared with every root in it |
+//! | `component` | settlement components, which the rules name |
 //! | `show` | where the ledger is |
 
 pub mod check;
+pub mod component;
 mod init;
 mod run;
 mod show;
@@ -35,6 +37,15 @@ pub enum Command {
     Init(InitArgs),
     /// Run the registry: it takes transactions, keeps the ledger's log, and says who takes part
     Run(RunArgs),
+    /// Keep a settlement component in the registry's state folder: before a vote makes it the rule, as
+    /// the checker settles nothing without it. The registry may be running. It is tried on an epoch in
+    /// which nothing was done
+    AddComponent {
+        /// A .wasm file, or oci://host/repository:tag: a program that reads an epoch's input on stdin
+        /// and writes what all have earned to stdout
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Follow a registry's log from the beginning, and compare the state with every root in it
     Replay {
         #[command(flatten)]
@@ -80,6 +91,9 @@ pub struct InitArgs {
     /// Stake above this many times the least counts no more in draws
     #[arg(long, value_name = "N", default_value = "10")]
     saturation: u32,
+    /// The component that settles epochs, a .wasm file [default: this release settles them itself]
+    #[arg(long, value_name = "FILE")]
+    settlement: Option<PathBuf>,
     /// What an account begins with, as KEY=TOKENS; may be repeated
     #[arg(long = "allocate", value_name = "KEY=TOKENS")]
     allocations: Vec<String>,
@@ -131,6 +145,7 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
     match command {
         Command::Init(args) => init::command(ui, state, args),
         Command::Run(args) => run::command(ui, state, args),
+        Command::AddComponent { file } => component::command(ui, state, file),
         Command::Replay { registry } => check::replay(ui, registry),
         Command::Fsck => check::fsck(ui, state),
         Command::Show { registry } => show::command(ui, registry),

@@ -166,6 +166,11 @@ fn parse(text: &str) -> anyhow::Result<Url> {
 }
 
 impl Ledger {
+    /// A client of the registry.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Asks for something, as JSON.
     ///
     /// # Errors

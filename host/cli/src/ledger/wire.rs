@@ -295,7 +295,7 @@ pub struct Node {
     pub operator: String,
     /// Its keys in this epoch.
     pub keys: NodeKeys,
-    /// Keys that it had before.
+    /// Keys that it had before, which it answers for.
     #[serde(default)]
     pub former_keys: Vec<FormerKeys>,
     /// All votes for it.
@@ -312,11 +312,6 @@ pub struct Node {
     pub jailed: Option<Jailed>,
     /// What is said of it.
     pub profile: Profile,
-    /// Its keys in this epoch.
-    pub keys: NodeKeys,
-    /// Its keys before, which it answers for.
-    #[serde(default)]
-    pub former_keys: Vec<FormerKeys>,
 }
 
 /// Why a node does not take part.
@@ -395,20 +390,6 @@ pub struct ReportDetail {
     pub leaf: u64,
     /// The rest, while it is open.
     pub open: Option<OpenReport>,
-}
-
-/// A node's keys.
-#[derive(Clone, Debug, Deserialize)]
-pub struct NodeKeys {
-    /// What it signs receipts with.
-    pub node: String,
-}
-
-/// Keys that a node had before.
-#[derive(Clone, Debug, Deserialize)]
-pub struct FormerKeys {
-    /// The keys.
-    pub keys: NodeKeys,
 }
 
 /// What is said of a node.

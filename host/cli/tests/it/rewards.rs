@@ -6,41 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::earning::Earning;
 use crate::ledger::{Registry, init, units};
 use crate::network_support::Node;
 use crate::support::{Home, Said, ended};
-
-/// Registers a coordinator, a miner and the checker, and waits until all of them take part.
-fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
-    let role = |name: &'static str, bond: &'static str, key: &'static str| {
-        ["register", name, "--bond", bond, "--key", key]
-    };
-    registry.json(&["stake", "add", "2000000", "--key", "//Alice"]);
-    registry.json(&[&role("coordinator", "2000000", "//Alice")[..], coordinator].concat());
-    registry.json(&["stake", "add", "20000", "--key", "//Bob"]);
-    registry.json(&[&role("miner", "20000", "//Bob")[..], &["--node", miner]].concat());
-    registry.json(&["stake", "add", "50000", "--key", "//Charlie"]);
-    let checker = [
-        "--node",
-        "//Checker",
-        "--log",
-        "//Checker//cosign",
-        "--name",
-        "checker.example/1",
-        "--url",
-        there,
-    ];
-    registry.json(&[&role("checker", "50000", "//Charlie")[..], &checker].concat());
-    let Registry {
-        home, node, url, ..
-    } = registry;
-    node.until("all take part", || {
-        let list = ["--json", "node", "list", "--registry", url];
-        let nodes = ended(home.command(&list)).exits(0).json();
-        let items = nodes["items"].as_array().unwrap().clone();
-        (items.len() == 3 && items.iter().all(|node| node["active"] == true)).then_some(())
-    });
-}
 
 /// The exported tree, looked at by the library whose format it is.
 fn taken_by_openzeppelin(export: &Path) {
@@ -72,86 +41,19 @@ fn taken_by_openzeppelin(export: &Path) {
 
 #[test]
 fn work_is_paid_and_a_stranger_computes_every_reward_again() {
-    let home = Home::new();
-    let rich = [
-        "//Alice=3000000",
-        "//Bob=20001",
-        "//Charlie=100000",
-        "//Fees=100",
-    ];
-    let allocations = rich.iter().flat_map(|one| ["--allocate", one]);
-    let options = ["--development", "--epoch", "3s"].into_iter();
-    init(&home, &options.chain(allocations).collect::<Vec<_>>());
-    // On a port of its own, since it is started again.
-    let listen = format!("127.0.0.1:{}", crate::cluster::free_port());
-    let checker = [
-        "--listen",
-        &listen,
-        "--checker",
-        "checker.example/1",
-        "--checker-node",
-        "//Checker",
-        "--checker-cosign",
-        "//Checker//cosign",
-        "--checker-account",
-        "//Fees",
-    ];
-    let mut registry = Registry::run_with(home, &checker);
-    let url = registry.url.clone();
-
-    let (coordinator, miner) = (Home::new(), Home::new());
-    let address = format!("127.0.0.1:{}", crate::cluster::free_port());
-    let there = format!("http://{address}");
-    let set_up = [
-        "--json",
-        "coordinator",
-        "init",
-        "--name",
-        "c",
-        "--listen",
-        &address,
-    ];
-    let made = coordinator.adit(&set_up).exits(0).json();
-    miner.adit(&["miner", "init", "--network", &url]).exits(0);
-    let path = |home: &Home, path: &str| home.state().join(path).to_str().unwrap().to_owned();
-    let coordinator_key = path(&coordinator, "coordinator/keys/node");
-    let log = made["log"].as_str().unwrap();
-    let keys = ["--node", &coordinator_key, "--log", log, "--url", &there];
-    let miner_key = path(&miner, "miner/keys/node");
-    register(&mut registry, &keys, &miner_key, &there);
-    registry.json(&[
-        "node",
-        "deposit",
-        &coordinator_key,
-        "1000",
-        "--key",
-        "//Alice",
-    ]);
-
-    let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
-    assert_eq!(serving.line(), there);
-    let _working = Node::start(miner.command(&["miner", "run"]));
-    let client = Home::new();
-    let token = client.file("token", made["token"].as_str().unwrap());
-    let token = token.to_str().unwrap();
-    let guest = crate::support::guest("guest-behave.wasm");
-    let guest = guest.to_str().unwrap();
+    let network = Earning::start(&["--epoch", "3s"]);
     for number in 0..3 {
-        let text = number.to_string();
-        let submit = [
-            "--json",
-            "task",
-            "submit",
-            guest,
-            "--replicas",
-            "1",
-            "--price",
-            "100",
-        ];
-        let to = ["--to", &there, "--token-file", token, "--", "args", &text];
-        let ran = client.adit(&[&submit[..], &to].concat()).exits(0).json();
-        assert_eq!(ran["status"], "ok");
+        network.work(number);
     }
+    let Earning {
+        mut registry,
+        serving,
+        miner_key,
+        coordinator_key,
+        address,
+        ..
+    } = network;
+    let url = registry.url.clone();
 
     // What Bob, whose miner it is, will be paid: three prices less the fees, and some emission.
     let ask = |home: &Home, args: &[&str]| {

@@ -139,9 +139,7 @@ impl StoreError {
             StoreError::TooLarge { .. } => Code::InvalidArgument,
             StoreError::NotAFile { .. } => Code::StateCorrupt,
             StoreError::Exposed { .. } => Code::PermissionDenied,
-            StoreError::Io { source, .. } | StoreError::Write { source, .. } => {
-                Code::of_io(source)
-            }
+            StoreError::Io { source, .. } | StoreError::Write { source, .. } => Code::of_io(source),
         }
     }
 }

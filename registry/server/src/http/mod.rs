@@ -20,6 +20,7 @@
 //! | `GET /v1/components/{name}` | a component with all its versions |
 //! | `GET /v1/components/{name}/{version}` | one of them; `latest` for what the name alone means |
 //! | `GET /v1/scopes/{scope}` | who owns names, and what publishing under them costs |
+//! | `GET /v1/blobs/{hash}` | a settlement component, which the rules name by its hash |
 //! | `GET /v1/ledger` | where the chain is, and the rules |
 //! | `GET /v1/ledger/supply` | where the tokens are, counted every two seconds at most |
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
@@ -30,6 +31,7 @@
 //! | `/livez`, `/readyz`, `/version` | for operators |
 
 mod accounts;
+mod blobs;
 mod components;
 mod governance;
 mod ledger;
@@ -49,6 +51,7 @@ use adit_net::{Problem, blocking};
 use adit_protocol::Code;
 use adit_protocol::Document as _;
 use adit_protocol::network::genesis::Genesis;
+use adit_runtime::store::blobs::BlobStore;
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -70,6 +73,8 @@ struct Inner {
     genesis: Genesis,
     ledger: Bytes,
     keep: Arc<Keep>,
+    /// Settlement components.
+    components: BlobStore,
     /// Where the tokens were when they were last counted.
     supply: tokio::sync::Mutex<Option<(Instant, Supply)>>,
 }
@@ -81,6 +86,7 @@ impl App {
         genesis: &Genesis,
         ledger: &LedgerGenesis,
         keep: Arc<Keep>,
+        components: BlobStore,
     ) -> App {
         App(Arc::new(Inner {
             handle,
@@ -88,6 +94,7 @@ impl App {
             genesis: genesis.clone(),
             ledger: ledger.to_cbor().into(),
             keep,
+            components,
             supply: tokio::sync::Mutex::default(),
         }))
     }
@@ -160,6 +167,7 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/components/{name}", get(components::show))
         .route("/v1/components/{name}/{version}", get(components::release))
         .route("/v1/scopes/{scope}", get(components::scope))
+        .route("/v1/blobs/{hash}", get(blobs::read))
         .route("/v1/ledger", get(ledger::show))
         .route("/v1/ledger/supply", get(ledger::supply))
         .route("/v1/ledger/genesis", get(ledger::genesis))

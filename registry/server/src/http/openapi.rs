@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, components, governance, ledger, reports, rewards, transactions};
+use super::{accounts, blobs, components, governance, ledger, reports, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,7 @@ use super::{accounts, components, governance, ledger, reports, rewards, transact
         components::show,
         components::release,
         components::scope,
+        blobs::read,
         ledger::show,
         ledger::supply,
         ledger::genesis,

@@ -1,6 +1,7 @@
 //! Every settlement that a ledger took in, computed again from public logs alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use adit_ledger::entry::LogEntry;
 use adit_ledger::rewards::{Earned, Settlement};
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 use super::epoch::{EpochError, Settled, settle};
 use super::logs::{LogSet, LogsError, Places};
+use super::program::Programs;
 use crate::follow::{FollowError, Follower};
 
 /// Why settlements cannot be computed again.
@@ -58,6 +60,7 @@ impl Recomputed {
 pub struct Auditor<P: Places> {
     follower: Follower,
     logs: LogSet<P>,
+    programs: Arc<Programs>,
     /// States at the ends of epochs that may be settled yet.
     ends: BTreeMap<u64, State>,
     /// What accounts had earned up to the last epoch that was computed, and up to the one before.
@@ -68,11 +71,12 @@ pub struct Auditor<P: Places> {
 
 impl<P: Places> Auditor<P> {
     /// Begins before the first entry.
-    pub fn new(follower: Follower, places: P) -> Auditor<P> {
+    pub fn new(follower: Follower, places: P, programs: Arc<Programs>) -> Auditor<P> {
         let genesis = follower.state().head().genesis;
         Auditor {
             follower,
             logs: LogSet::new(genesis, places),
+            programs,
             ends: BTreeMap::new(),
             earned: Vec::new(),
             before: Vec::new(),
@@ -140,7 +144,7 @@ impl<P: Places> Auditor<P> {
         if self.last != Some(epoch) {
             self.before = std::mem::take(&mut self.earned);
         }
-        let found = settle(epoch, end, now, logs, &self.before)?;
+        let found = settle(epoch, end, now, logs, &self.before, &self.programs).await?;
         self.earned = found.kept.tree.earned().to_vec();
         self.last = Some(epoch);
         // This one may be settled again.

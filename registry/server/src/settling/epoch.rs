@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::extract::Judged;
 use super::keep::Kept;
+use super::program::{Computed, ProgramError, Programs};
 use super::snapshot::{indexes, snapshot};
 
 /// What was judged of each coordinator's log in an epoch, by the key that names the coordinator.
@@ -31,6 +32,9 @@ pub enum EpochError {
     /// The output does not fit into memory.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The component that the rules name has settled nothing.
+    #[error(transparent)]
+    Program(#[from] Box<ProgramError>),
 }
 
 /// An epoch, settled.
@@ -38,29 +42,45 @@ pub enum EpochError {
 pub struct Settled {
     /// What the settlement was given, in its own form.
     pub input: Vec<u8>,
+    /// The component that came to it; none where the function of this release did.
+    pub program: Option<Hash>,
     /// What it came to, and what accounts have earned in all epochs so far.
     pub kept: Kept,
     /// What checkers sign.
     pub settlement: Settlement,
 }
 
-/// Settles an epoch. `end` is the state at its end, which is of an epoch before where the registry was
+/// Settles an epoch, by the component that its rules name if they name one. `end` is the state at its end, which is of an epoch before where the registry was
 /// away; `now` the one in which the settlement is handed in, and `before` what accounts had earned in
 /// all epochs before.
 ///
 /// # Errors
 /// [`EpochError`].
-pub fn settle(
+pub async fn settle(
     epoch: u64,
     end: &State,
     now: &State,
     logs: &Logs,
     before: &[Earned],
+    programs: &Programs,
 ) -> Result<Settled, EpochError> {
+    let named = end.reward_rules(epoch).settlement;
+    if let Some(component) = &named {
+        // Before an input is made that nothing can be done with.
+        programs.ready(component).await.map_err(Box::new)?;
+    }
     let input = input(epoch, end, now, logs)?;
-    let output = compute(input.as_slice())?;
-    let mut bytes = Vec::new();
-    output.write(&mut bytes)?;
+    let Computed {
+        input,
+        output,
+        bytes,
+    } = match named {
+        None => own(input)?,
+        Some(component) => {
+            let ran = programs.run(component, input, epoch, end.head().genesis);
+            ran.await.map_err(Box::new)?
+        }
+    };
     let units = Amount::from_units;
     let earned = output.accounts.iter().map(|row| Earned {
         account: Key::from_bytes(row.account),
@@ -88,8 +108,21 @@ pub fn settle(
     };
     Ok(Settled {
         input,
+        program: named,
         kept: Kept { tree, output },
         settlement,
+    })
+}
+
+/// By the function of this release.
+fn own(input: Vec<u8>) -> Result<Computed, EpochError> {
+    let output = compute(input.as_slice())?;
+    let mut bytes = Vec::new();
+    output.write(&mut bytes)?;
+    Ok(Computed {
+        input,
+        output,
+        bytes,
     })
 }
 

@@ -120,20 +120,17 @@ fn reads(reader: &LogReader<Client>, url: &str) -> bool {
     reader.source().base().as_str().trim_end_matches('/') == format!("{url}/log")
 }
 
-impl Places for Mirrors {
-    type Source = FolderSource;
-
-    async fn log(
-        &mut self,
+impl Mirrors {
+    /// The copy of a log, by the coordinator and the node key that the log is named by.
+    pub fn copy(
+        &self,
         coordinator: &Key,
-        _: u64,
-        closing: &Closing,
+        node_key: &Key,
     ) -> Result<LogReader<FolderSource>, LogsError> {
         let nowhere = |why: String| LogsError::Nowhere {
             coordinator: *coordinator,
             why,
         };
-        let node_key = &closing.node_key;
         let known = self.known.get(coordinator);
         let known = known.filter(|known| known.node_key == *node_key);
         let log = known
@@ -145,5 +142,18 @@ impl Places for Mirrors {
         let trust = self.trust(*coordinator, node_key, &log);
         let trust = trust.map_err(|error| nowhere(error.to_string()))?;
         Ok(LogReader::new(FolderSource(self.path(node_key)), trust))
+    }
+}
+
+impl Places for Mirrors {
+    type Source = FolderSource;
+
+    async fn log(
+        &mut self,
+        coordinator: &Key,
+        _: u64,
+        closing: &Closing,
+    ) -> Result<LogReader<FolderSource>, LogsError> {
+        self.copy(coordinator, &closing.node_key)
     }
 }

@@ -17,7 +17,8 @@ use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use adit_protocol::network::entry::Entry;
 use adit_protocol::receipt::Receipt;
 
-use super::logs::{LogsError, Places};
+use super::logs::LogsError;
+use super::mirrors::Mirrors;
 use super::seen::{First, RECEIPT, Seen};
 use super::settler::SettlerError;
 use crate::engine::{Handle, SubmitError};
@@ -124,11 +125,7 @@ impl Misdeeds {
     ///
     /// # Errors
     /// Those of reading the copy; it is looked at again when there is a newer one.
-    pub async fn look<P: Places>(
-        &mut self,
-        places: &mut P,
-        handle: &Handle,
-    ) -> Result<(), SettlerError> {
+    pub async fn look(&mut self, mirrors: &Mirrors, handle: &Handle) -> Result<(), SettlerError> {
         let open = |log: &Log| !log.stuck && log.read < log.newest.size;
         let Some(at) = self.logs.iter().position(open) else {
             return Ok(());
@@ -136,27 +133,23 @@ impl Misdeeds {
         let Some(mut log) = self.logs.remove(at) else {
             return Ok(());
         };
-        let looked = self.read(&mut log, places).await;
+        let looked = self.read(&mut log, mirrors).await;
         log.stuck = looked.is_err();
         let number = log.number;
         self.logs.push_back(log);
         for doubt in looked? {
-            self.compare(doubt, number, places, handle).await?;
+            self.compare(doubt, number, mirrors, handle).await?;
         }
         Ok(())
     }
 
-    async fn read<P: Places>(
-        &mut self,
-        log: &mut Log,
-        places: &mut P,
-    ) -> Result<Vec<Doubt>, LogsError> {
+    async fn read(&mut self, log: &mut Log, mirrors: &Mirrors) -> Result<Vec<Doubt>, LogsError> {
         let coordinator = log.coordinator;
         let wrong = |error| LogsError::Read {
             coordinator,
             error: Box::new(error),
         };
-        let reader = places.log(&coordinator, &log.node_key).await?;
+        let reader = mirrors.copy(&coordinator, &log.node_key)?;
         let end = log.newest.size.min(log.read.saturating_add(ENTRIES));
         let walk = reader.walk(&log.newest, log.read..end, WalkOptions::default());
         let mut walk = walk.await.map_err(wrong)?;
@@ -194,11 +187,11 @@ impl Misdeeds {
 
     /// Compares two receipts for one assignment. Who wrote a log may have put there what no miner signed, so
     /// that a receipt which was is not looked at.
-    async fn compare<P: Places>(
+    async fn compare(
         &mut self,
         doubt: Doubt,
         log: u32,
-        places: &mut P,
+        mirrors: &Mirrors,
         handle: &Handle,
     ) -> Result<(), SettlerError> {
         let Doubt {
@@ -216,7 +209,7 @@ impl Misdeeds {
         }
         let known = match self.logs.iter().find(|log| log.number == first.log) {
             Some(known) => {
-                let reader = places.log(&known.coordinator, &known.node_key).await?;
+                let reader = mirrors.copy(&known.coordinator, &known.node_key)?;
                 receipt_at(&reader, &known.newest, first.leaf).await
             }
             None => None,

@@ -8,6 +8,7 @@
 //! | [`logs`] | reading logs as far as the ledger says |
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
 //! | [`open`] | what is in the logs and not settled yet |
+//! | [`program`] | the component that the rules name, in the sandbox |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
 //! | [`keep`] | what was earned, in files |
 //! | [`sources`] | where logs are, by the registry's log; readers of them |
@@ -24,6 +25,7 @@ pub mod logs;
 pub(crate) mod mirrors;
 mod misdeeds;
 pub mod open;
+pub mod program;
 pub mod seen;
 pub mod settler;
 pub mod snapshot;

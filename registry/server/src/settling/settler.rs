@@ -33,6 +33,7 @@ use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError};
 use super::mirrors::{Known, Mirrors};
 use super::misdeeds::Misdeeds;
+use super::program::Programs;
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -60,6 +61,9 @@ pub struct SettlerOptions {
     pub cosign: Keypair,
     /// Who may vouch for the certificates of coordinators.
     pub roots: Roots,
+    /// A program that becomes a worker, in which settlement components run: one that calls
+    /// [`adit_runtime::worker::main_if_worker`].
+    pub worker: PathBuf,
 }
 
 /// Why an epoch is not closed or settled for now.
@@ -135,6 +139,7 @@ pub(crate) struct Settler {
     ledger: LedgerGenesis,
     state: PathBuf,
     keep: Arc<Keep>,
+    programs: Arc<Programs>,
     logs: LogSet<Mirrors>,
     misdeeds: Misdeeds,
     clock: Arc<dyn Clock>,
@@ -172,6 +177,7 @@ impl Settler {
         ledger: LedgerGenesis,
         state: PathBuf,
         keep: Arc<Keep>,
+        programs: Programs,
         clock: Arc<dyn Clock>,
     ) -> Settler {
         let hash = genesis.hash();
@@ -182,6 +188,7 @@ impl Settler {
             genesis,
             ledger,
             keep,
+            programs: Arc::new(programs),
             misdeeds: Misdeeds::new(hash, state.join("forks")),
             state,
             logs: LogSet::new(hash, mirrors),
@@ -411,7 +418,7 @@ impl Settler {
         let end = self.end_of(epoch).await?;
         let closings = closings(now, epoch);
         let logs = self.logs.epoch(epoch, &closings).await?;
-        let settled = settle(epoch, &end, now, logs, before)?;
+        let settled = settle(epoch, &end, now, logs, before, &self.programs).await?;
         self.keep.put(epoch, settled.kept)?;
         self.hand_in(settled.settlement).await?;
         self.ends.retain(|end, _| *end > epoch);
@@ -494,7 +501,7 @@ impl Settler {
     async fn recompute(&mut self, epoch: u64, hash: &Hash) -> Result<Settlement, SettlerError> {
         let mirrors = self.logs.places().again();
         let follower = Follower::new(&self.genesis, &self.ledger).map_err(FollowError::from)?;
-        let mut auditor = Auditor::new(follower, mirrors);
+        let mut auditor = Auditor::new(follower, mirrors, Arc::clone(&self.programs));
         let reader = self.own_log()?;
         let newest = reader.checkpoint().await.map_err(FollowError::from)?;
         let walk = reader.walk(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_ledger::registration::{NodeKeys, Possession, Profile, Registration, Role};
@@ -17,9 +18,11 @@ use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
 use adit_registry::settling::extract::Judged;
 use adit_registry::settling::logs::{LogsError, Places};
 use adit_registry::settling::open;
+use adit_registry::settling::program::{Programs, Sandbox};
 use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::settling::sources::log_trust;
 use adit_registry::{Options, Registry, Running, StartError};
+use adit_runtime::store::blobs::BlobStore;
 use rand_core::OsRng;
 
 use super::coordinator::{Place, Written, keys};
@@ -229,7 +232,8 @@ impl Network {
         for _ in 0..200 {
             let head = self.head();
             let follower = Follower::new(&genesis(), &ledger()).unwrap();
-            let mut auditor = Auditor::new(follower, places.clone());
+            let programs = Arc::new(programs(&self.folder.path().join("audit")));
+            let mut auditor = Auditor::new(follower, places.clone(), programs);
             let source = FolderSource(self.folder.path().join("log"));
             let reader = LogReader::new(source, trust(&genesis(), &ledger()).unwrap());
             let newest = reader.checkpoint().await.unwrap().checkpoint;
@@ -263,6 +267,22 @@ impl Network {
     }
 }
 
+/// A program that becomes a worker: cargo builds it beside the tests.
+fn worker() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().join("adit-worker")
+}
+
+fn programs(folder: &Path) -> Programs {
+    let open = |name: &str| BlobStore::open(folder.join(name)).unwrap();
+    Programs::new(Sandbox {
+        worker: worker(),
+        components: open("components"),
+        scratch: open("scratch"),
+        code: folder.join("code"),
+    })
+}
+
 pub fn settling(folder: &Path, clock: &ManualClock) -> Options {
     Options {
         settler: Some(SettlerOptions {
@@ -271,6 +291,7 @@ pub fn settling(folder: &Path, clock: &ManualClock) -> Options {
             name: NAME.parse().unwrap(),
             cosign: keypair(CHECKER + 1),
             roots: Roots::none(),
+            worker: worker(),
         }),
         ..options(folder, clock)
     }

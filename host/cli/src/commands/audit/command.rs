@@ -81,7 +81,7 @@ struct SourceArgs {
 /// `adit audit URL` and `adit audit --offline BUNDLE`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     if let Some(Command::Rewards(args)) = &args.rewards {
-        return rewards::command(ui, args);
+        return rewards::command(ui, state, args);
     }
     let source = match (&args.source.url, &args.source.offline) {
         (Some(url), _) => Source::at(url, args.ca.as_deref())?,

@@ -4,6 +4,7 @@ mod openzeppelin;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use adit_ledger::Key;
 use adit_ledger::rewards::Settlement;
@@ -14,15 +15,19 @@ use adit_protocol::codes::Code;
 use adit_protocol::log::checkpoint::Checkpoint;
 use adit_registry::follow::{FollowError, Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
+use adit_registry::settling::epoch::EpochError;
 use adit_registry::settling::logs::LogsError;
+use adit_registry::settling::program::{ProgramError, Programs, Sandbox};
 use adit_registry::settling::sources::{Directory, Served};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::commands::registry::check;
+use crate::commands::registry::{check, component};
 use crate::error::{Exit, Failure};
 use crate::ledger::{Ledger, RegistryArgs};
 use crate::remote::{block_on, shown};
-use crate::state::write_file;
+use crate::scratch::Scratch;
+use crate::state::{State, write_file};
 use crate::text::{grouped, one_line};
 use crate::ui::{ProgressLine, Ui};
 
@@ -41,6 +46,9 @@ pub struct Args {
     /// read (OpenZeppelin's standard-v1)
     #[arg(long, value_name = "FILE.json")]
     export: Option<PathBuf>,
+    /// A settlement component that the rules name, in place of what the registry gives; may be repeated
+    #[arg(long, value_name = "FILE")]
+    settlement: Vec<PathBuf>,
     /// The certificate authority of the nodes' certificates, in PEM, if it is one of your own
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -50,16 +58,28 @@ pub struct Args {
 }
 
 /// `adit audit rewards`.
-pub fn command(ui: &Ui, args: &Args) -> anyhow::Result<Exit> {
+pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let registry = RegistryArgs {
         registry: args.url.clone(),
         ca: args.ca.clone(),
         network: args.network.clone(),
     };
+    let components = state.blobs()?;
+    for file in &args.settlement {
+        components.put(&component::read(ui, file)?)?;
+    }
+    let scratch = Scratch::new(state)?;
+    let sandbox = Sandbox {
+        worker: std::env::current_exe().context("this program cannot find its own file")?,
+        components,
+        scratch: scratch.blobs().clone(),
+        code: state.root()?.join("code"),
+    };
     let mut line = ProgressLine::new(ui.shows_progress());
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
-        let found = recompute(&ledger, args, &mut line).await?;
+        let programs = Programs::fetching(sandbox, ledger.client().clone());
+        let found = recompute(&ledger, args, programs, &mut line).await?;
         if !ledger.pinned {
             ui.note(format!(
                 "note: the network is the one that {} says itself; --network FILE compares with a file that you have from elsewhere",
@@ -90,7 +110,12 @@ struct Found {
     copies: BTreeMap<Key, String>,
 }
 
-async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> anyhow::Result<Found> {
+async fn recompute(
+    ledger: &Ledger,
+    args: &Args,
+    programs: Programs,
+    line: &mut ProgressLine,
+) -> anyhow::Result<Found> {
     let what = format!("the rewards of {} were not computed", shown(&ledger.url));
     let failed = |error: FollowError| check::failure(&what, &error);
     let document = ledger.ledger_genesis().await?;
@@ -115,7 +140,7 @@ async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> any
         registry: shown(&ledger.url),
         copies: BTreeMap::new(),
     };
-    let mut auditor = Auditor::new(begin()?, places);
+    let mut auditor = Auditor::new(begin()?, places, Arc::new(programs));
     let mut walk = walk_all(&reader, &checkpoint).await.map_err(failed)?;
     let mut epochs = Vec::new();
     'all: while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
@@ -172,9 +197,22 @@ fn audit_failure(what: &str, error: &AuditError) -> Failure {
         AuditError::Follow(error) => return check::failure(what, error),
         AuditError::Logs(LogsError::Root { .. } | LogsError::Short { .. }) => Code::BadProof,
         AuditError::Logs(_) => Code::Unreachable,
+        AuditError::Epoch(EpochError::Program(error)) => return program_failure(what, error),
         _ => Code::Internal,
     };
     Failure::new(code, what).because(error).exit(exit(code))
+}
+
+fn program_failure(what: &str, error: &ProgramError) -> Failure {
+    let failure = component::failure(what, error);
+    match error {
+        // A quorum has signed a settlement that the component which was voted on does not come to.
+        ProgramError::Run(error) if error.is_components() => failure.exit(Exit::Diverged),
+        ProgramError::Missing { .. } | ProgramError::Fetch { .. } => {
+            failure.hint("give it with --settlement FILE; whoever proposed it has it")
+        }
+        _ => failure,
+    }
 }
 
 fn exit(code: Code) -> Exit {
@@ -289,6 +327,7 @@ fn as_json(one: &Recomputed) -> Value {
         "epoch": one.said.epoch,
         "leaf": one.leaf,
         "agrees": one.agrees(),
+        "program": one.found.program,
         "said": one.said,
         "found": one.found.settlement,
         "receipts": { "paid": counts.paid, "unpaid": counts.unpaid.iter().sum::<u64>() },
@@ -323,6 +362,9 @@ fn print(ui: &Ui, one: &Recomputed) -> anyhow::Result<()> {
         found.burned(),
         found.paid
     ))?;
+    if let Some(component) = one.found.program {
+        ui.line(format!("  by the component {component}"))?;
+    }
     for (field, said, found) in differences(&one.said, found) {
         ui.line(format!(
             "  {field}: the ledger has {said}, the logs come to {found}"

@@ -3,14 +3,14 @@
 use adit_ledger::genesis::Allocation;
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Key, LedgerGenesis, Parameters};
-use adit_protocol::Amount;
 use adit_protocol::cbor::{Document, Invalid};
 use adit_protocol::network::genesis::Genesis;
+use adit_protocol::{Amount, Hash};
 use adit_runtime::engine_document::engine_document;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{InitArgs, folder};
+use super::{InitArgs, component, folder};
 use crate::amounts::{self, now_ns};
 use crate::error::{Exit, Failure};
 use crate::keyring;
@@ -36,6 +36,10 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
         .into_err();
     }
     let allocations = allocations(state, args)?;
+    let settlement = match &args.settlement {
+        Some(file) => Some(component::read(ui, file)?),
+        None => None,
+    };
     let keys = folder.join("keys");
     private_folder(&keys).with_context(|| format!("{} could not be made", keys.display()))?;
     for name in ["authority", "log"] {
@@ -66,6 +70,7 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
             engines: vec![engine_document().hash()],
             rewards: RewardRules {
                 saturation: args.saturation,
+                settlement: settlement.as_deref().map(Hash::of),
                 ..RewardRules::default()
             },
             slashing: SlashingRules::default(),
@@ -90,6 +95,12 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
         ledger: Some(ledger.hash()),
     };
     genesis.check().map_err(|error| refused(&genesis, error))?;
+    if let Some(wasm) = &settlement {
+        let added = component::add(state, &folder, wasm, &ledger.parameters, genesis.hash())?;
+        if let Err(interrupted) = added {
+            return Ok(interrupted);
+        }
+    }
     write_file(&folder.join("ledger-genesis"), &ledger.to_cbor(), 0o644)?;
     // Last: it is what says that there is a registry.
     write_file(&path, &genesis.to_cbor(), 0o644)?;

@@ -131,5 +131,6 @@ fn settler(
         name: name.parse().context("the checker's name cannot be used")?,
         cosign: key(cosign)?,
         roots: roots(args.checker_ca.as_deref())?,
+        worker: std::env::current_exe().context("this program cannot find its own file")?,
     }))
 }

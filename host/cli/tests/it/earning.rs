@@ -1,0 +1,157 @@
+//! A network of processes in which work is paid: a registry that runs a checker, a coordinator and a miner,
+//! all registered.
+
+use crate::ledger::{Registry, init};
+use crate::network_support::Node;
+use crate::support::{Home, ended};
+
+/// The network, and what its users need of it.
+pub struct Earning {
+    pub registry: Registry,
+    /// The coordinator's process.
+    pub serving: Node,
+    /// The miner's node key, in a file. Bob is its operator and its only voter.
+    pub miner_key: String,
+    /// The coordinator's node key, in a file.
+    pub coordinator_key: String,
+    /// Where the coordinator listens.
+    pub address: String,
+    there: String,
+    token: String,
+    client: Home,
+    _working: Node,
+    _homes: [Home; 2],
+}
+
+impl Earning {
+    /// Starts one, with these options of `registry init`, and waits until all take part. Alice has a
+    /// million tokens that are free.
+    pub fn start(options: &[&str]) -> Earning {
+        let home = Home::new();
+        let rich = [
+            "//Alice=3001000",
+            "//Bob=20001",
+            "//Charlie=100000",
+            "//Fees=100",
+        ];
+        let allocations = rich.iter().flat_map(|one| ["--allocate", one]);
+        let development = ["--development"].into_iter();
+        let all: Vec<_> = (development.chain(options.iter().copied()))
+            .chain(allocations)
+            .collect();
+        init(&home, &all);
+        // On a port of its own, since it is started again.
+        let listen = format!("127.0.0.1:{}", crate::cluster::free_port());
+        let checker = [
+            "--listen",
+            &listen,
+            "--checker",
+            "checker.example/1",
+            "--checker-node",
+            "//Checker",
+            "--checker-cosign",
+            "//Checker//cosign",
+            "--checker-account",
+            "//Fees",
+        ];
+        let mut registry = Registry::run_with(home, &checker);
+        let url = registry.url.clone();
+
+        let (coordinator, miner) = (Home::new(), Home::new());
+        let address = format!("127.0.0.1:{}", crate::cluster::free_port());
+        let there = format!("http://{address}");
+        let set_up = [
+            "--json",
+            "coordinator",
+            "init",
+            "--name",
+            "c",
+            "--listen",
+            &address,
+        ];
+        let made = coordinator.adit(&set_up).exits(0).json();
+        miner.adit(&["miner", "init", "--network", &url]).exits(0);
+        let path = |home: &Home, path: &str| home.state().join(path).to_str().unwrap().to_owned();
+        let coordinator_key = path(&coordinator, "coordinator/keys/node");
+        let log = made["log"].as_str().unwrap();
+        let keys = ["--node", &coordinator_key, "--log", log, "--url", &there];
+        let miner_key = path(&miner, "miner/keys/node");
+        register(&mut registry, &keys, &miner_key, &there);
+        let deposit = ["node", "deposit", &coordinator_key, "1000"];
+        registry.json(&[&deposit[..], &["--key", "//Alice"]].concat());
+
+        let mut serving =
+            Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
+        assert_eq!(serving.line(), there);
+        let working = Node::start(miner.command(&["miner", "run"]));
+        let client = Home::new();
+        let token = client.file("token", made["token"].as_str().unwrap());
+        Earning {
+            registry,
+            serving,
+            miner_key,
+            coordinator_key,
+            address,
+            there,
+            token: token.to_str().unwrap().to_owned(),
+            client,
+            _working: working,
+            _homes: [coordinator, miner],
+        }
+    }
+
+    /// Has a task of this number done, for 100 tokens.
+    pub fn work(&self, number: u32) {
+        let guest = crate::support::guest("guest-behave.wasm");
+        let guest = guest.to_str().unwrap();
+        let text = number.to_string();
+        let submit = [
+            "--json",
+            "task",
+            "submit",
+            guest,
+            "--replicas",
+            "1",
+            "--price",
+            "100",
+        ];
+        let Earning { there, token, .. } = self;
+        let to = ["--to", there, "--token-file", token, "--", "args", &text];
+        let ran = (self.client.adit(&[&submit[..], &to].concat()))
+            .exits(0)
+            .json();
+        assert_eq!(ran["status"], "ok");
+    }
+}
+
+/// Registers a coordinator, a miner and the checker, and waits until all of them take part.
+fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
+    let role = |name: &'static str, bond: &'static str, key: &'static str| {
+        ["register", name, "--bond", bond, "--key", key]
+    };
+    registry.json(&["stake", "add", "2000000", "--key", "//Alice"]);
+    registry.json(&[&role("coordinator", "2000000", "//Alice")[..], coordinator].concat());
+    registry.json(&["stake", "add", "20000", "--key", "//Bob"]);
+    registry.json(&[&role("miner", "20000", "//Bob")[..], &["--node", miner]].concat());
+    registry.json(&["stake", "add", "50000", "--key", "//Charlie"]);
+    let checker = [
+        "--node",
+        "//Checker",
+        "--log",
+        "//Checker//cosign",
+        "--name",
+        "checker.example/1",
+        "--url",
+        there,
+    ];
+    registry.json(&[&role("checker", "50000", "//Charlie")[..], &checker].concat());
+    let Registry {
+        home, node, url, ..
+    } = registry;
+    node.until("all take part", || {
+        let list = ["--json", "node", "list", "--registry", url];
+        let nodes = ended(home.command(&list)).exits(0).json();
+        let items = nodes["items"].as_array().unwrap().clone();
+        (items.len() == 3 && items.iter().all(|node| node["active"] == true)).then_some(())
+    });
+}
