@@ -131,7 +131,7 @@ impl State {
     }
 
     /// The log key that goes or went with a node key, if the node can still answer for it.
-    fn answers_for(&self, node: &Key, key: &Key) -> Option<Option<Key>> {
+    pub(super) fn answers_for(&self, node: &Key, key: &Key) -> Option<Option<Key>> {
         let found = self.nodes.get(node)?;
         let former = found.former_keys.iter().map(|former| &former.keys);
         let mut all = former.chain([&found.keys]);

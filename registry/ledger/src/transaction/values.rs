@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use adit_protocol::log::key::{KeyName, NameError};
 
+use crate::late::ASSIGNMENT_MAX;
+
 /// Longest free text, in bytes.
 const SENTENCE_MAX: usize = 512;
 /// Longest address, in bytes.
@@ -131,18 +133,50 @@ impl<const N: usize> FromStr for Digits<N> {
         let (pairs, []) = digits.as_chunks::<2>() else {
             return Err(wrong());
         };
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let bytes: Option<Vec<u8>> = pairs
-            .iter()
-            .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
-            .collect();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes(pairs).and_then(|bytes| bytes.try_into().ok());
         bytes.map(Digits).ok_or_else(wrong)
     }
+}
+
+/// As [`Digits`], of 1 to [`ASSIGNMENT_MAX`] bytes.
+pub(super) struct Octets(pub Vec<u8>);
+
+impl Display for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Octets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Octets, String> {
+        let wrong = || {
+            format!(
+                "it must be 0x and two digits from 0 to 9 and a to f for each of 1 to {ASSIGNMENT_MAX} bytes"
+            )
+        };
+        let digits = text.strip_prefix("0x").ok_or_else(wrong)?.as_bytes();
+        let (pairs, []) = digits.as_chunks::<2>() else {
+            return Err(wrong());
+        };
+        if pairs.is_empty() || pairs.len() > ASSIGNMENT_MAX {
+            return Err(wrong());
+        }
+        bytes(pairs).map(Octets).ok_or_else(wrong)
+    }
+}
+
+/// The bytes of pairs of lower-case digits.
+fn bytes(pairs: &[[u8; 2]]) -> Option<Vec<u8>> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let byte = |[high, low]: &[u8; 2]| Some(value(*high)? << 4 | value(*low)?);
+    pairs.iter().map(byte).collect()
 }
 
 #[cfg(test)]
@@ -201,6 +235,13 @@ mod tests {
         assert_eq!("0x00ff".parse::<Digits<2>>().map(|d| d.0), Ok([0, 255]));
         for bad in ["", "0x", &text[2..], &text[..128], &text.to_uppercase()] {
             assert!(bad.parse::<Digits>().is_err());
+        }
+        let octets = |text: &str| text.parse::<Octets>().map(|octets| octets.0);
+        assert_eq!(octets("0x00ff"), Ok(vec![0, 255]));
+        let longest = Octets(vec![7; ASSIGNMENT_MAX]).to_string();
+        assert_eq!(octets(&longest).map(|bytes| bytes.len()), Ok(480));
+        for bad in ["", "0x", "00", "0x0", "0xFF", &format!("{longest}07")] {
+            assert!(octets(bad).is_err());
         }
     }
 }

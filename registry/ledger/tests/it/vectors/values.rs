@@ -291,7 +291,7 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
 /// it takes 16,384 registrations; nor that there are too many proposals, nor that a name has all its
 /// versions, which are 1,024.
-pub const REFUSALS: [&str; 64] = [
+pub const REFUSALS: [&str; 71] = [
     "other-network",
     "number",
     "expired",
@@ -347,6 +347,13 @@ pub const REFUSALS: [&str; 64] = [
     "rule judged",
     "rule fraction",
     "rule no-appeal",
+    "no-claim",
+    "rule nothing-claimed",
+    "rule nothing-owed",
+    "rule not-late",
+    "rule too-late",
+    "rule claimed",
+    "rule no-answer",
     "rule not-jailed",
     "rule still-jailed",
     "rule forked-log",
@@ -377,6 +384,7 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::Quorum { .. } => "quorum",
         Refusal::NoProposal { .. } => "no-proposal",
         Refusal::NoReport { .. } => "no-report",
+        Refusal::NoClaim { .. } => "no-claim",
         Refusal::Settings { .. } => "settings",
         Refusal::NoScope { .. } => "no-scope",
         Refusal::NoRelease { .. } => "no-release",
@@ -419,6 +427,12 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::Judged => "rule judged",
             Rule::Fraction => "rule fraction",
             Rule::NoAppeal => "rule no-appeal",
+            Rule::NothingClaimed => "rule nothing-claimed",
+            Rule::NothingOwed => "rule nothing-owed",
+            Rule::NotLate => "rule not-late",
+            Rule::TooLate => "rule too-late",
+            Rule::Claimed => "rule claimed",
+            Rule::NoAnswer => "rule no-answer",
             Rule::NotJailed => "rule not-jailed",
             Rule::StillJailed => "rule still-jailed",
             Rule::ForkedLog => "rule forked-log",
