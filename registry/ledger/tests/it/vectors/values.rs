@@ -13,7 +13,7 @@ use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{accusing, governing};
+use super::{accusing, governing, late};
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
@@ -122,6 +122,7 @@ fn fields(action: &Action) -> Value {
         } => json!({ "total": total, "index": index, "proof": proof }),
         other => (governing::fields(other))
             .or_else(|| accusing::fields(other))
+            .or_else(|| late::fields(other))
             .unwrap_or_else(|| panic!("{} has no fields here", other.name())),
     }
 }
@@ -144,6 +145,7 @@ pub fn state(of: &State) -> Value {
     let (mut closings, mut settlements) = (Vec::new(), Vec::new());
     let mut former_rules = Vec::new();
     let lists = governing::LISTS.into_iter().chain(accusing::LISTS);
+    let lists = lists.chain(late::LISTS);
     let mut lists: Vec<_> = lists.map(|name| (name, Vec::new())).collect();
     let (mut votes, mut unbonding, mut releases) = (Vec::new(), Vec::new(), Vec::new());
     let mut scopes = Map::new();
@@ -199,6 +201,7 @@ pub fn state(of: &State) -> Value {
             _ => {
                 let entry = governing::entry(*tag, rest, &value);
                 let entry = entry.or_else(|| accusing::entry(*tag, rest, &value));
+                let entry = entry.or_else(|| late::entry(*tag, rest, &value));
                 let (name, value) = entry.unwrap_or_else(|| panic!("no name for {tag}"));
                 let list = lists.iter_mut().find(|(known, _)| *known == name);
                 list.unwrap().1.push(value);
