@@ -521,6 +521,12 @@ impl State {
         closed.chain(self.owed()).min()
     }
 
+    /// Whether an epoch waits to be settled.
+    pub fn is_unsettled(&self, epoch: u64) -> bool {
+        let mut closed = self.unsettled();
+        closed.any(|(closed, _)| closed == epoch) || self.owed().any(|owed| owed == epoch)
+    }
+
     /// What is in a coordinator's escrow, with what of it unbonds.
     pub fn escrow_of(&self, coordinator: &Key) -> Amount {
         let Some(node) = self.nodes.get(coordinator) else {

@@ -8,9 +8,11 @@
 //! | [`logs`] | reading logs as far as the ledger says |
 //! | [`epoch`] | an epoch's settlement, and the document that checkers sign |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
+//! | [`answers`] | what logs say of receipts that they are said to lack |
 //! | [`keep`] | what was earned, in files |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
+mod answers;
 pub mod audit;
 pub mod epoch;
 pub mod extract;
