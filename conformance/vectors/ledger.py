@@ -13,12 +13,13 @@ status is 1 if anything differs.
 It shares no code with adit-ledger, but its author knew that: the characters that are not seen, and
 what is refused in which order, are documented nowhere but there. The texts are in ledger_texts.py,
 the parameters in ledger_rules.py, what transactions do in ledger_state.py, of votes on parameters in
-ledger_votes.py, of misdeeds in ledger_misdeeds.py, of settlements in ledger_settling.py, and both of
+ledger_votes.py, of misdeeds in ledger_misdeeds.py, of late receipts in ledger_late.py, of settlements in ledger_settling.py, and both of
 components in ledger_index.py.
 """
 import json, sys
 from pathlib import Path
 
+import ledger_late
 import ledger_misdeeds
 import ledger_votes
 import network
@@ -195,7 +196,8 @@ def state_json(state):
         "scopes": {scope: tohex(owner) for scope, owner in state.scopes.items()},
         "releases": [release_json(name, version, release)
                      for (name, version), release in sorted(state.releases.items())],
-        **ledger_votes.lists_json(state), **ledger_misdeeds.lists_json(state)}
+        **ledger_votes.lists_json(state), **ledger_misdeeds.lists_json(state),
+        **ledger_late.lists_json(state)}
 
 
 def release_json(name, version, release):

@@ -80,6 +80,11 @@ class Misdeeds:
         """The epoch that begins when so many whole ones from the next on are over."""
         return self.epoch + 1 + epochs
 
+    def keys_of(self, name):
+        """The node keys for which a node answers, each with its log key."""
+        node = self.nodes[name]
+        return dict([one["keys"] for one in node["former_keys"]] + [node["keys"]])
+
     def takes_part(self, node):
         least = self.parameters[node["role"] + "_stake_min"]
         return not node["jailed"] and not node["leaving"] and node["stake"] >= least
@@ -93,7 +98,7 @@ class Misdeeds:
         claimed = claim(self.genesis, fields)
         need(claimed, "rule no-evidence")
         by, what = claimed
-        pairs = dict([one["keys"] for one in node["former_keys"]] + [node["keys"]])
+        pairs = self.keys_of(name)
         need(by in pairs, "rule other-key")
         log = pairs[by]
         place = by, once(misdeed, what)

@@ -8,7 +8,7 @@ from ledger_values import TOKEN
 SUPPLY_MAX = TOKEN * TOKEN
 AMOUNTS = ["fee_min", "miner_stake_min", "coordinator_stake_min", "checker_stake_min", "vote_min",
            "faucet_account", "faucet_epoch"]
-WHOLE, EPOCHS_MAX, RATIO_MAX = 1_000_000, 100_000, 10 ** 12
+WHOLE, EPOCHS_MAX, LATE_EPOCHS_MAX, RATIO_MAX = 1_000_000, 100_000, 64, 10 ** 12
 
 
 def record_of(value):
@@ -48,6 +48,10 @@ def slashing_rules(slashing):
             return "slashing." + name
     if int(slashing["appeal_epochs"]) > EPOCHS_MAX:
         return "slashing.appeal_epochs"
+    if not 0 < int(slashing["answer_epochs"]) <= EPOCHS_MAX:
+        return "slashing.answer_epochs"
+    if not 2 <= int(slashing["late_epochs"]) <= LATE_EPOCHS_MAX:
+        return "slashing.late_epochs"
     return "slashing.deposit" if int(slashing["deposit"]) > SUPPLY_MAX else None
 
 
@@ -82,7 +86,8 @@ REWARDS = Record(
     nn_weight=u(64), work_of_price_ppm=u(64), slice_of_fees_ppm=u(64), fee_ppm=u(32),
     work_share_ppm=u(32), cap_ppm=u(64), saturation=u(32), quality_min_ppm=u(32),
     challenge_epochs=u(64), settlement=optional(h))
-SLASHING = Record(fraction_ppm=u(32), reporter_ppm=u(32), deposit=amount, appeal_epochs=u(64))
+SLASHING = Record(fraction_ppm=u(32), reporter_ppm=u(32), deposit=amount, appeal_epochs=u(64),
+                  late_epochs=u(64), answer_epochs=u(64))
 GOVERNANCE = Record(deposit=amount, voting_epochs=u(64), timelock_epochs=u(64), quorum_ppm=u(32),
                     threshold_ppm=u(32))
 PARAMETERS = Record(

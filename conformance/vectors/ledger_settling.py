@@ -9,7 +9,7 @@ import base64
 import receipts
 import schnorr
 from documents import Refused
-from ledger_rules import SUPPLY_MAX, WHOLE, record_of
+from ledger_rules import LATE_EPOCHS_MAX, SUPPLY_MAX, WHOLE, record_of
 from ledger_values import cbor
 from ledger_votes import need
 from translog import SIZE_MAX, hashed, inclusion_length, inclusion_root, leaf_of
@@ -132,6 +132,7 @@ class Settling:
             "from_epoch": self.epoch + 1 + self.parameters["rewards"]["challenge_epochs"],
             "minted": fields["minted"], "treasury": fields["treasury"], "paid": fields["paid"],
             "earned": (fields["accounts"], fields["earned"]), "charges": fields["charge"]}
+        self.settle_late(fields["epoch"])
         self.forget_settled()
 
     def check_turn(self, epoch):
@@ -141,7 +142,7 @@ class Settling:
             last = self.settlements.get(epoch)
             need(epoch + 1 == self.settled and last and last["from_epoch"] > self.epoch, "epoch")
             return last
-        open = [closed for _, closed in self.closings if closed >= self.settled]
+        open = [closed for _, closed in self.closings if closed >= self.settled] + self.owed()
         need(open, "rule nothing-closed")
         need(min(open) >= epoch, "rule order")
         need(min(open) == epoch, "rule nothing-closed")
@@ -198,15 +199,28 @@ class Settling:
             self.nodes[coordinator]["escrow"] += taken
 
     def owes(self, coordinator):
-        """Whether leaves of its log wait to be settled."""
-        return any(whose == coordinator and epoch >= self.settled for whose, epoch in self.closings)
+        """Whether leaves of its log wait to be settled, or receipts that its log lacks."""
+        return self.owes_late(coordinator) or any(
+            whose == coordinator and epoch >= self.settled for whose, epoch in self.closings)
 
     def forget_settled(self):
-        last = {}
-        for coordinator, epoch in self.closings:
-            last[coordinator] = max(epoch, last.get(coordinator, 0))
-        self.closings = {(whose, epoch): closing for (whose, epoch), closing in self.closings.items()
-                         if epoch >= self.settled or epoch == last[whose]}
+        # Late receipts are missed in a log as it was closed some epochs ago, or last before that.
+        kept = min(max(0, self.epoch - LATE_EPOCHS_MAX), self.settled)
+        newest, last = {}, {}
+        for (coordinator, epoch), closing in sorted(self.closings.items()):
+            newest[coordinator] = epoch
+            if epoch < kept:
+                last[coordinator, closing["node_key"]] = epoch
+
+        def needed(coordinator, epoch, closing):
+            key = closing["node_key"]
+            if epoch >= kept or epoch == newest[coordinator]:
+                return True
+            return epoch == last[coordinator, key] and key in self.keys_of(coordinator)
+
+        self.closings = {(coordinator, epoch): closing
+                         for (coordinator, epoch), closing in self.closings.items()
+                         if needed(coordinator, epoch, closing)}
         counts = self.counting() or 0
         self.settlements = {epoch: one for epoch, one in self.settlements.items()
                             if epoch >= counts or one["in_epoch"] > self.settled}

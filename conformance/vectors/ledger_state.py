@@ -6,6 +6,7 @@ account that pays is changed as a copy, which becomes the account at the end.
 """
 import copy
 
+import ledger_late
 import ledger_misdeeds
 import ledger_votes
 from documents import Record, Refused, amount, decode_as, u
@@ -36,7 +37,8 @@ def plain(value):
     return hash_named(value) if value.startswith("blake3:") else int(value)
 
 
-class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
+class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, ledger_late.Late, Settling,
+            Index):
     def __init__(self, genesis, network, ledger):
         """Before the first block; the documents are as their readers return them."""
         self.genesis = genesis
@@ -52,6 +54,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
         self.burned = self.faucet_given = self.treasury = 0
         self.begin_votes()
         self.begin_misdeeds()
+        self.begin_late()
         self.begin_settling()
 
     def account(self, key):
@@ -72,6 +75,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
         self.remember_before_release(epoch)
         self.epoch, self.faucet_given = epoch, 0
         self.turn_reports(last)
+        self.turn_late(last)
         for key in sorted(key for key in self.unbonding if key[0] <= epoch):
             _, account, node, to = key
             if to == ESCROW and self.owes(node):
@@ -295,7 +299,7 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
         for (until, account, node, to), tokens in self.unbonding.items():
             entries[b"\5" + until.to_bytes(8, "big") + account + node + bytes([to])] = tokens
         entries |= self.index_entries() | self.settling_entries()
-        entries |= self.vote_entries() | self.misdeed_entries()
+        entries |= self.vote_entries() | self.misdeed_entries() | self.late_entries()
         return [bytes([len(key)]) + key + cbor(value) for key, value in sorted(entries.items())]
 
     def root(self):
@@ -312,7 +316,8 @@ class State(ledger_votes.Votes, ledger_misdeeds.Misdeeds, Settling, Index):
                 "votes": sum(self.votes.values()), "unbonding": unbonding(False),
                 "escrow": sum(node["escrow"] for node in self.nodes.values()),
                 "escrow_unbonding": unbonding(True), "treasury": self.treasury,
-                "rewards": self.rewards, "deposits": self.deposits() + self.report_deposits()}
+                "rewards": self.rewards, "deposits": (self.deposits() + self.report_deposits()
+                                                 + self.late_deposits())}
 
     def copy(self):
         return copy.deepcopy(self)

@@ -12,8 +12,8 @@ from documents import Refused, name_of
 from ledger_index import (
     MODELS_MAX, component_name, component_version, model, scope_name, source, world)
 from ledger_values import (
-    Several, Wrong, address, amount, ascends, attestation, by_first, cbor, choice, cosigner, digits,
-    fields_of, hash_name, moment, need, number, one_of, sentence, setting, share, signature, spend,
+    OCTETS_MAX, Several, Wrong, address, amount, ascends, attestation, by_first, cbor, choice, cosigner, digits,
+    fields_of, hash_name, moment, need, number, octets, one_of, sentence, setting, share, signature, spend,
     truth, url, word)
 from translog import tohex
 
@@ -69,6 +69,10 @@ ACTIONS = {
     "accuse": [NODE, ("misdeed", one_of(*ACCUSED)), ("evidence", hash_name)],
     "verdict": [REPORT, ("verdict", one_of("guilty", "not-guilty")), ATTESTED],
     "appeal": [REPORT],
+    "late-receipt": [("coordinator", address), ("receipt", RECEIPT), ("countersignature", signature),
+                     ("assignment", octets), ("assignment-signature", signature)],
+    "answer": [("assignment", hash_name), ("leaf", number(64)), ("entry", Several(octets, 35)),
+               ("proof", Several(hash_name, 63))],
     "unjail": [NODE],
 }
 COMMON = [("genesis", hash_name), ("account", address), ("number", number(64)), ("fee", amount),
@@ -110,6 +114,14 @@ class Lines:
             values.append(value)
         return values
 
+    def joined(self, name, pieces):
+        """Bytes on several lines, of which all but the last are full."""
+        whole = b"".join(pieces)
+        del self.written[len(self.written) - len(pieces):]
+        self.written += [f"{name}: {tohex(whole[at:at + OCTETS_MAX])}"
+                         for at in range(0, len(whole), OCTETS_MAX)]
+        return whole
+
 
 def read_text(raw):
     if len(raw) > TEXT_MAX:
@@ -125,6 +137,8 @@ def read_text(raw):
     for name, read in ACTIONS[transaction["action"]]:
         if isinstance(read, Several):
             fields[name] = lines.several(name, read)
+            if name == "entry":
+                fields[name] = lines.joined(name, fields[name])
             continue
         fields[name.removesuffix("?")] = lines.field(name, read)
         if name == "service-class?" and fields["service-class"] is not None:
@@ -234,7 +248,20 @@ def claim_said(fields):
             "proof": [name_of(one) for one in fields["proof"]]}
 
 
-SETTLING = {"close-epoch": closure_said, "settle": settlement_said, "claim": claim_said}
+def late_said(fields):
+    return {"coordinator": fields["coordinator"], "assignment": fields["assignment"],
+            "receipt": fields["receipt"] + fields["countersignature"],
+            "assignment_signature": fields["assignment-signature"]}
+
+
+def answer_said(fields):
+    return {"assignment": name_of(fields["assignment"]), "leaf": fields["leaf"],
+            "entry": fields["entry"], "proof": [name_of(one) for one in fields["proof"]]}
+
+
+# Of actions whose fields are named by themselves.
+SAID = {"close-epoch": closure_said, "settle": settlement_said, "claim": claim_said,
+        "late-receipt": late_said, "answer": answer_said}
 
 
 def models_json(values):
@@ -250,12 +277,12 @@ def value_of(transaction):
     fields = transaction["fields"]
     said = {name: fields[name] for name in ("to", "node", "role", "name", "from", "proof", "version",
                                             "world", "description", "source", "yanked")
-            if name in fields and transaction["action"] not in SETTLING}
+            if name in fields and transaction["action"] not in SAID}
     said |= {name: str(fields[name]) for name in ("amount", "bond") if name in fields}
     for ours, theirs in (("log-key", "log"), ("new-node-key", "new_node"), ("new-log-key", "new_log")):
         if ours in fields:
             said[theirs] = fields[ours]
-    said |= SETTLING.get(transaction["action"], lambda _: {})(fields)
+    said |= SAID.get(transaction["action"], lambda _: {})(fields)
     if "component" in fields:
         said |= {"component": name_of(fields["component"]), "models": models_json(fields["model"])}
     if "title" in fields:

@@ -9,6 +9,7 @@ from documents import Refused
 from translog import check_name, unhex
 
 TOKEN = 10**12
+OCTETS_MAX = 480  # Of bytes on one line, where their number is not fixed.
 
 
 class Wrong(Exception):
@@ -178,6 +179,11 @@ def digits(count):
 signature = digits(64)
 
 
+def octets(text):
+    need(re.fullmatch("0x([0-9a-f]{2}){1,%d}" % OCTETS_MAX, text, re.ASCII))
+    return unhex(text), text
+
+
 def truth(text):
     need(text in ("true", "false"))
     return text == "true", text
@@ -195,7 +201,7 @@ RECORDS = {
              "shares.miners", "shares.voters", "shares.checkers", "shares.treasury"],
         64: ["fuel_weight", "nn_weight", "work_of_price_ppm", "slice_of_fees_ppm", "cap_ppm",
              "challenge_epochs"]},
-    "slashing": {32: ["fraction_ppm", "reporter_ppm"], 64: ["appeal_epochs"]},
+    "slashing": {32: ["fraction_ppm", "reporter_ppm"], 64: ["appeal_epochs", "late_epochs", "answer_epochs"]},
     "governance": {32: ["quorum_ppm", "threshold_ppm"], 64: ["voting_epochs", "timelock_epochs"]}}
 SETTINGS = {f"{record}.{name}": number(bits) for record, all in RECORDS.items()
             for bits, names in all.items() for name in names}

@@ -19,9 +19,20 @@ pub fn prefixed(bytes: &[u8]) -> String {
 
 /// The bytes of as many lower-case digits, the inverse of [`digits`]; `None` for other texts.
 pub fn from_digits<const N: usize>(text: &str) -> Option<[u8; N]> {
-    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    match has_upper_case(text) {
         true => None,
         false => from_typed(text),
+    }
+}
+
+/// As [`from_digits`] for at most so many bytes.
+pub fn from_up_to(max: usize, text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    match pairs.len() > max || has_upper_case(text) {
+        true => None,
+        false => pairs.iter().map(byte).collect(),
     }
 }
 
@@ -33,17 +44,25 @@ pub fn from_typed<const N: usize>(text: &str) -> Option<[u8; N]> {
     if pairs.len() != N {
         return None;
     }
+    let mut bytes = [0; N];
+    for (place, pair) in bytes.iter_mut().zip(pairs) {
+        *place = byte(pair)?;
+    }
+    Some(bytes)
+}
+
+fn has_upper_case(text: &str) -> bool {
+    text.bytes().any(|digit| digit.is_ascii_uppercase())
+}
+
+fn byte([high, low]: &[u8; 2]) -> Option<u8> {
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
         b'A'..=b'F' => Some(digit - b'A' + 10),
         _ => None,
     };
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(*high)? << 4 | value(*low)?;
-    }
-    Some(bytes)
+    Some(value(*high)? << 4 | value(*low)?)
 }
 
 #[cfg(test)]
@@ -59,6 +78,11 @@ mod tests {
         assert_eq!(prefixed(&all), format!("0x{text}"));
         let upper = text.to_uppercase();
         assert_eq!(from_digits::<256>(&upper), None);
+        assert_eq!(from_up_to(256, &text), Some(all.to_vec()));
+        assert_eq!(
+            (from_up_to(255, &text), from_up_to(256, &upper)),
+            (None, None)
+        );
         assert_eq!(from_typed(&upper), Some(all));
     }
 

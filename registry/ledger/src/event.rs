@@ -202,6 +202,35 @@ pub enum Event {
         /// The report.
         report: Hash,
     },
+    /// A receipt is said to be missing in its coordinator's log.
+    LateReceipt {
+        /// The receipt's assignment.
+        assignment: Hash,
+        /// The coordinator.
+        node: Key,
+        /// Who says so.
+        account: Key,
+        /// The epoch at whose beginning the claim stands, if nobody answers it.
+        until_epoch: u64,
+    },
+    /// That was not so, and what was put down for the claim belongs to whoever has shown it.
+    Answered {
+        /// The receipt's assignment.
+        assignment: Hash,
+        /// Who has answered.
+        account: Key,
+        /// What was put down.
+        amount: Amount,
+    },
+    /// Nobody has shown that, and the receipt is to be paid.
+    Owed {
+        /// The receipt's assignment.
+        assignment: Hash,
+        /// The coordinator.
+        node: Key,
+        /// The first epoch with which it can be settled.
+        epoch: u64,
+    },
     /// A proposal is voted on.
     Proposed {
         /// Its id.

@@ -14,6 +14,7 @@
 //! | [`rules`] | parameters of rewards, of penalties, of votes on parameters |
 //! | [`setting`] | parameters by their names, as proposals change them |
 //! | [`slashing`] | misdeeds, what proves them, what checkers sign of them |
+//! | [`late`] | receipts that a log lacks, and what shows that it does not |
 //! | [`state`] | the state, and what blocks and transactions do to it |
 //! | [`refusal`] | why a transaction does nothing |
 //! | [`root`] | the state as a tree, with proofs of single accounts |
@@ -28,6 +29,7 @@ pub mod event;
 pub mod genesis;
 pub mod index;
 pub mod key;
+pub mod late;
 pub mod oci;
 pub mod refusal;
 pub mod registration;

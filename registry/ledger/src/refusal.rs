@@ -151,6 +151,14 @@ pub enum Refusal {
         /// The id.
         report: Hash,
     },
+    /// No claim of a late receipt waits for an answer.
+    #[error(
+        "no claim of a receipt for the assignment {assignment} waits for an answer; hint: it was answered, or its time is over"
+    )]
+    NoClaim {
+        /// Hash of the assignment.
+        assignment: Hash,
+    },
     /// Parameters that do not fit together.
     #[error("with these settings `{name}` could not be: {why}; hint: propose others")]
     Settings {
@@ -356,6 +364,36 @@ pub enum Rule {
         "the report has no verdict that can be appealed; hint: one appeal is possible, after a first verdict"
     )]
     NoAppeal,
+    /// No two documents that claim something.
+    #[error(
+        "this claims nothing: a receipt of this network that both sides have signed, and the assignment that it names with what it pays, signed by the coordinator; hint: `adit receipt verify` checks a receipt"
+    )]
+    NothingClaimed,
+    /// Receipts of this status, or with these terms, pay nothing, or nobody who could be paid.
+    #[error(
+        "nothing is owed for this receipt: its status pays nothing, its task has no price, or its miner is not registered; hint: `adit receipt show` says its status"
+    )]
+    NothingOwed,
+    /// The log can have it yet.
+    #[error(
+        "the coordinator's log can have the receipt yet: one epoch after the end of its lease, and not before the second after its draw; hint: claim it when the coordinator has closed that epoch"
+    )]
+    NotLate,
+    /// It is claimed too late.
+    #[error(
+        "the time in which this receipt could be claimed is over; hint: `adit registry show` says how many epochs it is"
+    )]
+    TooLate,
+    /// The receipt was claimed before.
+    #[error(
+        "a receipt of this assignment was claimed before; hint: each is claimed once, whatever came of it"
+    )]
+    Claimed,
+    /// An answer that is none.
+    #[error(
+        "this answers nothing: it takes a receipt of the assignment, its expiry or its cancellation, as an entry of the log as it was closed; hint: the proof must be for the size that the claim names"
+    )]
+    NoAnswer,
     /// It takes part.
     #[error("the node is not jailed; hint: nothing is left to do")]
     NotJailed,
@@ -404,6 +442,7 @@ impl Refusal {
             Refusal::NoNode { .. }
             | Refusal::NoProposal { .. }
             | Refusal::NoReport { .. }
+            | Refusal::NoClaim { .. }
             | Refusal::NoScope { .. }
             | Refusal::NoRelease { .. } => Code::NotFound,
             Refusal::NotOperator { .. } | Refusal::NotOwner { .. } => Code::Forbidden,

@@ -13,6 +13,9 @@ use serde::Serialize;
 pub const PPM: u32 = 1_000_000;
 /// Longest time of any rule, in epochs.
 pub(crate) const EPOCHS_MAX: u64 = 100_000;
+/// Most epochs in which a late receipt can be claimed: the state keeps what is needed for that as long,
+/// whatever the rules say by now.
+pub const LATE_EPOCHS_MAX: u64 = 64;
 /// Largest ratio, in parts per million: a million times.
 const RATIO_MAX: u64 = 1_000_000_000_000;
 
@@ -172,7 +175,8 @@ impl RewardRules {
 
 /// What misdeeds cost, and how they are reported.
 ///
-/// CBOR: 0 fraction_ppm u, 1 reporter_ppm u, 2 deposit a, 3 appeal_epochs u.
+/// CBOR: 0 fraction_ppm u, 1 reporter_ppm u, 2 deposit a, 3 appeal_epochs u, 4 late_epochs u,
+/// 5 answer_epochs u.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct SlashingRules {
@@ -188,6 +192,14 @@ pub struct SlashingRules {
     /// Whole epochs from a verdict until it takes effect, in which it can be appealed.
     #[n(3)]
     pub appeal_epochs: u64,
+    /// How many epochs a receipt that its log lacks can be claimed, from the first in which it can be.
+    /// Together with the time to answer it should be over before what stood behind the coordinator can
+    /// be gone.
+    #[n(4)]
+    pub late_epochs: u64,
+    /// Whole epochs in which such a claim can be answered.
+    #[n(5)]
+    pub answer_epochs: u64,
 }
 
 impl Default for SlashingRules {
@@ -197,6 +209,8 @@ impl Default for SlashingRules {
             reporter_ppm: 100_000,
             deposit: Amount::tokens(100),
             appeal_epochs: 1,
+            late_epochs: 7,
+            answer_epochs: 1,
         }
     }
 }
@@ -206,6 +220,22 @@ impl SlashingRules {
         at_most_whole("slashing.fraction_ppm", self.fraction_ppm)?;
         at_most_whole("slashing.reporter_ppm", self.reporter_ppm)?;
         epochs("slashing.appeal_epochs", self.appeal_epochs)?;
+        epochs("slashing.answer_epochs", self.answer_epochs)?;
+        if self.answer_epochs == 0 {
+            return Invalid::new(
+                "slashing.answer_epochs",
+                "it is 0, and nobody could answer in time",
+            );
+        }
+        if self.late_epochs < 2 || self.late_epochs > LATE_EPOCHS_MAX {
+            return Invalid::new(
+                "slashing.late_epochs",
+                format!(
+                    "it is {}, and from 2 to {LATE_EPOCHS_MAX} are allowed",
+                    self.late_epochs
+                ),
+            );
+        }
         match self.deposit > Amount::SUPPLY_MAX {
             true => Invalid::new("slashing.deposit", "it is more than can exist"),
             false => Ok(()),

@@ -229,6 +229,21 @@ impl<S: TileSource> LogReader<S> {
         Ok(proof)
     }
 
+    /// The proof that an entry is the one of `index` in the log as it was with `size` entries, as the
+    /// tiles of the log of `newest` entries give it.
+    ///
+    /// # Errors
+    /// [`ReadLogError`].
+    pub async fn prove_inclusion(
+        &self,
+        newest: u64,
+        index: u64,
+        size: u64,
+    ) -> Result<Vec<Hash>, ReadLogError> {
+        self.compute(newest, |reader| inclusion(reader, index, size))
+            .await
+    }
+
     /// An entry with the proof that it is the one of `index`, checked.
     ///
     /// # Errors

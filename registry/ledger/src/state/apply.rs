@@ -171,6 +171,13 @@ impl State {
                 attestations,
             } => self.verdict(payer, *report, *fraction_ppm, attestations),
             Action::Appeal { report } => self.appeal(payer, *report),
+            Action::LateReceipt(claim) => self.claim_late(payer, claim),
+            Action::Answer {
+                assignment,
+                leaf,
+                entry,
+                proof,
+            } => self.answer(payer, assignment, *leaf, entry, proof),
             Action::Unjail { node } => self.unjail(payer, *node),
             Action::Propose {
                 title,

@@ -17,11 +17,13 @@
 //! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
 //! | 13 ‖ report | [`Report`](super::Report): 0 reporter b32, 1 node b32, 2 misdeed u, 3 evidence h, 4 deposit a, 5 until_epoch u, 6 verdict_ppm u?, 7 appeal a?, 8 decided bool |
 //! | 14 ‖ node or node key ‖ misdeed | the transaction that reported it, h |
+//! | 15 ‖ assignment | [`Claimed`](super::Claimed): 0 claimant b32, 1 coordinator b32, 2 receipt b520, 3 terms {0 price a, 1 attempt_fee a, 2 replicas u}, 4 log? {0 size u, 1 root h}, 5 deposit a, 6 until_epoch u, 7 owed_epoch u?, 8 settled_epoch u? |
+//! | 16 ‖ assignment | the first epoch in which no receipt of it can be claimed, u |
 //! | 30 ‖ scope | its owner, b32 |
 //! | 31 ‖ name ‖ 0 ‖ version | [`Release`]: 0 component h, 1 world u, 2 models \[{0 name t, 1 manifest h}\] ascending, 3 description t?, 4 source t?, 5 yanked bool, 6 published_ms u, 7 publisher b32, 8 transaction h |
 //!
-//! A key is bytes one after the other, 32 for an account, node, key, proposal or
-//! report. Whoever accused names the node, and a misdeed that proved itself the node key that signed;
+//! A key is bytes one after the other, 32 for an account, node, key, proposal, report or
+//! assignment. Whoever accused names the node, and a misdeed that proved itself the node key that signed;
 //! a misdeed is BLAKE3 of its kind (u8) ‖ what it rests on: the assignment of receipts that contradict
 //! each other, 32 zeros for a log that forked, else the evidence. A value that is a map has the
 //! numbers before its fields as keys, and not those that are absent; h are 32 bytes; amounts are
@@ -40,6 +42,7 @@ use thiserror::Error;
 
 use super::governance::Governance;
 use super::index::{parse_release, parse_scope};
+use super::late::Late;
 use super::slashing::Slashing;
 use super::{Account, Head, Node, State, Target, Unbonding};
 use crate::index::{ComponentName, Release, Scope, Version};
@@ -124,6 +127,7 @@ impl State {
         }
         self.governance.entries(&mut put);
         self.slashing.entries(&mut put);
+        self.late.entries(&mut put);
         let tagged = |tag: u8, rest: &[u8]| [&[tag], rest].concat();
         for (scope, owner) in &self.index.scopes {
             put(tagged(SCOPE, scope.as_str().as_bytes()), encode(owner));
@@ -168,6 +172,7 @@ impl State {
             former_rules: Default::default(),
             governance: Default::default(),
             slashing: Default::default(),
+            late: Default::default(),
             index: Default::default(),
             by_account: Default::default(),
         };
@@ -207,6 +212,10 @@ impl State {
                 }
                 Place::Slashing => {
                     let taken = state.slashing.restore(at, &key, &value)?;
+                    taken.ok_or_else(|| wrong(at, "there is no such key"))?;
+                }
+                Place::Late => {
+                    let taken = state.late.restore(at, &key, &value)?;
                     taken.ok_or_else(|| wrong(at, "there is no such key"))?;
                 }
                 Place::Closing(node, epoch) => {
@@ -262,6 +271,7 @@ enum Place {
     FormerRules(u64),
     Governance,
     Slashing,
+    Late,
     Scope(Scope),
     Release(ComponentName, Version),
 }
@@ -307,6 +317,7 @@ fn parse(key: &[u8]) -> Option<Place> {
         FORMER_RULES => Place::FormerRules(epoch(rest)?),
         tag if Governance::owns(tag) => Place::Governance,
         tag if Slashing::owns(tag) => Place::Slashing,
+        tag if Late::owns(tag) => Place::Late,
         SCOPE => Place::Scope(parse_scope(rest)?),
         RELEASE => {
             let (name, version) = parse_release(rest)?;

@@ -12,6 +12,7 @@
 //! | `stakes` | what was staked at the beginning of an epoch, with which votes on proposals count |
 //! | `slashing` | misdeeds that prove themselves, and what is known of all |
 //! | `verdicts` | accusations, verdicts, appeals |
+//! | `late` | receipts that a log lacks: claims, answers, what is owed |
 //! | `penalty` | what a misdeed costs |
 //! | `index` | components: names, versions, who owns them |
 //! | `members` | who takes part, as of now |
@@ -21,6 +22,7 @@ mod apply;
 mod encoding;
 mod governance;
 mod index;
+mod late;
 mod members;
 mod nodes;
 mod penalty;
@@ -46,6 +48,8 @@ pub(crate) use encoding::{account_key, account_value};
 use governance::Governance;
 pub use governance::{PROPOSALS_MAX, Proposal, Spend};
 pub use index::{Releases, latest};
+pub use late::Claimed;
+use late::Late;
 pub use nodes::FormerKeys;
 pub use penalty::Jailed;
 pub use settling::{Closing, Settled};
@@ -212,7 +216,8 @@ pub struct State {
     /// Votes by node and voter.
     votes: BTreeMap<(Key, Key), Amount>,
     unbonding: BTreeMap<Unbonding, Amount>,
-    /// By coordinator and epoch: those that are not settled, and each coordinator's newest.
+    /// By coordinator and epoch: those that are not settled, each coordinator's newest, and those that
+    /// late receipts can be missed in.
     closings: BTreeMap<(Key, u64), Closing>,
     /// By epoch: the one that counts, later ones, and those that open epochs have to know.
     settlements: BTreeMap<u64, Settled>,
@@ -220,6 +225,7 @@ pub struct State {
     former_rules: BTreeMap<u64, RewardRules>,
     governance: Governance,
     slashing: Slashing,
+    late: Late,
     index: index::Index,
     by_account: ByAccount,
 }
@@ -307,6 +313,7 @@ impl State {
             former_rules: BTreeMap::new(),
             governance: Governance::default(),
             slashing: Slashing::default(),
+            late: Late::default(),
             index: index::Index::default(),
             by_account: ByAccount::default(),
         })
@@ -337,6 +344,7 @@ impl State {
             events.push(Event::Epoch { epoch });
             // Before anything is released: it was behind the node up to now.
             self.turn_reports(last, &mut events);
+            self.turn_late(last, &mut events);
             self.release(&mut events);
             self.turn_nodes();
             self.turn_proposals(&mut events);
@@ -456,6 +464,7 @@ impl State {
             rewards: self.head.rewards,
             deposits: (self.governance.deposits())
                 .chain(self.slashing.deposits())
+                .chain(self.late.deposits())
                 .sum(),
         }
     }
@@ -480,7 +489,7 @@ pub struct Supply {
     pub treasury: Amount,
     /// Earned and not claimed.
     pub rewards: Amount,
-    /// Put down for proposals, reports and appeals.
+    /// Put down for proposals, reports, appeals and claims of late receipts.
     pub deposits: Amount,
 }
 

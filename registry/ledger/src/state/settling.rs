@@ -10,6 +10,8 @@
 //! The ledger sees no receipts. It believes a quorum of checkers what the settlement came to, within
 //! bounds that it knows itself: emission, fees burned, escrows, and that nothing appears or is lost.
 
+use std::collections::BTreeMap;
+
 use adit_protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use adit_protocol::log::key::{KeyKind, NoteKey};
 use adit_protocol::log::note::NoteSignature;
@@ -29,7 +31,7 @@ use crate::key::Key;
 use crate::refusal::{Refusal, Rule};
 use crate::registration::Role;
 use crate::rewards::{Charge, Earned, Settlement};
-use crate::rules::{PPM, RewardRules};
+use crate::rules::{LATE_EPOCHS_MAX, PPM, RewardRules};
 use crate::transaction::{Attestation, Closure};
 use crate::tree::TreeRoot;
 
@@ -241,6 +243,7 @@ impl State {
             charges: settlement.charges.clone(),
         };
         self.settlements.insert(epoch, settled);
+        self.settle_late(epoch);
         self.forget_settled();
         payer.events.push(Event::Settled {
             epoch,
@@ -274,7 +277,7 @@ impl State {
             };
         }
         // An epoch is left out only if nothing in it can be paid.
-        match self.unsettled().map(|(closed, _)| closed).min() {
+        match self.first_unsettled() {
             None => Rule::NothingClosed.broken(),
             Some(first) if first < epoch => Rule::Order.broken(),
             Some(first) if first > epoch => Rule::NothingClosed.broken(),
@@ -406,29 +409,27 @@ impl State {
         }
     }
 
-    /// Drops what no later settlement needs: closings of settled epochs but each coordinator's last,
-    /// settlements that are superseded and not newer than the end of an epoch that is open, and rules
+    /// Drops what no later settlement needs: closings of settled epochs but each coordinator's last and
+    /// those that late receipts can be missed in, settlements that are superseded and not newer than the end of an epoch that is open, and rules
     /// of epochs that are settled but the last.
     fn forget_settled(&mut self) {
         let settled = self.head.settled;
-        let coordinators: Vec<Key> = self.closings.keys().map(|(node, _)| *node).collect();
-        for node in coordinators {
-            let old = self
-                .closings
-                .range((node, 0)..=(node, settled.saturating_sub(1)));
-            let mut old: Vec<_> = old.map(|(key, _)| *key).collect();
-            if self
-                .closings
-                .range((node, settled)..=(node, u64::MAX))
-                .next()
-                .is_none()
-            {
-                old.pop();
-            }
-            for key in old {
-                self.closings.remove(&key);
+        let kept = self.head.epoch.saturating_sub(LATE_EPOCHS_MAX).min(settled);
+        // Of what is older the last of each key of a coordinator, as long as it answers for the key: a
+        // log that was closed no more has lacked what came after ever since.
+        let mut last = BTreeMap::new();
+        for ((node, epoch), closing) in self.closings.range(..) {
+            if *epoch < kept {
+                last.insert((*node, closing.node_key), *epoch);
             }
         }
+        last.retain(|(node, key), epoch| {
+            let newest = self.closings.range((*node, *epoch)..=(*node, u64::MAX));
+            newest.count() == 1 || self.answers_for(node, key).is_some()
+        });
+        self.closings.retain(|(node, epoch), closing| {
+            *epoch >= kept || last.get(&(*node, closing.node_key)) == Some(epoch)
+        });
         let counts = self.rewards().map_or(0, |(epoch, _)| epoch);
         self.settlements
             .retain(|epoch, one| *epoch >= counts || one.in_epoch > settled);
@@ -514,6 +515,18 @@ impl State {
             .map(|(node, epoch)| (*epoch, *node))
     }
 
+    /// The first epoch that waits to be settled: with a closing, or a late receipt.
+    pub fn first_unsettled(&self) -> Option<u64> {
+        let closed = self.unsettled().map(|(epoch, _)| epoch);
+        closed.chain(self.owed()).min()
+    }
+
+    /// Whether an epoch waits to be settled.
+    pub fn is_unsettled(&self, epoch: u64) -> bool {
+        let mut closed = self.unsettled();
+        closed.any(|(closed, _)| closed == epoch) || self.owed().any(|owed| owed == epoch)
+    }
+
     /// What is in a coordinator's escrow, with what of it unbonds.
     pub fn escrow_of(&self, coordinator: &Key) -> Amount {
         let Some(node) = self.nodes.get(coordinator) else {
@@ -545,10 +558,11 @@ impl State {
         }
     }
 
-    /// Whether escrow must stay where it is: leaves of the coordinator's log wait to be settled.
+    /// Whether escrow must stay where it is: leaves of the coordinator's log wait to be settled, or
+    /// receipts that its log lacks.
     pub(super) fn owes(&self, coordinator: &Key) -> bool {
         let open = (*coordinator, self.head.settled)..=(*coordinator, u64::MAX);
-        self.closings.range(open).next().is_some()
+        self.closings.range(open).next().is_some() || self.owes_late(coordinator)
     }
 }
 

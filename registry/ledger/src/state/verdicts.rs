@@ -205,7 +205,7 @@ impl State {
     }
 
     /// The epoch that begins when so many whole epochs from the next one on are over.
-    fn after(&self, epochs: u64) -> u64 {
+    pub(super) fn after(&self, epochs: u64) -> u64 {
         let epoch = self.head.epoch.saturating_add(1);
         epoch.saturating_add(epochs)
     }

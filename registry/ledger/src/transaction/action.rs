@@ -18,6 +18,8 @@
 //! | `accuse` | `node`, `misdeed` (`wrong-execution`, `missing-receipt`, `not-serving`, `judgement`), `evidence` |
 //! | `verdict` | `report`, `verdict` (`guilty` or `not-guilty`), `fraction`? (if guilty), `attestation`: checker, signature; each, ascending |
 //! | `appeal` | `report` |
+//! | `late-receipt` | `coordinator`, `receipt`, `countersignature`, `assignment` (the document, encoded), `assignment-signature` |
+//! | `answer` | `assignment` (its hash), `leaf`, `entry`\* (its bytes, 480 on each line but the last), `proof`: a hash; each |
 //! | `unjail` | `node` |
 //! | `ballot` | `proposal`, `choice` (`yes` or `no`) |
 //! | `publish` | `name`, `version`, `component`, `world`, `model`* (`NAME HASH`, ascending by name), `description`?, `source`? |
@@ -31,18 +33,20 @@
 //! (see [`crate::setting`]), at most 32, ascending by their bytes and each parameter once; `spend` is
 //! an account and an amount of the treasury, at most 8. What checkers sign of a report is a
 //! [`Finding`](crate::slashing::Finding).
-//! `first` and `second` are bytes [0, 456) of two receipts: the body and its miner's signature.
+//! `first`, `second` and `receipt` are bytes [0, 456) of receipts: the body and its miner's signature.
 
 use adit_protocol::{Amount, Hash};
 
 use super::accusing;
 use super::governing;
+use super::late;
 use super::lines::{Lines, Percent, Reader};
 use super::settling::{self, Attestation, Closure};
 use super::text_error::TextError;
 use super::{publishing, values};
 use crate::index::{ComponentName, Publication, Scope, Version};
 use crate::key::Key;
+use crate::late::LateReceipt;
 use crate::registration::{NodeKeys, Possession, Profile, Registration, Role, Service};
 use crate::rewards::Settlement;
 use crate::setting::Setting;
@@ -182,6 +186,19 @@ pub enum Action {
         /// The report.
         report: Hash,
     },
+    /// Claims that a countersigned receipt is missing in its coordinator's log.
+    LateReceipt(Box<LateReceipt>),
+    /// Shows that it is not, or that nothing was owed for it any more.
+    Answer {
+        /// Hash of the receipt's assignment.
+        assignment: Hash,
+        /// Index of an entry in the log.
+        leaf: u64,
+        /// The entry, see [`answers`](crate::late::answers).
+        entry: Vec<u8>,
+        /// The way from there to the log's root.
+        proof: Vec<Hash>,
+    },
     /// Lets a node take part again that was jailed.
     Unjail {
         /// The node.
@@ -247,6 +264,8 @@ impl Action {
             Action::Accuse { .. } => "accuse",
             Action::Verdict { .. } => "verdict",
             Action::Appeal { .. } => "appeal",
+            Action::LateReceipt(_) => "late-receipt",
+            Action::Answer { .. } => "answer",
             Action::Unjail { .. } => "unjail",
             Action::Propose { .. } => "propose",
             Action::Ballot { .. } => "ballot",
@@ -313,6 +332,13 @@ impl Action {
                 attestations,
             } => accusing::write_verdict(lines, report, *fraction_ppm, attestations),
             Action::Appeal { report } => lines.field("report", report),
+            Action::LateReceipt(claim) => late::write_claim(lines, claim),
+            Action::Answer {
+                assignment,
+                leaf,
+                entry,
+                proof,
+            } => late::write_answer(lines, assignment, *leaf, entry, proof),
             Action::Propose {
                 title,
                 settings,
@@ -408,6 +434,8 @@ impl Action {
             "appeal" => Action::Appeal {
                 report: reader.field("report")?,
             },
+            "late-receipt" => late::read_claim(reader)?,
+            "answer" => late::read_answer(reader)?,
             "unjail" => Action::Unjail {
                 node: reader.field("node")?,
             },

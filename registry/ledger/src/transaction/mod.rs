@@ -25,6 +25,7 @@
 mod accusing;
 pub mod action;
 mod governing;
+mod late;
 mod lines;
 mod publishing;
 pub mod settling;

@@ -21,7 +21,7 @@ use crate::tree::TreeRoot;
 /// Most signatures of checkers in a transaction.
 pub const CHECKERS_MAX: usize = 64;
 /// Most hashes of a proof.
-const PROOF_MAX: usize = 63;
+pub(super) const PROOF_MAX: usize = 63;
 
 /// The end of an epoch in a coordinator's log: its checkpoint, in parts, with the cosignatures of
 /// checkers that hold the data up to there.

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use adit_protocol::hex;
 use adit_protocol::log::key::{KeyName, NameError};
 
+use crate::late::ASSIGNMENT_MAX;
+
 /// Longest free text, in bytes.
 const SENTENCE_MAX: usize = 512;
 /// Longest address, in bytes.
@@ -132,6 +134,33 @@ impl<const N: usize> FromStr for Digits<N> {
     }
 }
 
+/// As [`Digits`], of 1 to [`ASSIGNMENT_MAX`] bytes.
+pub(super) struct Octets(pub Vec<u8>);
+
+impl Display for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::prefixed(&self.0))
+    }
+}
+
+impl FromStr for Octets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Octets, String> {
+        let wrong = || {
+            format!(
+                "it must be 0x and two digits from 0 to 9 and a to f for each of 1 to {ASSIGNMENT_MAX} bytes"
+            )
+        };
+        let digits = text.strip_prefix("0x").ok_or_else(wrong)?;
+        let bytes = hex::from_up_to(ASSIGNMENT_MAX, digits).ok_or_else(wrong)?;
+        match bytes.is_empty() {
+            true => Err(wrong()),
+            false => Ok(Octets(bytes)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +217,13 @@ mod tests {
         assert_eq!("0x00ff".parse::<Digits<2>>().map(|d| d.0), Ok([0, 255]));
         for bad in ["", "0x", &text[2..], &text[..128], &text.to_uppercase()] {
             assert!(bad.parse::<Digits>().is_err());
+        }
+        let octets = |text: &str| text.parse::<Octets>().map(|octets| octets.0);
+        assert_eq!(octets("0x00ff"), Ok(vec![0, 255]));
+        let longest = Octets(vec![7; ASSIGNMENT_MAX]).to_string();
+        assert_eq!(octets(&longest).map(|bytes| bytes.len()), Ok(480));
+        for bad in ["", "0x", "00", "0x0", "0xFF", &format!("{longest}07")] {
+            assert!(octets(bad).is_err());
         }
     }
 }

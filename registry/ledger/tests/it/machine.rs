@@ -9,11 +9,13 @@ use adit_ledger::rewards::RewardTree;
 use adit_ledger::root::StateTree;
 use adit_ledger::slashing::Misdeed;
 use adit_ledger::state::{Entry, Spend};
+use adit_ledger::tree::Tree;
 use adit_ledger::{Action, Event, Key, State};
-use adit_protocol::{Amount, Hash};
+use adit_protocol::{Amount, Document as _, Hash, Status};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use crate::leases::{Lease, log as log_of, terms};
 use crate::support::*;
 
 /// What is tried.
@@ -47,7 +49,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let number = prop_oneof![12 => Just(0u64), 1 => 1u64..3];
     let fits = prop::bool::weighted(0.8);
-    let act = (0..6usize, 0..49u8, 0..8usize, amount, fits, number).prop_map(
+    let act = (0..6usize, 0..56u8, 0..8usize, amount, fits, number).prop_map(
         |(from, what, whom, amount, fits, number)| {
             Step::Do(Try {
                 from,
@@ -94,11 +96,16 @@ fn settling(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<
                 Ok(more) => before + more,
                 Err(size) => size as u64,
             };
-            let closes = Closes::new(state, number, epoch, size, &checkers);
+            let mut closes = Closes::new(state, number, epoch, size, &checkers);
+            // Mostly a log in which some leases ended, so that claims can be answered.
+            let log = expiries(closes.origin, epoch).root();
+            if before <= log.size && whom != 7 {
+                (closes.size, closes.root) = (log.size, Some(log.root));
+            }
             (from, closes.action(), None)
         }
         39..=41 => {
-            let open = state.unsettled().map(|(epoch, _)| epoch).min();
+            let open = state.first_unsettled();
             let again = state.last_settled().filter(|_| whom.is_multiple_of(3));
             let epoch = match again {
                 _ if !step.fits => whom as u64,
@@ -189,6 +196,10 @@ fn release(number: usize) -> (&'static str, &'static str) {
 /// then.
 fn action(state: &State, trees: &Trees, step: &Try) -> (usize, Action, Option<RewardTree>) {
     match step.what {
+        49.. => {
+            let (from, action) = lates(state, step);
+            return (from, action, None);
+        }
         44.. => return (step.from, indexing(step), None),
         36.. => return settling(state, trees, step),
         _ => {}
@@ -326,6 +337,75 @@ fn indexing(step: &Try) -> Action {
             to: account(whom / 2),
         },
     }
+}
+
+/// The number of a node key.
+fn number_of(key: &Key) -> Option<usize> {
+    (0..NODES.len()).find(|number| node(*number) == *key)
+}
+
+fn lease(coordinator: usize, miner: usize, epoch: u64, task: usize) -> Lease {
+    Lease {
+        genesis: genesis().0.hash(),
+        coordinator: NODES[coordinator].clone(),
+        miner: NODES[miner].clone(),
+        task: Hash::of(&[task as u8]),
+        epoch,
+        deadline_ms: BEGIN_MS + (epoch + 1) * EPOCH_MS - 1,
+        terms: terms(),
+        status: Status::Ok,
+        fuel: 7,
+    }
+}
+
+/// The log of a coordinator's key as it is closed with an epoch: expired leases of the last epochs, of
+/// every other task.
+fn expiries(coordinator: Key, epoch: u64) -> Tree {
+    let coordinator = number_of(&coordinator).unwrap_or(0);
+    let epochs = epoch.saturating_sub(4)..=epoch;
+    let leases = epochs.flat_map(|epoch| (0..NODES.len()).map(move |miner| (epoch, miner)));
+    let entry = |(epoch, miner)| lease(coordinator, miner, epoch, 0).expiry();
+    log_of(&leases.map(entry).collect::<Vec<_>>())
+}
+
+/// A claim of a late receipt, or an answer to one.
+fn lates(state: &State, step: &Try) -> (usize, Action) {
+    let Try { from, whom, .. } = *step;
+    let of = |role| {
+        let all = numbers(state, role);
+        let fitting = all.get(whom % all.len().max(1)).copied();
+        fitting.filter(|_| step.fits).unwrap_or(whom)
+    };
+    let (coordinator, miner) = (of(Role::Coordinator), of(Role::Miner));
+    let now = state.node(&node(coordinator)).map(|node| node.keys.node);
+    let signer = now.and_then(|key| number_of(&key)).unwrap_or(coordinator);
+    let drawn = state.head().epoch.saturating_sub(2 + whom as u64 % 4);
+    let lease = lease(signer, miner, drawn, whom / 6);
+    if step.what <= 50 {
+        return (from, lease.claim(node(coordinator), &mut rng()));
+    }
+    let open: Vec<_> = state.claims().collect();
+    let found = open.get(whom % open.len().max(1)).and_then(|(id, claim)| {
+        let body = claim.receipt()?.body;
+        let log = (body.epoch..body.epoch + 4)
+            .map(|epoch| expiries(Key::from_bytes(body.coordinator), epoch))
+            .find(|log| Some(log.root()) == claim.log)?;
+        let expires = |leaf: &Vec<u8>| adit_ledger::late::answers(leaf, &body);
+        let included = log.included(log.leaves().iter().position(expires)?)?;
+        Some(Action::Answer {
+            assignment: **id,
+            leaf: included.index,
+            entry: included.leaf,
+            proof: included.proof,
+        })
+    });
+    let wrong = || Action::Answer {
+        assignment: open.first().map_or(lease.hash(), |(id, _)| **id),
+        leaf: whom as u64,
+        entry: lease.expiry().encode(),
+        proof: Vec::new(),
+    };
+    (from, found.filter(|_| step.fits).unwrap_or_else(wrong))
 }
 
 /// A proposal, or a ballot on one of those that there are.
@@ -657,7 +737,7 @@ fn tokens_are_conserved_and_nothing_unbonds_early() {
     );
     assert!((0.3..0.9).contains(&share), "{share}");
     assert!(slashed > 50, "{slashed} penalties");
-    assert_eq!(kinds.len(), 26, "some actions were never done: {kinds:?}");
+    assert_eq!(kinds.len(), 28, "some actions were never done: {kinds:?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod governance;
 mod index;
+mod late;
+mod leases;
 mod machine;
 mod rules;
 mod settling;

@@ -240,6 +240,8 @@ pub struct Closes {
     pub kind: KeyKind,
     /// Numbers of nodes that cosign, by their names.
     pub checkers: Vec<usize>,
+    /// The root, if it matters.
+    pub root: Option<Hash>,
 }
 
 impl Closes {
@@ -255,6 +257,7 @@ impl Closes {
             log: &LOG,
             kind: KeyKind::Mirror,
             checkers: checkers.to_vec(),
+            root: None,
         }
     }
 
@@ -269,7 +272,8 @@ impl Closes {
     }
 
     fn root(&self) -> Hash {
-        Hash::of(&self.size.to_le_bytes())
+        let any = Hash::of(&self.size.to_le_bytes());
+        self.root.unwrap_or(any)
     }
 
     /// What a checker of this name signs of it.

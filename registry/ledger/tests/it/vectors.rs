@@ -10,6 +10,7 @@ mod bad_signatures;
 mod bad_texts;
 mod broken;
 mod governing;
+mod late;
 mod ledgers;
 mod stories;
 mod transactions;

@@ -165,7 +165,7 @@ pub(crate) fn epoch_over(state: &State, time_ms: u64) -> Option<u64> {
 /// in the epoch after it or never.
 pub(super) fn may_be_settled(state: &State, epoch: u64) -> bool {
     let settled = state.head().settled;
-    epoch.saturating_add(1) == settled || state.unsettled().any(|(open, _)| open == epoch)
+    epoch.saturating_add(1) == settled || state.is_unsettled(epoch)
 }
 
 /// The logs that were closed in an epoch.

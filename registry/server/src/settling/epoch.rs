@@ -16,6 +16,9 @@ use super::keep::Kept;
 use super::program::{Computed, ProgramError, Programs};
 use super::snapshot::{indexes, snapshot};
 
+/// The leaf of the first late receipt of a coordinator: behind all that a log can have.
+const LATE: u64 = 1 << 62;
+
 /// What was judged of each coordinator's log in an epoch, by the key that names the coordinator.
 pub type Logs = BTreeMap<Key, Vec<Judged>>;
 
@@ -147,6 +150,11 @@ fn input(epoch: u64, end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, I
     let snapshot = snapshot(epoch, end, left, escrow);
     let coordinators = indexes(snapshot.coordinators.iter().map(|one| &one.node));
     let miners = indexes(snapshot.miners.iter().map(|one| &one.node));
+    // A node is named by its first key, whichever it has signed with.
+    let miner = |key: &[u8; 32]| {
+        let miner = end.owner(&Key::from_bytes(*key));
+        miner.and_then(|miner| miners.get(miner.as_bytes()).copied())
+    };
     let mut rows = Vec::new();
     for (coordinator, judged) in logs {
         // All that are registered are in the snapshot, and who is not cannot close an epoch.
@@ -154,10 +162,24 @@ fn input(epoch: u64, end: &State, now: &State, logs: &Logs) -> Result<Vec<u8>, I
             continue;
         };
         for one in judged {
-            // A node is named by its first key, whichever it has signed with.
-            let miner = end.owner(&Key::from_bytes(one.receipt.body.miner));
-            let miner = miner.and_then(|miner| miners.get(miner.as_bytes()));
-            rows.push(row(*coordinator, miner.copied(), one));
+            rows.push(row(*coordinator, miner(&one.receipt.body.miner), one));
+        }
+    }
+    // Receipts that logs lack come last, in the order of their assignments. They are settled as if they
+    // had been drawn now: what they are paid for was done in an epoch that is long settled.
+    for ((_, claim), leaf) in now.late_receipts(epoch).zip(LATE..) {
+        let coordinator = coordinators.get(claim.coordinator.as_bytes());
+        if let (Some(coordinator), Some(receipt)) = (coordinator, claim.receipt()) {
+            let miner = miner(&receipt.body.miner);
+            let late = Judged {
+                leaf,
+                receipt: Box::new(receipt),
+                decision: None,
+                accepted: true,
+                terms: Some(claim.terms),
+            };
+            let row = row(*coordinator, miner, &late);
+            rows.push(input::Receipt { epoch, ..row });
         }
     }
     rows.sort_by_key(|row| (row.coordinator, row.leaf));

@@ -3,7 +3,9 @@
 //! A receipt belongs to the epoch in whose leaves its verdict is: before that nobody knows what is due
 //! for it. One that has no verdict when the epoch after its draw ends counts as accepted, since
 //! otherwise a coordinator could have work done for nothing by saying nothing. What it pays is said by
-//! its assignment, which is in the log before its verdict. None of this judges the coordinator: its log
+//! its assignment, which is in the log before its verdict. One that a log lacks is owed by the ledger
+//! (see [`adit_ledger::late`]), with later epochs than any in which its log could have it paid: so it is
+//! never paid both ways by what comes from here. None of this judges the coordinator: its log
 //! is its word, and its escrow pays for it. What could hurt others is checked here: that both signed
 //! the receipt, and that a receipt's fields are those of its assignment.
 

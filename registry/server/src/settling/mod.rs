@@ -10,6 +10,7 @@
 //! | [`open`] | what is in the logs and not settled yet |
 //! | [`program`] | the component that the rules name, in the sandbox |
 //! | [`audit`] | every settlement that a ledger took in, computed again |
+//! | [`answers`] | what logs say of receipts that they are said to lack |
 //! | [`keep`] | what was earned, in files |
 //! | [`sources`] | where logs are, by the registry's log; readers of them |
 //! | `mirrors` | the checker's copies of the logs |
@@ -17,6 +18,7 @@
 //! | [`seen`] | which assignments have a receipt, to notice a second one |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
+mod answers;
 pub mod audit;
 pub mod epoch;
 pub mod extract;

@@ -1,5 +1,6 @@
 //! The checker that a registry runs, until there are checkers of their own: it mirrors the logs of
-//! coordinators, says so in cosignatures, closes each epoch that is over, and settles it.
+//! coordinators, says so in cosignatures, closes each epoch that is over, and settles it. It answers
+//! claims of receipts that the logs have.
 //!
 //! It has no rights but those of its stake: what it hands in are transactions like those of anyone
 //! else, and where other checkers have more stake, the ledger refuses them.
@@ -27,6 +28,7 @@ use rand_core::OsRng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::{self, Answers, Open};
 use super::audit::{AuditError, Auditor, Recomputed, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
@@ -149,6 +151,8 @@ pub(crate) struct Settler {
     again: HashMap<Key, u64>,
     /// The hash of a settlement in the ledger that is not what the logs come to, and what they come to.
     disputed: Option<(Hash, Settlement)>,
+    /// Claims of late receipts.
+    answers: Answers,
     /// What was said of what does not work, so that it is said once.
     said: BTreeSet<String>,
 }
@@ -167,6 +171,8 @@ struct Due {
     close: Option<(u64, Vec<Key>)>,
     /// The epoch to settle, and the state now.
     settle: Option<(u64, State)>,
+    /// Claims of late receipts to look at.
+    claims: Vec<Open>,
 }
 
 impl Settler {
@@ -196,6 +202,7 @@ impl Settler {
             ends: BTreeMap::new(),
             again: HashMap::new(),
             disputed: None,
+            answers: Answers::default(),
             said: BTreeSet::new(),
         }
     }
@@ -235,6 +242,17 @@ impl Settler {
         let Some(due) = self.due().await? else {
             return Ok(());
         };
+        for claim in due.claims {
+            self.answers.begin(&claim, self.clock.now_ms());
+            match tokio::time::timeout(COPY_MAX, self.answer(&claim)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.complain(&error.to_string()),
+                Err(_) => self.complain(&format!(
+                    "the log of the coordinator {} cannot be searched in time for the assignment {}",
+                    claim.coordinator, claim.assignment
+                )),
+            }
+        }
         if let Some((epoch, coordinators)) = due.close {
             let mut closed = false;
             for coordinator in coordinators {
@@ -277,7 +295,8 @@ impl Settler {
             let head = state.head();
             let over = head.epoch.saturating_sub(1);
             let end = live.end.clone().map(|end| (over, end));
-            let open = state.unsettled().map(|(epoch, _)| epoch).min();
+            let open = state.first_unsettled();
+            let claims = answers::claims(state);
             let close = head.epoch.checked_sub(1).filter(|e| *e >= head.settled);
             let missing = close.map(|epoch| {
                 let there = state.nodes().filter(|(key, node)| {
@@ -303,12 +322,14 @@ impl Settler {
                 })
                 .collect();
             let nothing = |missing: &(u64, Vec<Key>)| missing.1.is_empty();
-            let due = match open.is_none() && missing.as_ref().is_none_or(nothing) {
+            let idle = open.is_none() && claims.is_empty();
+            let due = match idle && missing.as_ref().is_none_or(nothing) {
                 true => None,
                 false => Some(Due {
                     settle: (open.filter(|epoch| state.ready_to_settle(*epoch)))
                         .map(|epoch| (epoch, state.clone())),
                     close: missing,
+                    claims,
                 }),
             };
             let known_ends: Vec<u64> = ends
@@ -322,7 +343,11 @@ impl Settler {
                 why: error.to_string(),
             })
         })?;
-        let (due, known, end, open) = looked.map_err(Box::new)?;
+        let (mut due, known, end, open) = looked.map_err(Box::new)?;
+        if let Some(due) = &mut due {
+            let claims = std::mem::take(&mut due.claims);
+            due.claims = self.answers.open(claims, self.clock.now_ms());
+        }
         self.logs.places().known = known;
         if let Some((over, end)) = end {
             self.ends
@@ -405,6 +430,34 @@ impl Settler {
         if let Some(known) = self.logs.places().known.get(coordinator).cloned() {
             let said = (self.misdeeds).forked(&known.node_key, &known.log, old, new);
             self.complain(&said);
+        }
+    }
+
+    /// Answers a claim, if the copy of the log says something of it.
+    async fn answer(&mut self, claim: &Open) -> Result<(), SettlerError> {
+        let (coordinator, node_key) = (
+            claim.coordinator,
+            Key::from_bytes(claim.receipt.coordinator),
+        );
+        let reader = self.logs.places().copy(&coordinator, &node_key)?;
+        let wrong = |error| LogsError::Read {
+            coordinator,
+            error: Box::new(error),
+        };
+        // Another checker may have closed what is not here yet.
+        let copied = reader.checkpoint().await;
+        if copied.is_ok_and(|newest| newest.checkpoint.size < claim.log.size) {
+            self.logs.places().update(coordinator).await?;
+        }
+        match answers::find(&reader, claim).await.map_err(wrong)? {
+            Some(answer) => {
+                let what = format!("the answer on the assignment {}", claim.assignment);
+                self.submit(answer, what).await
+            }
+            None => {
+                self.answers.missing(claim);
+                Ok(())
+            }
         }
     }
 

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use adit_ledger::Key;
+use adit_ledger::late::LateReceipt;
 use adit_ledger::registration::NodeKeys;
+use adit_ledger::{Action, Key};
 use adit_net::db::Db;
 use adit_net::http::server::{Limits, Listen, Server};
 use adit_net::log::{Check, Log, LogOptions};
@@ -141,6 +142,19 @@ pub fn verdict(receipt: &Receipt, decision: Decision) -> Entry {
         }],
         validator: None,
     })
+}
+
+/// The claim that a coordinator's log lacks a receipt.
+pub fn late(coordinator: u8, drawn: &Entry, receipt: &Receipt) -> Action {
+    let Entry::Assignment(signed) = drawn else {
+        panic!("a receipt is that of an assignment");
+    };
+    Action::LateReceipt(Box::new(LateReceipt {
+        coordinator: named(coordinator),
+        receipt: receipt.to_bytes(),
+        assignment: signed.unverified().unwrap().to_cbor(),
+        assignment_signature: *signed.signature(),
+    }))
 }
 
 /// An address at which a log is served, or not.

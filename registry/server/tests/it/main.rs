@@ -3,6 +3,7 @@
 mod attacks;
 mod components;
 mod coordinator;
+mod late;
 mod misdeeds;
 mod network;
 mod settling;

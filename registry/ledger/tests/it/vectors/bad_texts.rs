@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::transactions::{
     key, largest_publication, pair, publication, register, rng, transaction, transfer_name, yank,
 };
-use super::{accusing, bad_settling, bad_signatures, governing};
+use super::{accusing, bad_settling, bad_signatures, governing, late};
 
 /// A file that must be refused.
 pub struct Bad {
@@ -401,6 +401,12 @@ pub fn all() -> Vec<Bad> {
         (accusing::OF_FORK, accusing::fork()),
         (accusing::OF_ACCUSATION, accusing::accusation()),
         (accusing::OF_VERDICT, accusing::verdict(2)),
+        (late::OF_CLAIM, late::claim(40)),
+        (
+            late::OF_LONG_CLAIM,
+            late::claim(adit_ledger::late::ASSIGNMENT_MAX),
+        ),
+        (late::OF_ANSWER, late::answer(40, 1)),
     ] {
         list.extend(made(changes, &transaction(action).to_text()));
     }

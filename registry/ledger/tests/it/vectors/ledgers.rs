@@ -310,7 +310,7 @@ fn ledgers_come_to_what_is_expected() {
         "{:?}",
         missing(&values::REFUSALS)
     );
-    assert_eq!(actions.len(), 25, "{actions:?}");
+    assert_eq!(actions.len(), 27, "{actions:?}");
 }
 
 fn check_proofs(name: &str, root: &TreeRoot, expected: &Value) {

@@ -3,6 +3,7 @@
 mod components;
 mod everyday;
 mod governed;
+mod late;
 mod punished;
 mod rewards;
 
@@ -224,6 +225,7 @@ pub fn all() -> Vec<Story> {
         rewards::rewards(),
         governed::governed(),
         punished::punished(),
+        late::late(),
         components::components(),
     ]
 }

@@ -16,7 +16,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Map, Value, json};
 
 use super::values::{self, json_file};
-use super::{Files, accusing, bad_texts, folder, governing, read, read_json};
+use super::{Files, accusing, bad_texts, folder, governing, late, read, read_json};
 
 /// Where the files are that polkadot-js signed.
 pub const POLKADOT: &str = "transactions/good/polkadot-js-";
@@ -350,6 +350,7 @@ fn good() -> Vec<(&'static str, Transaction)> {
     .into_iter()
     .chain(governing::good())
     .chain(accusing::good())
+    .chain(late::good())
     .map(|(name, action)| (name, transaction(action)))
     .collect::<Vec<_>>();
     let stake = transaction(Action::Stake { amount });
@@ -491,7 +492,7 @@ fn transactions_are_read_as_the_index_says() {
         );
         actions.insert(verified.transaction().action.name());
     }
-    assert_eq!(actions.len(), 25, "{actions:?}");
+    assert_eq!(actions.len(), 27, "{actions:?}");
     for (file, entry) in index["bad"].as_object().unwrap() {
         let bytes = whole(file, entry);
         let found = match SignedTransaction::from_bytes(&bytes) {

@@ -13,7 +13,7 @@ use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{accusing, governing};
+use super::{accusing, governing, late};
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().iter().map(|byte| format!("{byte:02x}"));
@@ -122,6 +122,7 @@ fn fields(action: &Action) -> Value {
         } => json!({ "total": total, "index": index, "proof": proof }),
         other => (governing::fields(other))
             .or_else(|| accusing::fields(other))
+            .or_else(|| late::fields(other))
             .unwrap_or_else(|| panic!("{} has no fields here", other.name())),
     }
 }
@@ -144,6 +145,7 @@ pub fn state(of: &State) -> Value {
     let (mut closings, mut settlements) = (Vec::new(), Vec::new());
     let mut former_rules = Vec::new();
     let lists = governing::LISTS.into_iter().chain(accusing::LISTS);
+    let lists = lists.chain(late::LISTS);
     let mut lists: Vec<_> = lists.map(|name| (name, Vec::new())).collect();
     let (mut votes, mut unbonding, mut releases) = (Vec::new(), Vec::new(), Vec::new());
     let mut scopes = Map::new();
@@ -199,6 +201,7 @@ pub fn state(of: &State) -> Value {
             _ => {
                 let entry = governing::entry(*tag, rest, &value);
                 let entry = entry.or_else(|| accusing::entry(*tag, rest, &value));
+                let entry = entry.or_else(|| late::entry(*tag, rest, &value));
                 let (name, value) = entry.unwrap_or_else(|| panic!("no name for {tag}"));
                 let list = lists.iter_mut().find(|(known, _)| *known == name);
                 list.unwrap().1.push(value);
@@ -291,7 +294,7 @@ pub fn signature_error(error: SignatureError) -> &'static str {
 /// The variants of [`Refusal`] and [`Rule`] that a file must show. That a role is full is not shown:
 /// it takes 16,384 registrations; nor that there are too many proposals, nor that a name has all its
 /// versions, which are 1,024.
-pub const REFUSALS: [&str; 64] = [
+pub const REFUSALS: [&str; 71] = [
     "other-network",
     "number",
     "expired",
@@ -347,6 +350,13 @@ pub const REFUSALS: [&str; 64] = [
     "rule judged",
     "rule fraction",
     "rule no-appeal",
+    "no-claim",
+    "rule nothing-claimed",
+    "rule nothing-owed",
+    "rule not-late",
+    "rule too-late",
+    "rule claimed",
+    "rule no-answer",
     "rule not-jailed",
     "rule still-jailed",
     "rule forked-log",
@@ -377,6 +387,7 @@ pub fn refusal(of: &Refusal) -> &'static str {
         Refusal::Quorum { .. } => "quorum",
         Refusal::NoProposal { .. } => "no-proposal",
         Refusal::NoReport { .. } => "no-report",
+        Refusal::NoClaim { .. } => "no-claim",
         Refusal::Settings { .. } => "settings",
         Refusal::NoScope { .. } => "no-scope",
         Refusal::NoRelease { .. } => "no-release",
@@ -419,6 +430,12 @@ pub fn refusal(of: &Refusal) -> &'static str {
             Rule::Judged => "rule judged",
             Rule::Fraction => "rule fraction",
             Rule::NoAppeal => "rule no-appeal",
+            Rule::NothingClaimed => "rule nothing-claimed",
+            Rule::NothingOwed => "rule nothing-owed",
+            Rule::NotLate => "rule not-late",
+            Rule::TooLate => "rule too-late",
+            Rule::Claimed => "rule claimed",
+            Rule::NoAnswer => "rule no-answer",
             Rule::NotJailed => "rule not-jailed",
             Rule::StillJailed => "rule still-jailed",
             Rule::ForkedLog => "rule forked-log",

@@ -19,7 +19,7 @@ const CHECKERS: [(&str, &str, u64); 3] = [
     ("//Checker//3", "checker.example/3", 150_000),
 ];
 /// Two of them that are a quorum.
-const QUORUM: [usize; 2] = [1, 2];
+pub(super) const QUORUM: [usize; 2] = [1, 2];
 /// A second coordinator.
 const OTHER: &str = "//Node//coordinator//b";
 /// Who earns.
@@ -38,6 +38,17 @@ fn closure(
     checkers: &[usize],
 ) -> Closure {
     let root = Hash::of(format!("{origin} {size}").as_bytes());
+    closure_of(it, (origin, log), (epoch, size, root), kind, checkers)
+}
+
+/// As [`closure`], of a log with this root.
+pub(super) fn closure_of(
+    it: &mut Story,
+    (origin, log): (&str, &str),
+    (epoch, size, root): (u64, u64, Hash),
+    kind: KeyKind,
+    checkers: &[usize],
+) -> Closure {
     let checkpoint = Checkpoint {
         origin: Origin::new(&it.network.hash(), &pair(origin).public()).name(),
         size,
@@ -66,7 +77,7 @@ fn closure(
     }
 }
 
-const FIRST_LOG: (&str, &str) = (COORDINATOR, "//Node//coordinator//log");
+pub(super) const FIRST_LOG: (&str, &str) = (COORDINATOR, "//Node//coordinator//log");
 const SECOND_LOG: (&str, &str) = ("//Node//coordinator//2", "//Node//coordinator//2//log");
 
 fn closes(it: &mut Story, log: (&str, &str), epoch: u64, size: u64) -> Action {
@@ -75,7 +86,7 @@ fn closes(it: &mut Story, log: (&str, &str), epoch: u64, size: u64) -> Action {
 }
 
 /// The settlement of an epoch by all rules.
-fn settlement(
+pub(super) fn settlement(
     it: &Story,
     epoch: u64,
     spent: u64,
@@ -99,7 +110,7 @@ fn settles(it: &mut Story, settlement: &Settlement, checkers: &[usize]) -> Actio
     }
 }
 
-fn settled(it: &mut Story, settlement: &Settlement) {
+pub(super) fn settled(it: &mut Story, settlement: &Settlement) {
     let action = settles(it, settlement, &QUORUM);
     it.done("//Alice", action);
 }
@@ -211,7 +222,7 @@ pub fn rewards() -> Story {
     it
 }
 
-fn founding(it: &mut Story) {
+pub(super) fn founding(it: &mut Story) {
     it.block(0);
     it.done("//Bob", stake(500_000));
     it.done("//Charlie", stake(300_000));
