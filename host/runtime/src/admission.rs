@@ -90,6 +90,16 @@ pub enum Refusal {
     #[error("the component is invalid: {0}; hint: rebuild it with a current toolchain")]
     #[n(5)]
     Invalid(#[n(0)] String),
+    /// The entry point of the world that the spec names is missing; there is that of another one.
+    #[error(
+        "the component exports no entry point of the world `{world}`, and one of another; hint: submit it as what it is: a library's function is of `task`, a program of `command`"
+    )]
+    #[n(6)]
+    OtherWorld {
+        /// The world of the spec.
+        #[n(0)]
+        world: String,
+    },
 }
 
 /// Compile a component to native code for [`crate::executor::Executor::prepare`], which makes the

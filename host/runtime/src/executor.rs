@@ -173,17 +173,21 @@ pub fn hostcall_bytes(limits: &Limits) -> u64 {
 }
 
 fn enter(store: &mut Store<State>, prepared: &Prepared, world: World, input: &[u8]) -> Ended {
+    let (entry, name) = match world {
+        World::Task => (prepared.entry.task, "task"),
+        World::Command => (prepared.entry.command, "command"),
+    };
+    let Some(index) = entry else {
+        // It follows from component and spec alone, and is no fault of whoever runs them.
+        let world = name.to_owned();
+        return Ended::Stopped(Stop::Refused(Refusal::OtherWorld { world }).into());
+    };
     let instance = match prepared.pre.instantiate(&mut *store) {
         Ok(instance) => instance,
         Err(e) => return Ended::NotInstantiated(e),
     };
-    let missing =
-        || Ended::NotInstantiated(wasmtime::Error::msg("the export of this world is missing"));
     match world {
         World::Task => {
-            let Some(index) = prepared.entry.task else {
-                return missing();
-            };
             type Returns = (Result<Vec<u8>, TaskError>,);
             let run = match instance.get_typed_func::<(&[u8],), Returns>(&mut *store, index) {
                 Ok(run) => run,
@@ -196,9 +200,6 @@ fn enter(store: &mut Store<State>, prepared: &Prepared, world: World, input: &[u
             }
         }
         World::Command => {
-            let Some(index) = prepared.entry.command else {
-                return missing();
-            };
             type Returns = (Result<(), ()>,);
             let run = match instance.get_typed_func::<(), Returns>(&mut *store, index) {
                 Ok(run) => run,

@@ -214,6 +214,22 @@ fn what_is_no_component_is_refused_with_a_reason() {
     }
 }
 
+/// Whoever submits says which world it is. That it is another follows from component and spec, and no
+/// miner is to be blamed for it.
+#[test]
+fn a_component_of_another_world_is_invalid() {
+    for (name, world) in [
+        ("guest-behave.wasm", World::Task),
+        ("guest_infer.wasm", World::Command),
+    ] {
+        let ran = twice(|b| b.task(&guest(name), world, b"", &[]));
+        assert_eq!(ran.status, Status::InvalidComponent, "{:?}", ran.detail);
+        assert_eq!((ran.fuel, ran.peak_memory), (0, 0));
+        let detail = ran.detail.unwrap_or_default();
+        assert!(detail.contains("one of another"), "{detail}");
+    }
+}
+
 /// Each limit on the compiler by itself; without them the same component compiles and runs.
 #[test]
 fn compiling_is_bounded_in_cpu_time_on_the_clock_and_in_memory() {

@@ -43,7 +43,11 @@ RULES = {
         "is not WebAssembly",
     ),
     "PUT /v1/blobs/{hash}": ("bytes that came are", "without the header `content-length`"),
+    # A task that ended without one is no wrong request; the status is in the description.
+    "GET /v1/tasks/{task}/result": ("the task has no result",),
 }
+# To a schema 1.0 is an integer. Here integers are written without a fraction.
+INTEGERS = "invalid type: floating point"
 
 
 @schemathesis.hook
@@ -61,7 +65,8 @@ def filter_failure(ctx, failure, case, response):
     if type(failure).__name__ != "RejectedPositiveData":
         return True
     detail = response.json().get("detail", "")
-    return not any(rule in detail for rule in RULES.get(case.operation.label, ()))
+    rules = (INTEGERS, *RULES.get(case.operation.label, ()))
+    return not any(rule in detail for rule in rules)
 
 
 @schemathesis.serializer("application/cbor")
