@@ -64,10 +64,7 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
             faucet_account,
             faucet_epoch,
             engines: vec![engine_document().hash()],
-            rewards: RewardRules {
-                saturation: args.saturation,
-                ..RewardRules::default()
-            },
+            rewards: RewardRules::default(),
             slashing: SlashingRules::default(),
             governance: GovernanceRules {
                 // So that whoever does not agree can be gone before.
