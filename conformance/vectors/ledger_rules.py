@@ -19,7 +19,8 @@ def record_of(value):
 
 
 def reward_rules(rewards):
-    for name in ("fee_ppm", "work_share_ppm", "quality_min_ppm", "quorum_ppm"):
+    for name in ("fee_ppm", "work_share_ppm", "quality_min_ppm", "attempt_fee_max_ppm",
+                 "quorum_ppm"):
         if int(rewards[name]) > WHOLE:
             return "rewards." + name
     if int(rewards["quorum_ppm"]) <= WHOLE // 2:
@@ -85,7 +86,7 @@ REWARDS = Record(
     shares=Record(miners=u(32), voters=u(32), checkers=u(32), treasury=u(32)), fuel_weight=u(64),
     nn_weight=u(64), work_of_price_ppm=u(64), slice_of_fees_ppm=u(64), fee_ppm=u(32),
     work_share_ppm=u(32), cap_ppm=u(64), saturation=u(32), quality_min_ppm=u(32),
-    challenge_epochs=u(64), settlement=optional(h))
+    challenge_epochs=u(64), settlement=optional(h), attempt_fee_max_ppm=u(32))
 SLASHING = Record(fraction_ppm=u(32), reporter_ppm=u(32), deposit=amount, appeal_epochs=u(64),
                   late_epochs=u(64), answer_epochs=u(64))
 GOVERNANCE = Record(deposit=amount, voting_epochs=u(64), timelock_epochs=u(64), quorum_ppm=u(32),

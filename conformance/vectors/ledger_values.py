@@ -198,7 +198,8 @@ def choice(text):
 RECORDS = {
     "rewards": {
         32: ["quorum_ppm", "fee_ppm", "work_share_ppm", "saturation", "quality_min_ppm",
-             "shares.miners", "shares.voters", "shares.checkers", "shares.treasury"],
+             "attempt_fee_max_ppm", "shares.miners", "shares.voters", "shares.checkers",
+             "shares.treasury"],
         64: ["fuel_weight", "nn_weight", "work_of_price_ppm", "slice_of_fees_ppm", "cap_ppm",
              "challenge_epochs"]},
     "slashing": {32: ["fraction_ppm", "reporter_ppm"], 64: ["appeal_epochs", "late_epochs", "answer_epochs"]},

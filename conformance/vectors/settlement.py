@@ -12,6 +12,7 @@ has to fit into 128 bits is only what the documentation says has to.
 """
 import json, sys
 from collections import Counter, defaultdict
+from fractions import Fraction
 from pathlib import Path
 
 MILLION = 1_000_000
@@ -37,7 +38,7 @@ HEADER = [
     ("epoch", 8), ("genesis", "32"), ("emission", 16), ("share_miners", 4), ("share_voters", 4),
     ("share_checkers", 4), ("share_treasury", 4), ("a", 8), ("b", 8), ("c", 8), ("k", 8), ("fee", 4),
     ("work_share", 4), ("cap", 8), ("saturation", 4), ("miner_least", 16), ("coordinator_least", 16),
-    ("quality_least", 4), ("coordinators", 4), ("miners", 4), ("votes", 4), ("receipts", 8)]
+    ("quality_least", 4), ("attempt_fee", 4), ("coordinators", 4), ("miners", 4), ("votes", 4), ("receipts", 8)]
 COORDINATOR = [
     ("node", "32"), ("operator", "32"), ("stake", 16), ("escrow", 16), ("commission", 4)]
 MINER = [
@@ -99,7 +100,8 @@ def read(data):
         need(header[name] <= most, "too-many")
     shares = [header[f"share_{name}"] for name in ("miners", "voters", "checkers", "treasury")]
     need(sum(shares) == MILLION, "parameter")
-    need(max(header.fee, header.work_share, header.quality_least) <= MILLION, "parameter")
+    need(max(header.fee, header.work_share, header.quality_least, header.attempt_fee) <= MILLION,
+         "parameter")
     need(header.saturation >= 1, "parameter")
     coordinators = [reader.row(COORDINATOR) for _ in range(header.coordinators)]
     miners = [reader.row(MINER) for _ in range(header.miners)]
@@ -156,13 +158,13 @@ def split(amount, weights):
     return shares
 
 
-def due_for(receipt):
+def due_for(header, receipt):
     """Whether the price is due, and how much."""
     emitted = receipt.flags & 4
     if receipt.status in PRICE_STATUSES or receipt.status == CANCELLED and emitted:
         return True, receipt.price
     if receipt.status in FEE_STATUSES or receipt.status == CANCELLED:
-        return False, receipt.attempt_fee
+        return False, min(receipt.attempt_fee, receipt.price * header.attempt_fee // MILLION)
     return None
 
 
@@ -173,7 +175,7 @@ class Log:
         self.header, self.escrow = header, escrow
         self.spent = self.burned = 0
         self.assignments, self.prices = set(), Counter()
-        self.work = {}  # By index of the miner, for those that completed a task.
+        self.completed = []  # Of receipts that completed a task: index of the miner, work, burned.
         self.fees = Counter()  # What was burned, by index of the miner.
 
     def pay(self, receipt):
@@ -184,7 +186,7 @@ class Log:
             return EPOCH, 0
         if not receipt.flags & 1:
             return NOT_ACCEPTED, 0
-        due = due_for(receipt)
+        due = due_for(self.header, receipt)
         if due is None:
             return STATUS, 0
         is_price, amount = due
@@ -203,7 +205,7 @@ class Log:
         self.fees[receipt.miner] += fee
         full = payment == amount
         if is_price and receipt.status < 16 and full and payment > 0:
-            self.work[receipt.miner] = self.work.get(receipt.miner, 0) + self.work_of(receipt)
+            self.completed.append((receipt.miner, self.work_of(receipt), fee))
         return (PAID if full else ESCROW), payment - fee
 
     def work_of(self, receipt):
@@ -235,27 +237,35 @@ def settle(data):
 
     all_stake = sum(row.saturated for row in coordinators)
     for row, log in zip(coordinators, logs):
-        by_stake = part_miners * row.saturated // all_stake if all_stake else 0
-        row["slice"] = min(by_stake, header.k * log.burned // MILLION)
+        allowed = part_miners * row.saturated // all_stake if all_stake else 0
+        row["slice"] = min(allowed, header.k * log.burned // MILLION)
         row["earned"] = part_voters * row.slice // part_miners if part_miners else 0
-        workers = sorted(log.work)
 
-        def weighed(amounts):
-            qualities = (miners[at].quality for at in workers)
-            return [amount * (quality if quality >= header.quality_least else 0) // MILLION
-                    for amount, quality in zip(amounts, qualities)]
+        def weighed(amount, miner):
+            quality = miners[miner].quality
+            return amount * (quality if quality >= header.quality_least else 0) // MILLION
 
-        work_part = row.slice * header.work_share // MILLION
-        for kind, part, amounts in (
-                ("by_work", work_part, [log.work[at] for at in workers]),
-                ("by_stake", row.slice - work_part, [miners[at].saturated for at in workers])):
-            pieces = split(part, weighed(amounts)) or [0] * len(workers)
-            for at, piece in zip(workers, pieces):
-                miners[at][kind] += piece
-                if kind == "by_work":
-                    most = header.k * log.fees[at] // MILLION * header.work_share // MILLION
-                    miners[at][kind] -= max(0, piece - most)
-                    miners[at]["above_fees"] += max(0, piece - most)
+        part = row.slice * header.work_share // MILLION
+        weights = [weighed(work, miner) for miner, work, _ in log.completed]
+        all_work = sum(weights)
+        for (miner, _, fee), weight in zip(log.completed, weights):
+            by_all = part * weight // all_work if all_work else 0
+            piece = min(by_all, part * fee // log.burned if log.burned else 0)
+            miners[miner]["by_work"] += piece
+            miners[miner]["above_fees"] += by_all - piece
+
+        rest = MILLION - header.work_share
+        claims = []
+        for miner in sorted({miner for miner, _, _ in log.completed}):
+            weight = weighed(miners[miner].saturated, miner)
+            own = header.k * weighed(log.fees[miner], miner) // MILLION
+            if weight:
+                claims.append((Fraction(min(own, allowed) * rest // MILLION, weight), miner, weight))
+        left, weights = allowed * rest // MILLION, sum(weight for _, _, weight in claims)
+        for ratio, miner, weight in sorted(claims):
+            share = min(int(ratio * weight), left * weight // weights)
+            miners[miner]["by_stake"] += share
+            left, weights = left - share, weights - weight
 
     for row in miners:
         uncapped = row.by_work

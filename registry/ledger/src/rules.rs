@@ -42,7 +42,7 @@ pub struct Shares {
 /// CBOR: 0 quorum_ppm u, 1 emission a, 2 shares {0 miners u, 1 voters u, 2 checkers u, 3 treasury u},
 /// 3 fuel_weight u, 4 nn_weight u, 5 work_of_price_ppm u, 6 slice_of_fees_ppm u, 7 fee_ppm u,
 /// 8 work_share_ppm u, 9 cap_ppm u, 10 saturation u, 11 quality_min_ppm u, 12 challenge_epochs u,
-/// 13 settlement h?.
+/// 13 settlement h?, 14 attempt_fee_max_ppm u.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct RewardRules {
@@ -64,8 +64,8 @@ pub struct RewardRules {
     /// Most work of a receipt, of its price (`c`).
     #[n(5)]
     pub work_of_price_ppm: u64,
-    /// Largest slice of a coordinator, of the fees burned from its escrow, and what goes by work of it to
-    /// a miner, of those burned for its own receipts (`k`).
+    /// Largest slice of a coordinator, of the fees burned from its escrow, and most that goes of it to a
+    /// miner, of those burned for its own receipts (`k`).
     #[n(6)]
     pub slice_of_fees_ppm: u64,
     /// What is burned of a payment, rounded up.
@@ -77,7 +77,9 @@ pub struct RewardRules {
     /// Most that a miner earns by work in an epoch, of its stake.
     #[n(9)]
     pub cap_ppm: u64,
-    /// Stake above this many times the least counts no more.
+    /// Stake above this many times the least counts no more. By default no stake that can exist is above
+    /// it, unless the least is below 233 tokens: whoever has more could run a second node, and nobody can
+    /// say that it is the same owner's. A network that knows its operators can lower it.
     #[n(10)]
     pub saturation: u32,
     /// Quality below this counts as none.
@@ -89,6 +91,10 @@ pub struct RewardRules {
     /// Hash of the settlement component; absent where none was named.
     #[n(13)]
     pub settlement: Option<Hash>,
+    /// Most of a task's price that is paid as its attempt fee. A miner's word is enough for that one, so it
+    /// must be worth less than running the task.
+    #[n(14)]
+    pub attempt_fee_max_ppm: u32,
 }
 
 impl Default for RewardRules {
@@ -109,10 +115,11 @@ impl Default for RewardRules {
             fee_ppm: 50_000,
             work_share_ppm: 600_000,
             cap_ppm: 100_000,
-            saturation: 50,
+            saturation: u32::MAX,
             quality_min_ppm: 500_000,
             challenge_epochs: 1,
             settlement: None,
+            attempt_fee_max_ppm: 50_000,
         }
     }
 }
@@ -122,6 +129,7 @@ impl RewardRules {
         at_most_whole("rewards.fee_ppm", self.fee_ppm)?;
         at_most_whole("rewards.work_share_ppm", self.work_share_ppm)?;
         at_most_whole("rewards.quality_min_ppm", self.quality_min_ppm)?;
+        at_most_whole("rewards.attempt_fee_max_ppm", self.attempt_fee_max_ppm)?;
         more_than_half("rewards.quorum_ppm", self.quorum_ppm)?;
         let Shares {
             miners,

@@ -42,6 +42,7 @@ const PLACES: &[(&str, Place)] = &[
     ("governance.timelock_epochs", Place::Large(|p| &mut p.governance.timelock_epochs)),
     ("governance.voting_epochs", Place::Large(|p| &mut p.governance.voting_epochs)),
     ("miner_stake_min", Place::Amount(|p| &mut p.miner_stake_min)),
+    ("rewards.attempt_fee_max_ppm", Place::Small(|p| &mut p.rewards.attempt_fee_max_ppm)),
     ("rewards.cap_ppm", Place::Large(|p| &mut p.rewards.cap_ppm)),
     ("rewards.challenge_epochs", Place::Large(|p| &mut p.rewards.challenge_epochs)),
     ("rewards.emission", Place::Amount(|p| &mut p.rewards.emission)),

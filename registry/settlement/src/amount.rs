@@ -40,7 +40,7 @@ pub fn mul_div(a: u128, b: u128, c: u128) -> Option<(u128, u128)> {
     if divisor.is_zero() {
         return None;
     }
-    let (quotient, remainder) = (U256::from(a) * U256::from(b)).div_rem(divisor);
+    let (quotient, remainder) = wide(a, b).div_rem(divisor);
     Some((
         u128::try_from(quotient).ok()?,
         u128::try_from(remainder).ok()?,
@@ -104,6 +104,51 @@ pub fn split(total: u128, weights: &[u128]) -> Result<Option<Vec<u128>>, Overflo
     Ok(Some(shares))
 }
 
+/// A product.
+fn wide(one: u128, other: u128) -> U256 {
+    U256::from(one) * U256::from(other)
+}
+
+/// What somebody may have of a total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// What it is given in proportion to.
+    pub(crate) weight: u128,
+    /// The most that it is given.
+    pub(crate) most: u128,
+}
+
+/// Divides up to `total` in proportion to weights, so that what one may not have is for the others.
+/// In ascending order of `most / weight`, and of the claims where that is equal, each gets the least of
+/// its `most` and of floor(what is left · weight / weights of those that are left). A weight of 0 gets
+/// nothing.
+///
+/// # Errors
+/// [`Overflow`] if the weights' sum does not fit into 128 bits.
+pub(crate) fn fill(total: u128, claims: &[Claim]) -> Result<Vec<u128>, Overflow> {
+    const WHAT: &str = "sum of weights";
+    let mut weights = 0u128;
+    for claim in claims {
+        weights = add(weights, claim.weight, WHAT)?;
+    }
+    let mut order: Vec<(usize, &Claim)> = claims.iter().enumerate().collect();
+    order.retain(|(_, claim)| claim.weight > 0);
+    // Stable, so that equal ones stay in their order.
+    order.sort_by(|(_, a), (_, b)| wide(a.most, b.weight).cmp(&wide(b.most, a.weight)));
+    let mut left = total;
+    let mut shares = vec![0; claims.len()];
+    for (at, claim) in order {
+        let share = mul_div(left, claim.weight, weights).map_or(0, |(share, _)| share);
+        let share = share.min(claim.most);
+        left = subtract(left, share, WHAT)?;
+        weights = subtract(weights, claim.weight, WHAT)?;
+        if let Some(to) = shares.get_mut(at) {
+            *to = share;
+        }
+    }
+    Ok(shares)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -148,7 +193,55 @@ mod tests {
         );
     }
 
+    fn filled(total: u128, claims: &[(u128, u128)]) -> Vec<u128> {
+        let claims = claims.iter();
+        let claims = claims.map(|(weight, most)| Claim {
+            weight: *weight,
+            most: *most,
+        });
+        fill(total, &claims.collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn what_one_may_not_have_is_for_the_others() {
+        let all = u128::MAX;
+        // 3.33, then half of 7, then what is left.
+        assert_eq!(filled(10, &[(1, all), (1, all), (1, all)]), [3, 3, 4]);
+        // The second may have 2 of its 60. Of 98 three quarters are the third's, which may have less for
+        // its weight than the first.
+        assert_eq!(filled(100, &[(10, all), (60, 2), (30, all)]), [25, 2, 73]);
+        // All may have less than there is.
+        assert_eq!(filled(100, &[(10, 5), (60, 2), (0, 9)]), [5, 2, 0]);
+        assert_eq!(filled(100, &[(10, 0), (0, all)]), [0, 0]);
+        assert_eq!(filled(100, &[]), [0u128; 0]);
+        assert_eq!(filled(all, &[(all - 1, all), (1, all)]), [all - 1, 1]);
+        let sum = [1, all].map(|weight| Claim { weight, most: 1 });
+        assert!(fill(1, &sum).is_err());
+    }
+
     proptest! {
+        /// No more than there is and than each may have; and who may have more has as much for its
+        /// weight as everybody else, but for rounding.
+        #[test]
+        fn all_that_may_be_had_is_given_away(
+            total in 0u128..1 << 100,
+            claims in proptest::collection::vec((0u128..1 << 60, 0u128..1 << 100), 0..30),
+        ) {
+            let shares = filled(total, &claims);
+            let sum: u128 = shares.iter().sum();
+            let may: u128 = claims.iter().filter(|(w, _)| *w > 0).map(|(_, most)| most).sum();
+            prop_assert_eq!(sum, total.min(may));
+            let units = claims.len() as u128 + 1;
+            for ((weight, most), share) in claims.iter().zip(&shares) {
+                prop_assert!(share <= most && (*weight > 0 || *share == 0));
+                for ((other, _), others) in claims.iter().zip(&shares) {
+                    let (mine, theirs) = (share + units, others.saturating_sub(units));
+                    let (mine, theirs) = (wide(mine, *other), wide(theirs, *weight));
+                    prop_assert!(share == most || mine >= theirs);
+                }
+            }
+        }
+
         #[test]
         fn mul_div_is_division(a: u128, b: u128, c in 1u128..) {
             let product = U256::from(a) * U256::from(b);

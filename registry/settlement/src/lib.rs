@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`input`] | what an epoch is settled from: types, reader and writer |
 //! | [`output`] | what comes out: types, reader and writer, [`Totals::check`] |
-//! | [`amount`] | products in 256 bits, ratios, splits by largest remainder |
+//! | [`amount`] | products in 256 bits, ratios, splits by largest remainder and within bounds |
 //!
 //! # What is refused, and what is only not paid
 //!
@@ -24,7 +24,7 @@
 //! Integers are little-endian, amounts are u128 in 10^-12 token, ratios are in parts per million.
 //! The header, then the sections in this order, then nothing.
 //!
-//! | offset | length | header, 190 bytes |
+//! | offset | length | header, 194 bytes |
 //! |---|---|---|
 //! | 0 | 8 | magic `aditsetl` |
 //! | 8 | 2 | version, 1 |
@@ -35,7 +35,7 @@
 //! | 82 | 8 | a, work of a unit of fuel, in 10^-12 token |
 //! | 90 | 8 | b, work of an nn_unit, in 10^-12 token |
 //! | 98 | 8 | c, most work of a receipt, of its price |
-//! | 106 | 8 | k, largest slice, of the fees burned |
+//! | 106 | 8 | k, largest slice, of the fees burned; and what a miner gets by stake, of its own |
 //! | 114 | 4 | fee, what is burned of a payment; at most 1,000,000 |
 //! | 118 | 4 | what goes by work of a slice; at most 1,000,000 |
 //! | 122 | 8 | cap, most that a miner earns by work, of its stake |
@@ -43,10 +43,11 @@
 //! | 134 | 16 | least stake of a miner |
 //! | 150 | 16 | least stake of a coordinator |
 //! | 166 | 4 | least quality; at most 1,000,000 |
-//! | 170 | 4 | C, number of coordinators; at most 2^16 |
-//! | 174 | 4 | M, number of miners; at most 2^20 |
-//! | 178 | 4 | number of votes; at most 2^24 |
-//! | 182 | 8 | number of receipts; at most 2^32 |
+//! | 170 | 4 | attempt fee, most that is due for one, of the price; at most 1,000,000 |
+//! | 174 | 4 | C, number of coordinators; at most 2^16 |
+//! | 178 | 4 | M, number of miners; at most 2^20 |
+//! | 182 | 4 | number of votes; at most 2^24 |
+//! | 186 | 8 | number of receipts; at most 2^32 |
 //!
 //! | offset | length | coordinator, 100 bytes; strictly ascending by node |
 //! |---|---|---|
@@ -107,8 +108,8 @@
 //!    log; it is due the price, and as many receipts as its own row says replicas have been paid the
 //!    price of its task before in this log. Assignments and tasks are told apart by the first 16
 //!    bytes of their hashes. Due is the price for the statuses 0 to 4, and for 19 (cancelled) with
-//!    output emitted; the attempt fee for 5, 16, 17, 21, and 19 without; else nothing, also for a
-//!    number that is no status.
+//!    output emitted; for 5, 16, 17, 21, and 19 without, the attempt fee, but at most
+//!    floor(price · attempt fee of the header); else nothing, also for a number that is no status.
 //! 3. **Payment** is min(due, what is left of the escrow). Of it payment · fee, rounded up, is burned,
 //!    so that no price is too small for that; the rest is the miner's income. It has used up its assignment, and if it was due the price a place
 //!    of its task. If it is less than due, the receipt counts as not paid for the reason "escrow".
@@ -116,18 +117,25 @@
 //! 4. **Completed.** A receipt completes a task if it is due the price, has a status below 16, and
 //!    was paid in full more than 0. Its work is min(a · fuel + b · nn_units, floor(price · c)); nn_units
 //!    count only under a registered manifest, and a trap (2) has work 0.
-//! 5. **Slice** of a coordinator = min(floor(E_m · s / S), floor(k · burned)), with s its saturated
-//!    stake min(stake, least stake · saturation), S the sum of s over all coordinators, and what was
-//!    burned of its escrow. 0 if S is 0. What is left of E_m is not minted.
-//! 6. **Pieces.** Of the slice floor(slice · work share) is split among the miners that completed a
-//!    task for the coordinator by floor(their work for it · quality), and the rest by
-//!    floor(saturated stake · quality), both in the order of nodes. A quality below the least counts
-//!    as 0. Of the first, a miner gets at most floor(floor(k · own) · work share), with own what was
-//!    burned of this escrow for all of its receipts, those due the attempt fee too. What cannot be
-//!    split and what is above that bound is not minted.
+//! 5. **Slice** of a coordinator = min(L, floor(k · F)), with L = floor(E_m · s / S), s its saturated
+//!    stake min(stake, least stake · saturation), S the sum of s over all coordinators, and F all that
+//!    was burned of its escrow. L is 0 if S is 0. What is left of E_m is not minted.
+//! 6. **Pieces.** Here a miner's quality counts as 0 if it is below the least. What below is above a
+//!    bound, cannot be divided, or is lost in rounding is not minted.
+//!    - **By work:** W = floor(slice · work share). A receipt that completed a task weighs
+//!      w = floor(its work · its miner's quality), and f was burned of its payment. It brings its miner
+//!      min(floor(W · w / sum of w), floor(W · f / F)), the sum that over all such receipts of the
+//!      coordinator; 0 if a sum is 0.
+//!    - **By stake:** floor(L · (1,000,000 - work share)) is for the miners that completed a task for the
+//!      coordinator. Of one, the weight is floor(saturated stake · quality), and with own what was burned
+//!      of this escrow for all of its receipts, those due the attempt fee too, its bound is
+//!      floor(min(floor(k · floor(own · quality)), L) · (1,000,000 - work share)). In ascending order of
+//!      bound / weight, and of nodes where that is equal, each gets the least of its bound and of
+//!      floor(what is left · weight / sum of the weights of those that are left); without weight, nothing.
 //! 7. **Cap.** All that a miner then gets by work, of all slices, is at most floor(stake · cap); the
-//!    excess is not minted. **Capped off** is both, this and what rule 6 left out. **Cut**: floor((by work after the cap + by stake) · service cut) is not minted.
-//!    A miner's earnings are income + by work + by stake - cut.
+//!    excess is not minted. **Capped off** is both, this and what the bound of rule 6 left of
+//!    floor(W · w / sum of w). **Cut**: floor((by work after the cap + by stake) · service cut) is not
+//!    minted. A miner's earnings are income + by work + by stake - cut.
 //! 8. **Coordinators** earn floor(E_v · slice / E_m) each, 0 if E_m is 0; the rest of E_v is not
 //!    minted.
 //! 9. **Accounts.** Of a node's earnings floor(earnings · commission) is its operator's, and the rest
@@ -138,21 +146,32 @@
 //! otherwise a coordinator could take up assignments of others. Attempt fees take no place of a task,
 //! or a miner that repeats an attempt that had failed on another's machine would work for nothing.
 //!
-//! Tasks of one's own, on one's own miners, with all votes one's own, burn at least what they earn if
+//! Tasks of one's own, on one's own miners, with all votes one's own, gain no more than they burn if
 //! k · (1 + voters' share / miners' share) is at most 1, as the slice earns for the coordinator's
-//! voters too. So much for a slice that one's own fees made. Where clients' fees made it, junk's work is
-//! its whole price, and theirs may be far less. By the bound of rule 6 no miner gets more by work than
-//! what its own receipts burned allows, so junk gains no more than it burns for one that is at its
-//! bound. For one that is below, it may gain more, up to there: where the slice is bound by stake, or
-//! other miners' tasks have more work for their price, or their quality is higher. And by stake a miner
-//! gets its piece as soon as it has completed one task, of whatever price.
+//! voters too. For whatever the other receipts are, one of which f is burned raises what all of one's own
+//! nodes get
+//! - by work by at most k · f · work share: W grows by no more. As a share of W, the receipt takes at
+//!   most what its weight takes from all others, and its bound is that much of W too;
+//! - by stake by at most k · f · (1 - work share): the bound of its miner grows by that, and L, which is
+//!   divided, by nothing. Were it the slice that is divided, that would grow for one's other miners too;
+//! - by the votes of the coordinator by at most k · f · voters' share / miners' share.
+//!
+//! So junk pays nowhere, however little work clients' tasks have for their price, and a miner that
+//! completes a task of next to no price gets next to nothing by its stake, and leaves the rest to others. An attempt fee is due on a miner's word, and
+//! is bound by the price so that to fail is worth less than to run.
+//!
+//! A coordinator that takes a miner's output and does not countersign its receipt, rejects it, or has let
+//! its escrow run dry, does not pay it; and one whose commission is everything does not pay its voters.
+//! No settlement sees that. Miners and voters do.
 //!
 //! A snapshot's maker leaves out who is jailed or below the least stake, or gives it the quality 0. A
 //! receipt that has no verdict when its time is over counts as accepted, or whoever withholds verdicts
 //! would have work for nothing.
 //!
 //! Below saturation all is linear in stake and work, or bounded by what is, so splitting a node gains
-//! nothing but units of rounding. What a node has above saturation counts only if it is another's.
+//! nothing but units of rounding. What a node has above saturation counts if it is another's, and nobody
+//! can say whose nodes are one owner's: only a network that knows its operators gains by a saturation
+//! that stakes can reach.
 //!
 //! # Output, version 1
 //!
@@ -201,7 +220,8 @@ pub use output::{Output, OutputError, Totals};
 
 /// Settles an epoch: reads an input to its end, and writes the output.
 ///
-/// Memory grows with the nodes and votes, and with the receipts of the one log that has most.
+/// Memory grows with the nodes and votes, and with the receipts of the one log that has most: what is
+/// divided by work is known only at its end.
 ///
 /// # Errors
 /// [`SettleError`] if the input is refused, when nothing has been written, or if writing fails.

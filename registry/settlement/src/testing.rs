@@ -26,6 +26,7 @@ pub(crate) fn snapshot() -> Snapshot {
             miner_stake_min: 20,
             coordinator_stake_min: 2_000,
             quality_min_ppm: 500_000,
+            attempt_fee_max_ppm: 500_000,
         },
         coordinators: vec![Coordinator {
             node: [2; 32],

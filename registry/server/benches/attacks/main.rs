@@ -1,5 +1,6 @@
 //! Whether attacks on rewards pay: what each gains and costs at the defaults, over ranges of the
-//! rules and of the network, and with other rules where it pays; as tables in Markdown.
+//! rules and of the network, and with other rules where it pays; and what harm costs; as tables in
+//! Markdown.
 //!
 //! `cargo bench -p adit-registry --bench attacks`
 
@@ -11,27 +12,14 @@ use cases::{Case, Outcome};
 use model::{ROUNDING, Setting, TOKEN};
 
 fn main() {
+    let defaults = Setting::default();
     println!("Attacks at the defaults; gain and cost in tokens.\n");
-    println!("| attack | how | gain | cost | gain per cost | pays, because |");
-    println!("|---|---|---|---|---|---|");
-    for case in cases::all(&Setting::default()) {
-        let Case {
-            attack, how, pays, ..
-        } = &case;
-        let outcome = case.outcome();
-        let Outcome { gain, cost } = outcome;
-        let why = match (outcome.pays(), pays) {
-            (false, None) => "no",
-            (true, Some(why)) => *why,
-            _ => "NOT AS EXPECTED",
-        };
-        let (gain_text, cost_text) = (tokens(gain), tokens(cost));
-        println!(
-            "| {attack} | {how} | {gain_text} | {cost_text} | {} | {why} |",
-            ratio(outcome)
-        );
-    }
-    println!("\nThe most that an attack gains per cost, without those that pay at the defaults.\n");
+    table(cases::all(&defaults));
+    println!(
+        "\nCoordinators that do not pay their miners or voters, which no settlement can see.\n"
+    );
+    table(cases::owing(&defaults));
+    println!("\nThe most that an attack gains per cost, without the last part and late votes.\n");
     println!("| range | attack | how | gain per cost |");
     println!("|---|---|---|---|");
     for (name, setting) in ranges::rules().into_iter().chain(ranges::networks()) {
@@ -40,7 +28,7 @@ fn main() {
     let products = ranges::products();
     let junk = products
         .iter()
-        .flat_map(|(_, setting)| cases::junk(setting));
+        .flat_map(|(_, setting)| ranges::of_product(setting));
     row(
         &format!("{} products of ranges, k 823529 ppm", products.len()),
         junk.collect(),
@@ -60,13 +48,47 @@ fn main() {
     );
     println!("| clients of each coordinator, tokens | attack | how | gain per cost |");
     println!("|---|---|---|---|");
-    for (demand, _) in ranges::DILUTED {
+    for demand in ranges::DEMANDS {
         let setting = Setting {
             demand,
             ..Setting::default()
         };
         let case = cases::diluted(&setting, 100_000, 1_000_000);
         row(&demand.to_string(), vec![case]);
+    }
+    println!("\nOther rules, at which attacks pay.\n");
+    table(cases::above_saturation(&ranges::saturating()));
+    table(cases::failures(&ranges::dear_attempts()));
+    println!("\nWhat others lose, in tokens, and what that costs.\n");
+    println!("| what | how | others lose | net cost |");
+    println!("|---|---|---|---|");
+    for case in cases::harm(&defaults) {
+        let Outcome { gain, cost } = case.outcome();
+        let (lost, net) = (tokens(case.harm()), tokens(cost - gain));
+        println!("| {} | {} | {lost} | {net} |", case.attack, case.how);
+    }
+}
+
+/// Rows for cases that are as they were said to be.
+fn table(cases: Vec<Case>) {
+    println!("| attack | how | gain | cost | gain per cost | pays, because |");
+    println!("|---|---|---|---|---|---|");
+    for case in cases {
+        let Case {
+            attack, how, pays, ..
+        } = &case;
+        let outcome = case.outcome();
+        let Outcome { gain, cost } = outcome;
+        let why = match (outcome.pays(), pays) {
+            (false, None) => "no",
+            (true, Some(why)) => *why,
+            _ => "NOT AS EXPECTED",
+        };
+        let (gain_text, cost_text) = (tokens(gain), tokens(cost));
+        println!(
+            "| {attack} | {how} | {gain_text} | {cost_text} | {} | {why} |",
+            ratio(outcome)
+        );
     }
 }
 

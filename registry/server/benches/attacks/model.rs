@@ -137,8 +137,8 @@ pub struct Task {
     pub coordinator: usize,
     pub miner: usize,
     pub status: u8,
-    /// What is due for it, price or attempt fee.
     pub price: u128,
+    pub attempt_fee: u128,
     pub fuel: u64,
     /// Whether the attacker pays for it, and not a client.
     pub own: bool,
@@ -206,7 +206,7 @@ impl Epoch {
         self.miners.len() - 1
     }
 
-    /// The clients' tasks, drawn by saturated stake among the miners that run what they are drawn for.
+    /// The clients' tasks, drawn by stake as far as it counts among the miners that run what they are drawn for.
     pub fn draw(mut self) -> Epoch {
         let rewards = &self.setting.rules.rewards;
         let most = self.setting.rules.miner_stake_min.units() * u128::from(rewards.saturation);
@@ -225,6 +225,7 @@ impl Epoch {
                     miner: *miner,
                     status: 0,
                     price,
+                    attempt_fee: 0,
                     fuel: (work / u128::from(rewards.fuel_weight)) as u64,
                     own: false,
                     run: true,
@@ -246,6 +247,7 @@ impl Epoch {
             miner,
             status: 0,
             price,
+            attempt_fee: 0,
             fuel: u64::MAX,
             own: true,
             run: false,
@@ -283,7 +285,7 @@ impl Epoch {
                 fuel: task.fuel,
                 nn_units: 0,
                 price: task.price,
-                attempt_fee: task.price,
+                attempt_fee: task.attempt_fee,
             };
             writer.receipt(&receipt).expect("in order");
         }
@@ -341,13 +343,24 @@ impl Epoch {
         }
     }
 
-    /// What all receipts of a coordinator's log are due.
+    /// What all receipts of a coordinator's log may be due.
     fn due(&self, coordinator: usize) -> u128 {
         let log = self
             .tasks
             .iter()
             .filter(|task| task.coordinator == coordinator);
-        log.map(|task| task.price * u128::from(task.copies)).sum()
+        log.map(|task| task.price.max(task.attempt_fee) * u128::from(task.copies))
+            .sum()
+    }
+
+    /// What all others get.
+    pub fn others(&self) -> i128 {
+        let all = self.settle();
+        let others = all
+            .accounts
+            .iter()
+            .filter(|row| row.account[0] == Honest as u8);
+        others.map(|row| row.amount as i128).sum()
     }
 
     /// What the attacker gets and what it costs.

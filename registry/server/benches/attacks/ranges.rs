@@ -3,6 +3,7 @@
 use adit_ledger::rules::RewardRules;
 use adit_protocol::Amount;
 
+use super::cases::{self, Case};
 use super::model::Setting;
 
 fn changed(change: impl FnOnce(&mut RewardRules)) -> Setting {
@@ -37,6 +38,12 @@ pub fn rules() -> Vec<(String, Setting)> {
         push(
             format!("cap {cap} ppm"),
             changed(|rules| rules.cap_ppm = cap),
+        );
+    }
+    for fee in [0, 10_000] {
+        push(
+            format!("attempt fee {fee} ppm"),
+            changed(|rules| rules.attempt_fee_max_ppm = fee),
         );
     }
     for saturation in [2, 10, 200] {
@@ -125,15 +132,22 @@ pub fn products() -> Vec<(String, Setting)> {
     settings
 }
 
-/// What the clients of each coordinator pay, in tokens, and whether junk among their tasks pays if the
-/// work of these is a tenth of their price. From 17,000 or so on slices are bound by stake, and far
-/// beyond there is too little in one for any junk.
-pub const DILUTED: [(u128, bool); 7] = [
-    (100, false),
-    (1_000, false),
-    (10_000, false),
-    (15_000, false),
-    (30_000, true),
-    (60_000, true),
-    (1_000_000, false),
-];
+/// The attacks that are tried at these.
+pub fn of_product(setting: &Setting) -> Vec<Case> {
+    let mut cases = cases::junk(setting);
+    cases.extend(cases::unequal(setting));
+    cases
+}
+
+/// What the clients of each coordinator pay, in tokens. From 17,000 or so on slices are bound by stake.
+pub const DEMANDS: [u128; 7] = [100, 1_000, 10_000, 15_000, 30_000, 60_000, 1_000_000];
+
+/// A saturation that stakes reach.
+pub fn saturating() -> Setting {
+    changed(|rules| rules.saturation = 50)
+}
+
+/// Attempt fees that are worth more than running.
+pub fn dear_attempts() -> Setting {
+    changed(|rules| rules.attempt_fee_max_ppm = 200_000)
+}

@@ -42,6 +42,7 @@ pub fn parameters(
         miner_stake_min: rules.miner_stake_min.units(),
         coordinator_stake_min: rules.coordinator_stake_min.units(),
         quality_min_ppm: rewards.quality_min_ppm,
+        attempt_fee_max_ppm: rewards.attempt_fee_max_ppm,
     }
 }
 

@@ -57,6 +57,7 @@ pub fn snapshot() -> Snapshot {
             miner_stake_min: 20_000 * TOKEN,
             coordinator_stake_min: 2_000_000 * TOKEN,
             quality_min_ppm: 500_000,
+            attempt_fee_max_ppm: 50_000,
         },
         coordinators: (0..COORDINATORS)
             .map(|at| Coordinator {

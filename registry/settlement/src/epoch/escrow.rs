@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::outcome::{self, Due};
-use crate::amount::{Overflow, add, part_up, subtract};
+use crate::amount::{Overflow, add, part_up, ratio_up_to, subtract};
 use crate::input::{Coordinator, Parameters, Receipt, UNREGISTERED};
 use crate::output::{Counts, Unpaid};
 
@@ -74,7 +74,11 @@ impl Escrow {
         };
         let amount = match due {
             Due::Price => receipt.price,
-            Due::AttemptFee => receipt.attempt_fee,
+            // An attempt fee is due on the miner's word, so it may not be worth more than running.
+            Due::AttemptFee => {
+                let most = parameters.attempt_fee_max_ppm.into();
+                ratio_up_to(receipt.price, most, receipt.attempt_fee)
+            }
             Due::Nothing => 0,
         };
         let paid = amount.min(self.left);
@@ -187,6 +191,27 @@ mod tests {
         expect(&receipt, None);
         assert_eq!(escrow.counts.paid, 2);
         assert_eq!(escrow.counts.unpaid, [1, 2, 1, 1, 1, 2, 0]);
+    }
+
+    #[test]
+    fn an_attempt_fee_is_paid_up_to_a_part_of_the_price() {
+        let (mut escrow, mut parameters) = escrow(u128::MAX);
+        parameters.attempt_fee_max_ppm = 50_000;
+        let mut pay = |n: u8, price: u128, attempt_fee: u128| {
+            let receipt = Receipt {
+                status: 17,
+                price,
+                attempt_fee,
+                ..testing::receipt(n)
+            };
+            let before = escrow.spent;
+            // What is paid of what is due is all that is due.
+            assert_eq!(reason(&mut escrow, &parameters, &receipt), None);
+            escrow.spent - before
+        };
+        assert_eq!(pay(1, 1_019, 49), 49);
+        assert_eq!(pay(2, 1_019, 51), 50);
+        assert_eq!(pay(3, 19, u128::MAX), 0);
     }
 
     #[test]

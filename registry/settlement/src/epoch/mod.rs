@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `outcome.rs` | what a receipt is due, and its work |
 //! | `escrow.rs` | which receipts of a coordinator are paid |
-//! | `slice.rs` | a coordinator's slice of the emission, and its pieces |
+//! | `slice.rs` | a coordinator's slice of the emission, and what goes by stake of it |
+//! | `work.rs` | what goes by work of it |
 //! | `earnings.rs` | from nodes to accounts |
 
 mod earnings;
 mod escrow;
 mod outcome;
 mod slice;
+mod work;
 
 use std::io::Read;
 
@@ -18,8 +20,9 @@ pub use self::outcome::{Due, due};
 
 use self::earnings::Earnings;
 use self::escrow::{Escrow, Payment};
-use self::slice::Worked;
-use crate::amount::{Overflow, add, part, ratio_up_to, split, subtract};
+use self::slice::{Slice, Worked};
+use self::work::Completed;
+use crate::amount::{Overflow, add, mul_div, part, ratio_up_to, split, subtract};
 use crate::error::SettleError;
 use crate::input::{Checked, InputReader, Receipt, Shares, UNREGISTERED, Vote};
 use crate::output::{CoordinatorRow, Counts, MinerRow, Output, Totals};
@@ -81,7 +84,7 @@ struct MinerSum {
     income: u128,
     /// Before the cap by stake.
     by_work: u128,
-    /// What its own fees did not allow.
+    /// What its work would have brought beyond what the fees of its receipts allow.
     excess: u128,
     by_stake: u128,
     counts: Counts,
@@ -94,6 +97,8 @@ struct Epoch {
     miners: Vec<MinerSum>,
     /// Those that were paid by the coordinator whose receipts are being read.
     worked: Vec<Worked>,
+    /// The receipts of that coordinator that completed a task.
+    completed: Completed,
     coordinators: Vec<CoordinatorRow>,
 }
 
@@ -105,6 +110,7 @@ impl Epoch {
             parts: Parts::of(parameters.emission, &parameters.shares)?,
             miners: vec![MinerSum::default(); snapshot.miners.len()],
             worked: Vec::new(),
+            completed: Completed::default(),
             coordinators: Vec::with_capacity(snapshot.coordinators.len()),
         })
     }
@@ -122,11 +128,12 @@ impl Epoch {
         };
         let escrow = escrow.get_or_insert_with(|| Escrow::new(coordinator));
         let payment = escrow.pay(&snapshot.parameters, receipt)?;
-        let miner = match receipt.miner {
-            UNREGISTERED => None,
-            index => self.miners.get_mut(index as usize),
+        let index = match receipt.miner {
+            UNREGISTERED => return Ok(()),
+            index => index as usize,
         };
-        let Some(miner) = miner else {
+        let (Some(miner), Some(node)) = (self.miners.get_mut(index), snapshot.miners.get(index))
+        else {
             return Ok(());
         };
         match payment {
@@ -145,7 +152,11 @@ impl Epoch {
                     self.worked.push(Worked::new(receipt.miner));
                 }
                 if let Some(worked) = self.worked.get_mut(at) {
-                    worked.add(burned, work)?;
+                    worked.add(burned, work.is_some())?;
+                }
+                if let Some(work) = work {
+                    let work = snapshot.parameters.weighed(work, node);
+                    self.completed.push(receipt.miner, work, burned)?;
                 }
             }
         }
@@ -166,13 +177,21 @@ impl Epoch {
         };
         let (spent, burned, counts) =
             escrow.map_or((0, 0, Counts::default()), |e| (e.spent, e.burned, e.counts));
-        let slice = slice::size(
+        let slice = Slice::new(
             parameters,
             self.parts.miners,
             parameters.saturated_coordinator(coordinator.stake),
             checked.coordinator_stake,
             burned,
         );
+        let completed = std::mem::take(&mut self.completed);
+        for piece in completed.divide(slice.work_part(parameters), burned) {
+            let piece = piece?;
+            if let Some(miner) = self.miners.get_mut(piece.miner as usize) {
+                miner.by_work = add(miner.by_work, piece.by_work, "emission by work")?;
+                miner.excess = add(miner.excess, piece.excess, "emission above fees")?;
+            }
+        }
         let mut worked = std::mem::take(&mut self.worked);
         for worked in &worked {
             if let Some(miner) = self.miners.get_mut(worked.miner as usize) {
@@ -181,19 +200,18 @@ impl Epoch {
         }
         worked.retain(|worked| worked.completed);
         worked.sort_unstable_by_key(|worked| worked.miner);
-        for piece in slice::divide(parameters, &snapshot.miners, slice, &worked)? {
-            if let Some(miner) = self.miners.get_mut(piece.miner as usize) {
-                miner.by_work = add(miner.by_work, piece.by_work, "emission by work")?;
-                miner.excess = add(miner.excess, piece.excess, "emission above fees")?;
-                miner.by_stake = add(miner.by_stake, piece.by_stake, "emission by stake")?;
+        let by_stake = slice.by_stake(parameters, &snapshot.miners, &worked)?;
+        for (worked, piece) in worked.iter().zip(by_stake) {
+            if let Some(miner) = self.miners.get_mut(worked.miner as usize) {
+                miner.by_stake = add(miner.by_stake, piece, "emission by stake")?;
             }
         }
-        let earned = crate::amount::mul_div(self.parts.voters, slice, self.parts.miners);
+        let earned = mul_div(self.parts.voters, slice.size, self.parts.miners);
         self.coordinators.push(CoordinatorRow {
             node: coordinator.node,
             spent,
             burned,
-            slice,
+            slice: slice.size,
             earned: earned.map_or(0, |(earned, _)| earned),
             counts,
         });
@@ -313,16 +331,17 @@ mod tests {
         assert_eq!(coordinator.earned, 53);
         // Of the 150 by work, twice the stake of 30 is the most.
         assert_eq!((miner.income, miner.by_work, miner.capped), (950, 60, 90));
-        // 1% of 160 is cut.
-        assert_eq!((miner.by_stake, miner.cut), (100, 1));
-        // The miner earned 1109, of which 10% are its operator's; so of the coordinator's 53.
+        // By stake 40% of five times what was burned, of which a quality of 90% lets 45 count. 1% of the
+        // 150 is cut.
+        assert_eq!((miner.by_stake, miner.cut), (90, 1));
+        // The miner earned 1099, of which 10% are its operator's; so of the coordinator's 53.
         let accounts: Vec<_> = (output.accounts.iter())
             .map(|row| (row.account[0], row.amount))
             .collect();
-        assert_eq!(accounts, [(3, 5), (5, 110), (6, 48), (7, 999)]);
+        assert_eq!(accounts, [(3, 5), (5, 109), (6, 48), (7, 990)]);
         let totals = &output.totals;
-        assert_eq!((totals.treasury, totals.minted), (50_000, 50_212));
-        assert_eq!((totals.paid, totals.unminted), (1_162, 949_788));
+        assert_eq!((totals.treasury, totals.minted), (50_000, 50_202));
+        assert_eq!((totals.paid, totals.unminted), (1_152, 949_798));
         assert_eq!(totals.counts.paid, 1);
     }
 
@@ -348,6 +367,7 @@ mod tests {
                 .collect();
             let failed = Receipt {
                 status: 17,
+                price: 20_000,
                 attempt_fee: 10_000,
                 ..testing::receipt(1)
             };
@@ -379,11 +399,11 @@ mod tests {
         // Nobody completed a task for the first coordinator, so nobody gets of its slice.
         let slices: Vec<_> = output.coordinators.iter().map(|row| row.slice).collect();
         assert_eq!(slices, [2_500, 500]);
-        // 300 by work for 1000 and 100 of work: 273 and 27. The fees are 50 each, so each gets
-        // at most 60% of 5 · 50.
-        assert_eq!(by_work(&output), [(150, 123, 100), (27, 0, 100)]);
+        // 300 by work for 1000 and 100 of work, both at 90%: 272 and 27. The fees are 50 each, so each
+        // brings at most half. By stake 45 each count, five times, and 40% of that.
+        assert_eq!(by_work(&output), [(150, 122, 90), (27, 0, 90)]);
         // Twice the stake of 30 is the most: 90 more are capped off.
-        assert_eq!(by_work(&settle(2_000_000)), [(60, 213, 100), (27, 0, 100)]);
+        assert_eq!(by_work(&settle(2_000_000)), [(60, 212, 90), (27, 0, 90)]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Parameters {
             ("fee_ppm", self.fee_ppm),
             ("work_share_ppm", self.work_share_ppm),
             ("quality_min_ppm", self.quality_min_ppm),
+            ("attempt_fee_max_ppm", self.attempt_fee_max_ppm),
         ] {
             need(u64::from(found) <= PPM, name, found, whole)?;
         }

@@ -61,7 +61,8 @@ pub struct Parameters {
     pub nn_weight: u64,
     /// Most work of a receipt, of the price paid for it (`c`).
     pub work_of_price_ppm: u64,
-    /// Most that a coordinator's slice may be, of the fees burned from its escrow (`k`).
+    /// Most that a coordinator's slice may be, of the fees burned from its escrow, and most that a miner
+    /// gets of it by stake, of those burned for its own receipts (`k`).
     pub slice_of_fees_ppm: u64,
     /// What is burned of each payment, rounded up.
     pub fee_ppm: u32,
@@ -77,6 +78,8 @@ pub struct Parameters {
     pub coordinator_stake_min: u128,
     /// Quality below this counts as none.
     pub quality_min_ppm: u32,
+    /// Most of a task's price that is paid as its attempt fee.
+    pub attempt_fee_max_ppm: u32,
 }
 
 /// A coordinator, as the ledger has it at the epoch's end.
@@ -168,7 +171,7 @@ pub struct Receipt {
     pub nn_units: u64,
     /// The task's price.
     pub price: u128,
-    /// The task's attempt fee.
+    /// The task's attempt fee, which is paid up to a part of the price.
     pub attempt_fee: u128,
 }
 

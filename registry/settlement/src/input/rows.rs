@@ -48,7 +48,7 @@ pub(super) struct Header {
 }
 
 impl Row for Header {
-    const LEN: usize = 180;
+    const LEN: usize = 184;
 
     fn encode(&self, out: &mut Vec<u8>) {
         let p = &self.parameters;
@@ -75,6 +75,7 @@ impl Row for Header {
         out.extend_from_slice(&p.miner_stake_min.to_le_bytes());
         out.extend_from_slice(&p.coordinator_stake_min.to_le_bytes());
         out.extend_from_slice(&p.quality_min_ppm.to_le_bytes());
+        out.extend_from_slice(&p.attempt_fee_max_ppm.to_le_bytes());
         out.extend_from_slice(&self.coordinators.to_le_bytes());
         out.extend_from_slice(&self.miners.to_le_bytes());
         out.extend_from_slice(&self.votes.to_le_bytes());
@@ -104,6 +105,7 @@ impl Row for Header {
                 miner_stake_min: fields.u128(),
                 coordinator_stake_min: fields.u128(),
                 quality_min_ppm: fields.u32(),
+                attempt_fee_max_ppm: fields.u32(),
             },
             coordinators: fields.u32(),
             miners: fields.u32(),

@@ -66,6 +66,7 @@ pub fn parameters() -> Parameters {
         miner_stake_min: 20_000 * TOKEN,
         coordinator_stake_min: 2_000_000 * TOKEN,
         quality_min_ppm: 500_000,
+        attempt_fee_max_ppm: 50_000,
     }
 }
 
@@ -123,7 +124,8 @@ pub struct Size {
 pub fn made_up(seed: u64, size: Size) -> Epoch {
     let mut random = Random(seed);
     let mut parameters = parameters();
-    parameters.emission = random.amount(20_000);
+    // So little that stake bounds slices, so much that fees do, and all between.
+    parameters.emission = random.amount(20_000) >> random.below(18);
     parameters.cap_ppm = random.below(20_000);
     let accounts = random.keys(4 + (size.coordinators + size.miners) / 2);
     let account = |random: &mut Random| accounts[random.below(accounts.len() as u64) as usize];

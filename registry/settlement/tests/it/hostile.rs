@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::epochs::{Epoch, Size, made_up};
 
 /// Where the sections of [`base`] begin.
-const COORDINATORS: usize = 190;
+const COORDINATORS: usize = 194;
 const MINERS: usize = COORDINATORS + 2 * 100;
 const VOTES: usize = MINERS + 2 * 92;
 
@@ -87,26 +87,32 @@ pub fn bad() -> Vec<Bad> {
             "a saturation of 0",
         ),
         bad(
+            "attempt-fee",
+            patched(170, &million),
+            "parameter",
+            "an attempt fee above the price",
+        ),
+        bad(
             "many-coordinators",
-            patched(170, &[1, 0, 1, 0]),
+            patched(174, &[1, 0, 1, 0]),
             "too-many",
             "2^16 + 1 coordinators",
         ),
         bad(
             "many-miners",
-            patched(174, &[1, 0, 16, 0]),
+            patched(178, &[1, 0, 16, 0]),
             "too-many",
             "2^20 + 1 miners",
         ),
         bad(
             "many-votes",
-            patched(178, &[1, 0, 0, 1]),
+            patched(182, &[1, 0, 0, 1]),
             "too-many",
             "2^24 + 1 votes",
         ),
         bad(
             "many-receipts",
-            patched(187, &[1]),
+            patched(191, &[1]),
             "too-many",
             "2^40 receipts",
         ),

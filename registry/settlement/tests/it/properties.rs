@@ -88,13 +88,24 @@ fn paid(seed: u64, size: Size) -> Epoch {
     epoch
 }
 
-/// What is burned for a receipt of [`paid`]: 5%, rounded up.
+/// What is burned for a receipt of [`paid`]: 5%, rounded up. An attempt fee is at most 5% of the price.
 fn fee(receipt: &Receipt) -> u128 {
     let paid = match receipt.status {
         0 => receipt.price,
-        _ => receipt.attempt_fee,
+        _ => receipt.attempt_fee.min(receipt.price * 5 / 100),
     };
     (paid * 5).div_ceil(100)
+}
+
+/// Random bits, work of its price, and whether it fails: one of somebody's own tasks.
+fn junk() -> impl Strategy<Value = (u64, u64, bool)> {
+    let density = prop_oneof![Just(1_000_000), 0..1_000_000u64];
+    (any::<u64>(), density, proptest::bool::weighted(0.1))
+}
+
+/// Fuel of a task whose work is so many millionths of its price. A unit of fuel is 2 of work.
+fn fuel(price: u128, density: u64) -> u64 {
+    (price * u128::from(density) / 2_000_000) as u64
 }
 
 proptest! {
@@ -148,30 +159,87 @@ proptest! {
         prop_assert!(totals.minted - totals.treasury <= totals.burned);
     }
 
-    /// However much the work of its receipts is, and however little that of others'.
+    /// However much the work of its receipts is, and however little that of others'; and however much
+    /// its stake.
     #[test]
-    fn by_work_a_miner_gets_no_more_than_k_times_its_own_fees(seed: u64, size in busy()) {
+    fn a_miner_gets_no_more_than_k_times_its_own_fees(seed: u64, size in busy()) {
         let epoch = paid(seed, size);
         let output = epoch.settle();
-        let mut bounds = vec![0; epoch.snapshot.miners.len()];
+        let mut bounds = vec![(0, 0); epoch.snapshot.miners.len()];
         for (at, row) in output.coordinators.iter().enumerate() {
             let log = epoch.receipts.iter().filter(|r| r.coordinator as usize == at);
             let fees = log.map(|r| (r.miner as usize, r.status == 0, fee(r)));
             let fees: Vec<_> = fees.collect();
             prop_assert_eq!(row.burned, fees.iter().map(|(_, _, fee)| fee).sum::<u128>());
-            for (miner, bound) in bounds.iter_mut().enumerate() {
-                let own = fees.iter().filter(|(of, _, _)| *of == miner);
+            for (miner, (by_work, by_stake)) in bounds.iter_mut().enumerate() {
+                let own = || fees.iter().filter(|(of, _, _)| *of == miner);
+                let completed: u128 = own().filter(|(_, done, _)| *done).map(|(_, _, fee)| fee).sum();
+                let all: u128 = own().map(|(_, _, fee)| fee).sum();
+                // k is 0.8 here, and 0.6 goes by work.
+                *by_work += completed * 48 / 100;
                 // What was burned for it elsewhere is no bound of a slice that it has no piece of.
-                if own.clone().any(|(_, completed, _)| *completed) {
-                    let own: u128 = own.map(|(_, _, fee)| fee).sum();
-                    // k is 0.8 here, and 0.6 goes by work.
-                    *bound += own * 8 / 10 * 6 / 10;
-                }
+                *by_stake += u128::from(completed > 0) * (all * 32 / 100);
             }
         }
-        for (row, bound) in output.miners.iter().zip(bounds) {
-            prop_assert!(row.by_work <= bound, "{} > {bound}", row.by_work);
+        for (row, (by_work, by_stake)) in output.miners.iter().zip(bounds) {
+            prop_assert!(row.by_work <= by_work, "by work {} > {by_work}", row.by_work);
+            prop_assert!(row.by_stake <= by_stake, "by stake {} > {by_stake}", row.by_stake);
         }
+    }
+
+    /// Whoever owns all coordinators, some of the miners, and all their votes, adds tasks of its own, on
+    /// miners of its own, with any work and any end. Whatever the clients' tasks are, that brings it no
+    /// more than it burns, at the largest k that a ledger takes.
+    #[test]
+    fn whatever_tasks_one_adds_bring_no_more_than_they_burn(
+        seed: u64,
+        size in busy(),
+        junk in proptest::collection::vec(junk(), 1..8),
+        density in 0u64..500_000,
+        on_one: bool,
+    ) {
+        let mut epoch = plain(seed, size);
+        let parameters = &mut epoch.snapshot.parameters;
+        (parameters.cap_ppm, parameters.slice_of_fees_ppm) = (u64::MAX, 823_529);
+        for receipt in &mut epoch.receipts {
+            receipt.fuel = fuel(receipt.price, density);
+            receipt.nn_units = 0;
+        }
+        let owned = |miner: usize| miner == 0 || seed >> (miner % 64) & 1 == 1;
+        let own: Vec<u32> = (0..size.miners as u32).filter(|at| owned(*at as usize)).collect();
+        let gets = |output: &Output| -> u128 {
+            let miners = output.miners.iter().enumerate().filter(|(at, _)| owned(*at));
+            let coordinators = output.coordinators.iter().map(|row| row.earned);
+            miners.map(|(_, row)| emission(row)).chain(coordinators).sum()
+        };
+        let mut with = epoch.clone();
+        for (at, (random, density, fails)) in (0u64..).zip(junk) {
+            let mut hash = [0xfe; 32];
+            hash[..8].copy_from_slice(&at.to_le_bytes());
+            let price = 1 + u128::from(random >> 24);
+            with.receipts.push(Receipt {
+                coordinator: (random % size.coordinators) as u32,
+                miner: own[(if on_one { seed } else { random } >> 8) as usize % own.len()],
+                leaf: 1_000_000 + at,
+                task: hash,
+                assignment: hash,
+                status: u8::from(fails) * 17,
+                fuel: fuel(price, density),
+                price,
+                attempt_fee: price,
+                ..epoch.receipts[0].clone()
+            });
+        }
+        with.receipts.sort_by_key(|receipt| (receipt.coordinator, receipt.leaf));
+        let (before, after) = (epoch.with_ample_escrow().settle(), with.with_ample_escrow().settle());
+        let burned = after.totals.burned - before.totals.burned;
+        // A unit for each receipt, and some for each node, that rounding took before.
+        let nodes = (size.miners * (1 + size.coordinators)) as u128;
+        let rounding = u128::from(after.totals.counts.paid) + 4 * nodes;
+        prop_assert!(
+            gets(&after) <= gets(&before) + burned + rounding,
+            "{} > {} + {burned}", gets(&after), gets(&before)
+        );
     }
 
     #[test]
@@ -243,9 +311,9 @@ proptest! {
         let halves = epoch.settle();
         let one = earned(&whole.miners[last]);
         let two = earned(&halves.miners[last]) + earned(&halves.miners[last + 1]);
-        // Each of the two parts of each slice is rounded by less than a unit for each of the three
-        // nodes, and the cut once for each.
-        let rounding = 6 * epoch.snapshot.coordinators.len() as u128 + 3;
+        // Of each slice, what goes by stake is rounded by less than a unit for each miner, and the cut once
+        // for each of the three.
+        let rounding = ((size.miners + 6) * size.coordinators) as u128 + 3;
         prop_assert!(two <= one + rounding, "{two} > {one}");
     }
 }

@@ -69,7 +69,6 @@ pub fn command(ui: &Ui, state: &State, args: &InitArgs) -> anyhow::Result<Exit> 
             faucet_epoch,
             engines: vec![engine_document().hash()],
             rewards: RewardRules {
-                saturation: args.saturation,
                 settlement: settlement.as_deref().map(Hash::of),
                 ..RewardRules::default()
             },

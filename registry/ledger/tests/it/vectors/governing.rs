@@ -133,6 +133,7 @@ pub fn good() -> Vec<(&'static str, Action)> {
         engine("engine-add", b"1"),
         engine("engine-add", b"2"),
         engine("engine-remove", b"3"),
+        "rewards.attempt_fee_max_ppm 7".to_owned(),
         format!("rewards.settlement {hash}"),
         "slashing.reporter_ppm 7".to_owned(),
     ];

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | `junk.rs` | tasks that nobody needs |
 //! | `stake.rs` | stake that is divided, large, idle, barely used or late |
-//! | `operators.rs` | what nodes can do to voters, miners and clients |
+//! | `operators.rs` | what operators can do to voters, miners and clients |
+//! | `harm.rs` | what others lose by junk, which gains nothing |
 
+mod harm;
 mod junk;
 mod operators;
 mod stake;
 
-use self::junk::{collusion, dilution, filling, rounding};
-pub use self::junk::{diluted, junk};
-use self::operators::{again, commission, failures, verdicts};
+pub use self::harm::harm;
+use self::junk::{collusion, dilution, elsewhere, filling, mixed, rounding};
+pub use self::junk::{diluted, junk, unequal};
+pub use self::operators::failures;
+use self::operators::{again, commission, unpaid, withheld};
+pub use self::stake::above_saturation;
 use self::stake::{idle, late, riding, splits, whales};
 use super::model::{Balance, Epoch, Node, ROUNDING, Setting, TOKEN};
 
@@ -26,7 +31,7 @@ pub struct Case {
     does: Course,
     /// What else could be done. The best of it is what the attack is compared with.
     instead: Vec<Course>,
-    /// Why it pays at the defaults, where it does: what the rules as they are do not prevent.
+    /// Why it pays, where it does: what the rules as they are do not prevent.
     pub pays: Option<&'static str>,
 }
 
@@ -76,6 +81,17 @@ impl Case {
         self
     }
 
+    /// What all others lose by it, against the first of what else could be done.
+    pub fn harm(&self) -> i128 {
+        let others = |course: &Course| -> i128 {
+            let epochs = course.iter();
+            epochs
+                .map(|(epoch, times)| epoch.others() * i128::from(*times))
+                .sum()
+        };
+        self.instead.first().map_or(0, others) - others(&self.does)
+    }
+
     pub fn outcome(&self) -> Outcome {
         let does = sum(&self.does);
         let instead = self.instead.iter().map(sum).max_by_key(Balance::net);
@@ -88,20 +104,32 @@ impl Case {
     }
 }
 
-/// Attacks that do not pay at any rules that a ledger takes, or at the defaults for a reason that is
-/// named.
-pub fn everywhere(setting: &Setting) -> Vec<Case> {
-    let kinds = [
-        junk, rounding, collusion, splits, whales, idle, riding, verdicts, again,
-    ];
+fn of(setting: &Setting, kinds: &[fn(&Setting) -> Vec<Case>]) -> Vec<Case> {
     kinds.iter().flat_map(|kind| kind(setting)).collect()
+}
+
+/// Attacks that pay at no rules that a ledger takes by default or within the ranges, and in no network.
+pub fn everywhere(setting: &Setting) -> Vec<Case> {
+    of(
+        setting,
+        &[
+            junk, elsewhere, rounding, collusion, unequal, dilution, filling, splits, whales, idle,
+            riding, withheld, again, failures,
+        ],
+    )
 }
 
 /// Those, and the ones that depend on the very numbers of a setting.
 pub fn all(setting: &Setting) -> Vec<Case> {
-    let kinds = [dilution, filling, commission, failures, late];
-    let more = kinds.iter().flat_map(|kind| kind(setting));
-    everywhere(setting).into_iter().chain(more).collect()
+    let mut cases = everywhere(setting);
+    cases.extend(of(setting, &[mixed, late]));
+    cases
+}
+
+/// A coordinator that does not pay its miners or its voters. These are no attacks on the emission, and
+/// no settlement can see them.
+pub fn owing(setting: &Setting) -> Vec<Case> {
+    of(setting, &[unpaid, commission])
 }
 
 /// A coordinator and a miner of the attacker, with clients or without, and the two's numbers.

@@ -1,4 +1,7 @@
 //! What a node's operator can do to its voters, and to miners and clients.
+//!
+//! A coordinator need not pay its miners and voters. Where it does not, that shows to them, and to no
+//! settlement: rejecting an output, not countersigning its receipt and an empty escrow come to the same.
 
 use super::super::model::{Epoch, Node, Owner, Setting, TOKEN, Task, Verdict};
 use super::{Case, own};
@@ -31,47 +34,65 @@ pub fn commission(setting: &Setting) -> Vec<Case> {
     ]
 }
 
-/// A coordinator that has work done and does not accept it, or has nothing left to pay for it.
-///
-/// A verdict that never comes is no way not to pay: when the time for it is over, whoever makes the
-/// input takes the receipt for accepted. One that rejects is another matter.
-pub fn verdicts(setting: &Setting) -> Vec<Case> {
-    let least = setting.rules.coordinator_stake_min.units();
+/// An own coordinator with clients, and the same where it is the attacker who ordered its tasks.
+fn ordering(setting: &Setting) -> (usize, Epoch, Epoch) {
     let mut epoch = Epoch::new(setting);
+    let least = setting.rules.coordinator_stake_min.units();
     let own = epoch.coordinator(Node::own(least, setting.demand * TOKEN));
-    let accepted = epoch.draw();
-    let change = |epoch: &Epoch, change: &dyn Fn(&mut Task)| {
+    let of_clients = epoch.draw();
+    let of_own = changed(&of_clients, own, |task| task.own = true);
+    (own, of_clients, of_own)
+}
+
+/// With the tasks of one coordinator changed.
+fn changed(epoch: &Epoch, coordinator: usize, change: impl Fn(&mut Task)) -> Epoch {
+    let mut epoch = epoch.clone();
+    let tasks = epoch.tasks.iter_mut();
+    tasks
+        .filter(|task| task.coordinator == coordinator)
+        .for_each(change);
+    epoch
+}
+
+/// A verdict that never comes is no way not to pay: when the time for it is over, whoever makes the
+/// input takes the receipt for accepted.
+pub fn withheld(setting: &Setting) -> Vec<Case> {
+    let (own, of_clients, of_own) = ordering(setting);
+    let case = |how, epoch: Epoch| {
+        let withheld = changed(&epoch, own, |task| task.verdict = Verdict::Withheld);
+        Case::new("withheld verdicts", how, withheld, epoch)
+    };
+    vec![
+        case("of clients' tasks", of_clients),
+        case("of one's own tasks on others' miners", of_own),
+    ]
+}
+
+/// A coordinator that has work done and does not pay for it.
+pub fn unpaid(setting: &Setting) -> Vec<Case> {
+    const REJECTED: &str = "false rejections";
+    const UNSIGNED: &str = "withheld countersignatures";
+    const PAYS: &str =
+        "what is not in the log is not paid, and a rejection is the coordinator's word";
+    let (own, of_clients, of_own) = ordering(setting);
+    let rejected = |epoch: &Epoch| changed(epoch, own, |task| task.verdict = Verdict::Rejected);
+    let unsigned = |epoch: &Epoch| {
         let mut epoch = epoch.clone();
-        epoch
-            .tasks
-            .iter_mut()
-            .filter(|task| task.coordinator == own)
-            .for_each(change);
+        epoch.tasks.retain(|task| task.coordinator != own);
         epoch
     };
-    let ordered = change(&accepted, &|task| task.own = true);
-    let cases = |name: &'static str, verdict: Verdict| {
-        [
-            ("of clients' tasks", &accepted),
-            ("of one's own tasks on others' miners", &ordered),
-        ]
-        .map(|(how, epoch)| {
-            let judged = change(epoch, &|task| task.verdict = verdict);
-            Case::new(name, how, judged, epoch.clone())
-        })
-    };
-    let [of_clients, of_own] = cases("withheld verdicts", Verdict::Withheld);
-    let [rejects_clients, rejects_own] = cases("false rejections", Verdict::Rejected);
+    let (clients, ordered) = ("of clients' tasks", "of one's own tasks on others' miners");
 
     let with_miner = || {
         let mut epoch = Epoch::new(setting);
+        let least = setting.rules.coordinator_stake_min.units();
         let own = epoch.coordinator(Node::own(least, setting.demand * TOKEN));
         epoch.coordinators[own].escrow = Some(setting.demand * TOKEN);
         let miner = epoch.miner(Node::own(setting.rules.miner_stake_min.units(), 0));
         (epoch, own, miner)
     };
-    let (mut emptied, own, miner) = with_miner();
-    emptied.junk(own, miner, setting.demand * TOKEN).own = false;
+    let (mut emptied, at, miner) = with_miner();
+    emptied.junk(at, miner, setting.demand * TOKEN).own = false;
     let how = "junk on one's own miner has the escrow before clients' tasks";
     let short = Case::new(
         "escrow emptied first",
@@ -80,10 +101,10 @@ pub fn verdicts(setting: &Setting) -> Vec<Case> {
         with_miner().0.draw(),
     );
     vec![
-        of_clients,
-        of_own,
-        rejects_clients,
-        rejects_own.pays("a rejection is the coordinator's word; a settlement replays nothing"),
+        Case::new(REJECTED, clients, rejected(&of_clients), of_clients.clone()),
+        Case::new(REJECTED, ordered, rejected(&of_own), of_own.clone()).pays(PAYS),
+        Case::new(UNSIGNED, clients, unsigned(&of_clients), of_clients),
+        Case::new(UNSIGNED, ordered, unsigned(&of_own), of_own).pays(PAYS),
         short.pays("an escrow is its coordinator's to spend, in the order of its log"),
     ]
 }
@@ -125,12 +146,11 @@ pub fn failures(setting: &Setting) -> Vec<Case> {
         let mut fails = honest.clone();
         for task in fails.tasks.iter_mut().filter(|task| task.miner == miner) {
             (task.status, task.run) = (17, false);
-            task.price = task.price * percent / 100;
+            task.attempt_fee = task.price * percent / 100;
         }
         let how =
             format!("\"deadline\" for each task, with attempt fees of {percent}% of the price");
         Case::new("failures for the fee", how, fails, honest.clone())
     };
-    let large = case(20).pays("an attempt fee is paid on the miner's word");
-    vec![case(1), case(5), large]
+    vec![case(1), case(5), case(20), case(100)]
 }

@@ -1,52 +1,80 @@
 //! Stake that is divided, large, idle, barely used or late.
 
+use adit_protocol::Amount;
+
 use super::super::model::{Epoch, Node, Owner, Setting, TOKEN};
 use super::Case;
 
-/// One stake as several nodes.
+/// Tokens that there can be.
+const SUPPLY: u128 = Amount::SUPPLY_MAX.units();
+
+/// A stake as one node and as several.
+struct Splits<'a> {
+    setting: &'a Setting,
+    cases: Vec<Case>,
+}
+
+impl Splits<'_> {
+    fn push(&mut self, what: &str, stake: u128, count: u128, of: impl Fn(&mut Epoch, u128)) {
+        let epoch = |count: u128| {
+            let mut epoch = Epoch::new(self.setting);
+            (0..count).for_each(|_| of(&mut epoch, count));
+            epoch.draw()
+        };
+        let how = format!("{} tokens as {count} {what} and not as 1", stake / TOKEN);
+        let case = Case::new("split identities", how, epoch(count), epoch(1));
+        self.cases.push(case);
+    }
+
+    /// So many times the least stake of each role, or all that there can be.
+    fn of(&mut self, times: u128, count: u128) {
+        let rules = &self.setting.rules;
+        let stake = |least: Amount| least.units().saturating_mul(times).min(SUPPLY / 2);
+        let (miner, coordinator) = (
+            stake(rules.miner_stake_min),
+            stake(rules.coordinator_stake_min),
+        );
+        // So many clients that slices are bound by stake, where it matters.
+        let load = 1_000_000 * TOKEN;
+        self.push("miners", miner, count, |epoch, count| {
+            epoch.miner(Node::own(miner / count, 1));
+        });
+        self.push("coordinators", coordinator, count, |epoch, count| {
+            epoch.coordinator(Node::own(coordinator / count, load / count));
+        });
+    }
+}
+
+/// One stake as several nodes, up to the saturation.
 pub fn splits(setting: &Setting) -> Vec<Case> {
-    let rules = &setting.rules;
-    let saturation = u128::from(rules.rewards.saturation);
-    let mut cases = Vec::new();
-    let as_miners = |stake: u128, count: u128| {
-        let mut epoch = Epoch::new(setting);
-        for _ in 0..count {
-            epoch.miner(Node::own(stake / count, 1));
-        }
-        epoch.draw()
-    };
-    // So many clients that slices are bound by stake, where it matters.
-    let load = 1_000_000 * TOKEN;
-    let as_coordinators = |stake: u128, count: u128| {
-        let mut epoch = Epoch::new(setting);
-        for _ in 0..count {
-            epoch.coordinator(Node::own(stake / count, load / count));
-        }
-        epoch.draw()
-    };
-    const PAYS: &str = "stake above saturation counts again as another node";
-    for (times, counts) in [(1, [2, 10, saturation]), (2, [2, 10, 2 * saturation])] {
-        for count in counts {
-            let over = ["", " saturates one", " would saturate 2"][times as usize];
-            let mut push = |what: &str, attack: Epoch, one: Epoch| {
-                let how = format!("a stake that{over}, as {count} {what} and not as 1");
-                let case = Case::new("split identities", how, attack, one);
-                cases.push(match times {
-                    1 => case,
-                    _ => case.pays(PAYS),
-                });
-            };
-            let stake = times * saturation * rules.miner_stake_min.units();
-            push("miners", as_miners(stake, count), as_miners(stake, 1));
-            let stake = times * saturation * rules.coordinator_stake_min.units();
-            push(
-                "coordinators",
-                as_coordinators(stake, count),
-                as_coordinators(stake, 1),
-            );
+    let saturation = u128::from(setting.rules.rewards.saturation);
+    let cases = Vec::new();
+    let mut splits = Splits { setting, cases };
+    for (times, count) in [(2, 2), (10, 10), (50, 10), (50, 50), (200, 100)] {
+        if times <= saturation {
+            splits.of(times, count);
         }
     }
-    cases
+    for count in [2, 10] {
+        splits.of(saturation, count);
+    }
+    splits.cases
+}
+
+/// One stake that would saturate two nodes, as several. It pays where a stake can be as large.
+pub fn above_saturation(setting: &Setting) -> Vec<Case> {
+    const PAYS: &str = "stake above saturation counts again as another node";
+    let saturation = u128::from(setting.rules.rewards.saturation);
+    let cases = Vec::new();
+    let mut splits = Splits { setting, cases };
+    for count in [2, 10, 2 * saturation] {
+        splits.of(2 * saturation, count);
+    }
+    splits
+        .cases
+        .into_iter()
+        .map(|case| case.pays(PAYS))
+        .collect()
 }
 
 /// The attacker votes for the honest nodes that `of` finds, by their stake, and does nothing else.
@@ -148,13 +176,15 @@ pub fn idle(setting: &Setting) -> Vec<Case> {
     ]
 }
 
-/// The least that earns the part by stake.
+/// The least that earns a part by stake.
 pub fn riding(setting: &Setting) -> Vec<Case> {
     const NAME: &str = "free riding";
     let mut cases = Vec::new();
     let least = setting.rules.miner_stake_min.units();
-    let saturated = least * u128::from(setting.rules.rewards.saturation);
-    for (which, stake) in [("least", least), ("saturated", saturated)] {
+    for (which, stake) in [
+        ("the least stake", least),
+        ("100 times the least stake", 100 * least),
+    ] {
         for compute_ppm in [0, 1_000_000] {
             let setting = Setting {
                 compute_ppm,
@@ -162,27 +192,30 @@ pub fn riding(setting: &Setting) -> Vec<Case> {
             };
             let percent = compute_ppm / 10_000;
             let how = format!(
-                "the {which} stake, a task of 0.001 tokens for each coordinator, where running takes {percent}% of what a task brings"
+                "{which}, a task of 0.001 tokens for each coordinator, where running takes {percent}% of what a task brings"
             );
             let rides = cheap(&setting, stake);
             cases.push(Case::new(NAME, how, rides, mining(&setting, stake)));
         }
-    }
-    let how = "the least stake, a task of 0.001 tokens for each coordinator, instead of nothing";
-    let nothing = Epoch::new(setting).draw();
-    let case = Case::new(NAME, how, cheap(setting, least), nothing);
-    cases.push(case.pays("as meant: whoever runs a task is paid by stake too"));
+        let mut rides = cheap(setting, stake);
+        for task in rides.tasks.iter_mut().filter(|task| task.fuel == u64::MAX) {
+            (task.own, task.run) = (true, false);
+        }
+        let how = format!("{which}, junk for 0.001 tokens at each coordinator, instead of nothing");
+        let nothing = Epoch::new(setting).draw();
+        cases.push(Case::new(NAME, how, rides, nothing));
 
-    let mut epoch = Epoch::new(setting);
-    let stake = setting.rules.coordinator_stake_min.units();
-    let coordinator = epoch.coordinator(Node::own(stake, setting.demand * TOKEN));
-    let miner = epoch.miner(Node::own(least, 0));
-    let nothing = epoch.draw();
-    let mut junk = nothing.clone();
-    junk.junk(coordinator, miner, TOKEN / 1_000);
-    let how = "the least stake, junk for 0.001 tokens at one's own coordinator, which has clients";
-    let case = Case::new(NAME, how, junk, nothing);
-    cases.push(case.pays("a task of one's own is a task too"));
+        let mut epoch = Epoch::new(setting);
+        let bond = setting.rules.coordinator_stake_min.units();
+        let coordinator = epoch.coordinator(Node::own(bond, setting.demand * TOKEN));
+        let miner = epoch.miner(Node::own(stake, 0));
+        let nothing = epoch.draw();
+        let mut junk = nothing.clone();
+        junk.junk(coordinator, miner, TOKEN / 1_000);
+        let how =
+            format!("{which}, junk for 0.001 tokens at one's own coordinator, which has clients");
+        cases.push(Case::new(NAME, how, junk, nothing));
+    }
     cases
 }
 
