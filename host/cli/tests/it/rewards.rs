@@ -11,7 +11,7 @@ use crate::network_support::Node;
 use crate::support::{Home, ended};
 
 /// Registers a coordinator, a miner and the checker, and waits until all of them take part.
-fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
+fn register(registry: &mut Registry, coordinator: &[&str], miner: &str) {
     let role = |name: &'static str, bond: &'static str, key: &'static str| {
         ["register", name, "--bond", bond, "--key", key]
     };
@@ -20,6 +20,8 @@ fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &
     registry.json(&["stake", "add", "20000", "--key", "//Bob"]);
     registry.json(&[&role("miner", "20000", "//Bob")[..], &["--node", miner]].concat());
     registry.json(&["stake", "add", "50000", "--key", "//Charlie"]);
+    // Coordinators ask it to cosign where the registry is, which runs it.
+    let there = registry.url.clone();
     let checker = [
         "--node",
         "//Checker",
@@ -28,7 +30,7 @@ fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &
         "--name",
         "checker.example/1",
         "--url",
-        there,
+        &there,
     ];
     registry.json(&[&role("checker", "50000", "//Charlie")[..], &checker].concat());
     let Registry {
@@ -118,7 +120,7 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
     let log = made["log"].as_str().unwrap();
     let keys = ["--node", &node, "--log", log, "--url", &there];
     let miner_key = path(&miner, "miner/keys/node");
-    register(&mut registry, &keys, &miner_key, &there);
+    register(&mut registry, &keys, &miner_key);
     registry.json(&["node", "deposit", &node, "1000", "--key", "//Alice"]);
 
     let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
@@ -158,6 +160,25 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         (all >= 3 * 95 * 10u128.pow(12)).then_some(all)
     });
     assert!(pending < 3 * 101 * 10u128.pow(12), "{pending}");
+    // The registry's checker has cosigned as a witness, each time that it was asked.
+    let network = path(home, "registry/network");
+    let log = [
+        "log",
+        "checkpoint",
+        &there,
+        "--network",
+        &network,
+        "--quorum",
+        "1",
+        "--json",
+    ];
+    let trusted = serving.until("the checker cosigns", || {
+        let said = ended(client.command(&log));
+        (said.code == Some(0)).then(|| said.json())
+    });
+    assert_eq!(trusted["cosigned"][0]["name"], "checker.example/1");
+    let said = serving.said();
+    assert!(!said.contains("a witness"), "{said}");
     let mut registry = registry.again();
 
     // A stranger, with nothing but the logs.

@@ -4,7 +4,7 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, components, governance, ledger, rewards, transactions};
+use super::{accounts, components, events, governance, ledger, rewards, transactions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,7 @@ use super::{accounts, components, governance, ledger, rewards, transactions};
         ledger::supply,
         ledger::genesis,
         ledger::network,
+        events::stream,
     )
 )]
 struct Api;

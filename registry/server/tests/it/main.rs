@@ -4,6 +4,7 @@ mod attacks;
 mod components;
 mod coordinator;
 mod network;
+mod serving;
 mod settling;
 mod support;
 

@@ -8,6 +8,7 @@ use adit_net::tls::ServerTls;
 use adit_protocol::Document as _;
 use adit_protocol::codes::Code;
 use adit_registry::settling::settler::SettlerOptions;
+use adit_registry::options::LogWitness;
 use adit_registry::{Options, Registry, StartError};
 use anyhow::Context as _;
 use serde_json::json;
@@ -37,6 +38,12 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
     };
     let network = genesis.hash();
     let settler = settler(ui, state, &args.checker, genesis.development)?;
+    let witness_roots = roots(args.witness_ca.as_deref())?;
+    let witnesses = args.witnesses.iter().map(|(key, url)| LogWitness {
+        key: key.clone(),
+        url: url.clone(),
+        roots: witness_roots.clone(),
+    });
     let options = Options {
         state: data,
         network_file: folder.join("network"),
@@ -53,6 +60,7 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         settler,
+        witnesses: witnesses.collect(),
     };
     crate::logging::start(ui);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -90,7 +98,7 @@ fn not_started(error: StartError) -> Failure {
     let exit = match error.code() {
         Code::Internal => Exit::Unexpected,
         Code::BadEncoding | Code::BadSignature => Exit::Signature,
-        Code::BadProof => Exit::Proof,
+        Code::BadProof | Code::LogForked => Exit::Proof,
         Code::Diverged => Exit::Diverged,
         _ => Exit::Fixable,
     };
