@@ -33,7 +33,7 @@ use crate::settling::settler::SettlerOptions;
 use crate::store::StoreError;
 
 /// Name of the witness's database in the state folder.
-const DATABASE: &str = "witness.db";
+pub const DATABASE: &str = "witness.db";
 
 /// The witness that a registry's checker is.
 #[derive(Clone)]

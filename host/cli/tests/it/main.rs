@@ -26,6 +26,7 @@ mod networks;
 mod ocr;
 mod project;
 mod receipts;
+mod registry;
 mod rewards;
 mod run;
 mod schema;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_net::http::client::{Client, ClientError, Events};
+use adit_net::http::client::{Client, ClientConfig, ClientError, Events, Retry};
 use adit_net::http::server::{Limits, Listen, Server};
 use adit_net::log::witness::{MIGRATION, Witness, WitnessOptions, router};
 use adit_net::log::{LogReader, Trust};
@@ -189,11 +189,14 @@ async fn signatures_are_checked_so_many_times_of_one_address() {
     bad["signature"] = json!(format!("0x{}", "17".repeat(64)));
     let mut senders = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let (client, bad) = (client(&registry), bad.clone());
+        let config = ClientConfig {
+            retry: Retry::NEVER,
+            ..ClientConfig::new(registry.url().parse().unwrap())
+        };
+        let (client, bad) = (Client::new(config).unwrap(), bad.clone());
         senders.spawn(async move {
             let mut counts = [0u32; 2];
             for _ in 0..600 {
-                // Retried as a client would, it would wait.
                 let call = client.post("/v1/transactions").json(&bad);
                 match refusal(call.timeout_ms(20_000).send().await) {
                     Code::BadSignature => counts[0] += 1,
@@ -241,7 +244,7 @@ async fn witness(folder: &Path, seed: u8, log: NoteKey) -> (Server, LogWitness) 
 /// Waits until a quorum has cosigned a checkpoint of at least so many entries.
 async fn cosigned(registry: &Running, trust: &Trust, size: u64) {
     let log = format!("{}/log", registry.url()).parse().unwrap();
-    let client = Client::new(adit_net::http::client::ClientConfig::new(log)).unwrap();
+    let client = Client::new(ClientConfig::new(log)).unwrap();
     let reader = LogReader::new(client, trust.clone());
     let begun = std::time::Instant::now();
     loop {

@@ -62,6 +62,7 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         settler,
         witnesses: witnesses.collect(),
     };
+    let checks = options.settler.is_some();
     crate::logging::start(ui);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,6 +79,9 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
             false => ui.line(running.url())?,
         }
         ui.note("the registry runs; Ctrl-C or SIGTERM ends it in order");
+        if checks {
+            ui.note("its checker is a witness, too: register it with the address of this registry, where coordinators ask it to cosign");
+        }
         let why = tokio::select! {
             why = running.failed() => Some(why),
             _ = interrupt.recv() => None,
