@@ -149,11 +149,7 @@ impl DevRegistry {
     ///
     /// # Errors
     /// [`DevError`].
-    pub async fn register(
-        &self,
-        url: &str,
-        miners: &[Member],
-    ) -> Result<(), DevError> {
+    pub async fn register(&self, url: &str, miners: &[Member]) -> Result<(), DevError> {
         let wanted = wanted(url, miners, &self.url())?;
         for node in &wanted {
             self.bring_up_to_date(node).await?;

@@ -447,7 +447,10 @@ impl Worker {
         let full = free < FREE_MIN;
         if full != self.shared.full.swap(full, Ordering::SeqCst) {
             match full {
-                true => tracing::warn!(free, "there is little room on the disk: no more blocks are made"),
+                true => tracing::warn!(
+                    free,
+                    "there is little room on the disk: no more blocks are made"
+                ),
                 false => tracing::info!(free, "there is room on the disk again"),
             }
         }

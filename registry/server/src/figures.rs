@@ -56,7 +56,10 @@ impl Default for Figures {
                 "registry_epoch_to_settle",
                 "The epoch that comes to be settled next; the one before the current one, if all is well",
             ),
-            entries: level("registry_log_entries", "Entries of the log that are durable"),
+            entries: level(
+                "registry_log_entries",
+                "Entries of the log that are durable",
+            ),
             signed: level(
                 "registry_log_checkpoint_entries",
                 "Entries of the log that its newest checkpoint covers",

@@ -8,8 +8,8 @@ use adit_ledger::entry::note_key;
 use adit_ledger::root::StateTree;
 use adit_ledger::{Key, State};
 use adit_net::blocking;
-use adit_net::http::server::{ListenError, Server};
 use adit_net::http::client::ClientError;
+use adit_net::http::server::{ListenError, Server};
 use adit_net::log::witness::{WitnessError, before_start, serve};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
 use adit_protocol::{Code, Document as _};
@@ -17,8 +17,8 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::figures::Figures;
 use crate::engine::{Beginning, Engine, EngineError, Handle};
+use crate::figures::Figures;
 use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
 use crate::options::Options;
@@ -148,7 +148,13 @@ impl Registry {
             check: Check::All,
         };
         let asked = witness::clients(&options.witnesses)?;
-        before_start(&log_options.folder, &note_key(&genesis, &log), &options.log, &asked).await?;
+        before_start(
+            &log_options.folder,
+            &note_key(&genesis, &log),
+            &options.log,
+            &asked,
+        )
+        .await?;
         let folder = options.state.clone();
         let store = blocking(move || Store::open(&folder, log_options))
             .await

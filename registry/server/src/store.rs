@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use adit_ledger::{Event, Key};
 use adit_ledger::state::Entry;
+use adit_ledger::{Event, Key};
 use adit_net::db::{Db, DbError};
 use adit_net::log::witness::Cosigned;
 use adit_net::log::{Integrated, Log, LogError, LogOptions};

@@ -100,11 +100,12 @@ pub(crate) fn routes(
         handle,
         watched: Arc::default(),
     };
-    let refreshed = async |State(checker): State<Checker>, request: Request, next: Next| -> Response {
-        // It may have to wait for a commit. If it breaks off, what was known is judged by.
-        let _ = blocking(move || checker.refresh()).await;
-        next.run(request).await
-    };
+    let refreshed =
+        async |State(checker): State<Checker>, request: Request, next: Next| -> Response {
+            // It may have to wait for a commit. If it breaks off, what was known is judged by.
+            let _ = blocking(move || checker.refresh()).await;
+            next.run(request).await
+        };
     Ok(submissions(witness).layer(middleware::from_fn_with_state(checker, refreshed)))
 }
 
@@ -121,9 +122,8 @@ pub(crate) struct OwnLog {
 /// # Errors
 /// [`ClientError`], if one cannot be asked at its address.
 pub(crate) fn clients(witnesses: &[LogWitness]) -> Result<Vec<WitnessClient>, ClientError> {
-    let client = |one: &LogWitness| {
-        WitnessClient::at(one.key.clone(), one.url.clone(), one.roots.clone())
-    };
+    let client =
+        |one: &LogWitness| WitnessClient::at(one.key.clone(), one.url.clone(), one.roots.clone());
     witnesses.iter().map(client).collect()
 }
 

@@ -274,9 +274,13 @@ mod tests {
     fn the_addresses_of_one_network_count_as_one() {
         let places = Places::new(9, 1);
         let _one = places.take("2001:db8::1".parse().unwrap()).unwrap();
-        places.take("2001:db8::ffff:1".parse().unwrap()).unwrap_err();
+        places
+            .take("2001:db8::ffff:1".parse().unwrap())
+            .unwrap_err();
         let _other = places.take("2001:db8:0:1::1".parse().unwrap()).unwrap();
         let _v4 = places.take("192.0.2.1".parse().unwrap()).unwrap();
-        places.take("::ffff:192.0.2.1".parse().unwrap()).unwrap_err();
+        places
+            .take("::ffff:192.0.2.1".parse().unwrap())
+            .unwrap_err();
     }
 }

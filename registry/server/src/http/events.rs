@@ -110,7 +110,10 @@ pub(super) async fn stream(
     let last = headers
         .get("last-event-id")
         .map(|value| {
-            let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+            let number = value
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok());
             number.ok_or_else(|| {
                 Problem::new(
                     Code::InvalidRequest,

@@ -18,11 +18,7 @@ use crate::text::grouped;
 use crate::ui::{ProgressLine, Ui};
 
 /// `adit registry replay`.
-pub fn replay(
-    ui: &Ui,
-    registry: &RegistryArgs,
-    witnesses: &WitnessArgs,
-) -> anyhow::Result<Exit> {
+pub fn replay(ui: &Ui, registry: &RegistryArgs, witnesses: &WitnessArgs) -> anyhow::Result<Exit> {
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
         let what = format!("the log of {} was not followed", shown(&ledger.url));
@@ -107,12 +103,7 @@ pub fn fsck(ui: &Ui, state: &State) -> anyhow::Result<Exit> {
     report(ui, &checked.follower, size, &[])
 }
 
-fn report(
-    ui: &Ui,
-    follower: &Follower,
-    entries: u64,
-    cosigned: &[String],
-) -> anyhow::Result<Exit> {
+fn report(ui: &Ui, follower: &Follower, entries: u64, cosigned: &[String]) -> anyhow::Result<Exit> {
     let head = follower.state().head();
     let supply = follower.state().supply();
     let expected = head.issued.minus(head.burned);

@@ -13,11 +13,7 @@ use crate::text::{date_ms, grouped, one_line};
 use crate::ui::Ui;
 
 /// `adit registry show`.
-pub fn command(
-    ui: &Ui,
-    registry: &RegistryArgs,
-    witnesses: &WitnessArgs,
-) -> anyhow::Result<Exit> {
+pub fn command(ui: &Ui, registry: &RegistryArgs, witnesses: &WitnessArgs) -> anyhow::Result<Exit> {
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
         let answer: Value = ledger
