@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use adit_net::http::server::{ListenError, Server};
-use adit_net::log::witness::WitnessError;
+use adit_net::log::witness::{self, WitnessError};
 use adit_net::signed::nonces::NonceLimits;
 use adit_net::signed::verify::{Previous, Window};
 use adit_net::signed::{Gate, RequestVerifier};
@@ -237,11 +237,11 @@ impl Prepared {
         let cosigning = Cosigning {
             handle: app.handle.clone(),
             membership: self.membership as Arc<dyn Membership>,
-            folder: options.state.join("log"),
             node: options.node.public(),
             log: options.log.public(),
         };
-        background.spawn(cosigning.serve(stopped.clone()));
+        let folder = options.state.join("log");
+        background.spawn(witness::serve(folder, cosigning, stopped.clone()));
         background
     }
 }

@@ -10,11 +10,9 @@ use adit_coordinator::options::{Bounds, Options as CoordinatorOptions};
 use adit_coordinator::running::{Coordinator, Running, StartError};
 use adit_coordinator::tokens::{TokenError, TokenFile};
 use adit_miner::network::NetworkView;
-use adit_net::db::DbError;
 use adit_net::http::server::{Limits, Listen, ListenError};
 use adit_net::{Clock as _, SharedRng, SystemClock};
 use adit_protocol::Code;
-use adit_protocol::cbor::Document as _;
 use adit_protocol::keys::Keypair;
 use adit_protocol::keys::uri::UriError;
 use rand_core::OsRng;
@@ -27,7 +25,6 @@ use crate::folder::{Folder, make, port_of, write};
 use crate::miners::{Common, DevMiner, view};
 use crate::network::Member;
 use crate::registry::DevRegistry;
-use crate::witness::DevWitness;
 use crate::{keys, network};
 
 /// Most miners that are honest.
@@ -64,7 +61,6 @@ pub struct Options {
 pub struct DevNet {
     registry: Arc<DevRegistry>,
     coordinator: Running,
-    witness: DevWitness,
     miners: Vec<DevMiner>,
     folder: Folder,
     url: String,
@@ -116,11 +112,8 @@ pub enum DevError {
     /// The registry refuses what a new network needs.
     #[error("the registry does not do what the network needs: {0}")]
     Ledger(String),
-    /// The witness's database cannot be used.
-    #[error("the witness could not be started: {0}")]
-    Witness(#[from] DbError),
-    /// The witness's address cannot be had.
-    #[error("the witness could not be started: {0}")]
+    /// No address can be had for the coordinator.
+    #[error("the coordinator could not be started: {0}")]
     Listen(#[from] ListenError),
     /// Its tokens cannot be made.
     #[error(transparent)]
@@ -184,7 +177,6 @@ impl DevError {
             DevError::Coordinator(error) => error.code(),
             DevError::Registry(error) => error.code(),
             DevError::Ledger(_) => Code::Internal,
-            DevError::Witness(error) => error.code(),
             DevError::Listen(error) => error.code(),
             DevError::Tokens(_) => Code::StateCorrupt,
             DevError::Miner(_) | DevError::Key(_) | DevError::NotReady { .. } => Code::Internal,
@@ -208,21 +200,17 @@ impl DevNet {
         let folder = Folder::take(&options.folder)?;
         let members = members(options)?;
         let registry = Arc::new(DevRegistry::start(&folder, &options.program).await?);
-        // Before the coordinator, who asks it what it knows.
-        let witness = DevWitness::start(&folder).await?;
-        witness.watch(&registry.genesis().hash())?;
         // Its address is registered before it listens there.
         let before = folder.text("address");
         let port = (options.port.or(before.as_deref().and_then(port_of))).map_or_else(free, Ok)?;
         let address = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
-        let member = witness.member();
-        registry.register(&address, &members, &member).await?;
+        registry.register(&address, &members).await?;
         let coordinator =
             start_coordinator(&folder, options.port, Some(&address), &options.program).await?;
         let token = token(&folder, SystemClock.now_ms())?;
         let url = coordinator.url();
         if url != address {
-            registry.register(&url, &members, &member).await?;
+            registry.register(&url, &members).await?;
         }
         if before.as_deref() != Some(url.as_str()) {
             write(&folder.path("address"), url.as_bytes(), 0o644)?;
@@ -241,7 +229,6 @@ impl DevNet {
         let net = DevNet {
             registry,
             coordinator,
-            witness,
             miners,
             folder,
             url,
@@ -267,9 +254,9 @@ impl DevNet {
         &self.token
     }
 
-    /// Address of the witness.
+    /// Address of the witness, which is the checker that the registry runs.
     pub fn witness(&self) -> String {
-        self.witness.member().url
+        self.registry.url()
     }
 
     /// The network file.
@@ -307,7 +294,6 @@ impl DevNet {
         let DevNet {
             registry,
             coordinator,
-            witness,
             following,
             miners,
             folder,
@@ -339,7 +325,6 @@ impl DevNet {
         while ending.join_next().await.is_some() {}
         // Last, so that no miner looks for it in vain.
         coordinator.stop().await;
-        witness.stop().await;
         following.abort();
         // What follows it is gone once it is waited for.
         let _ = following.await;

@@ -10,8 +10,6 @@
 //! token           the token of its one client
 //! address         where the coordinator listened last, so that it does again
 //! coordinator/    the coordinator's state
-//! witness/        what the witness knows of the log
-//! witness-address where the witness listened last
 //! miner-N/        a miner's state
 //! ```
 

@@ -9,7 +9,6 @@
 //! | [`network`] | what it is like; its network file where there is no registry |
 //! | [`folder`] | its folder, which one process has at a time |
 //! | [`miners`] | one miner of it |
-//! | `witness` | its witness |
 //! | [`simulation`] | whole networks in virtual time, in which everything goes wrong |
 //! | [`faults`] | miners that cheat, and connections that break |
 //!
@@ -26,6 +25,5 @@ pub mod miners;
 pub mod network;
 mod registry;
 pub mod simulation;
-mod witness;
 
 pub use devnet::{DevError, DevNet, Options};

@@ -17,7 +17,7 @@ use adit_net::tls::Roots;
 use adit_net::{Clock as _, SystemClock};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
-use adit_protocol::network::membership::{Membership, NetworkFile, WitnessMember};
+use adit_protocol::network::membership::{Membership, NetworkFile};
 use adit_protocol::{Amount, Document as _};
 use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::{Options, Registry, Running, StartError};
@@ -28,8 +28,9 @@ use crate::devnet::DevError;
 use crate::folder::{Folder, make, port_of, write};
 use crate::keys;
 use crate::network::{self, EPOCH_MS, Member};
-use crate::witness;
 
+/// Name of its checker in cosignatures.
+const CHECKER_NAME: &str = "adit-dev/witness";
 /// The file of the address where it listened last.
 const ADDRESS: &str = "registry-address";
 /// How long before the end of its first epoch a new network begins, in milliseconds.
@@ -88,6 +89,7 @@ impl DevRegistry {
                 limits: Limits::default(),
                 clock: Arc::new(SystemClock),
                 settler: Some(settler(program)?),
+                witnesses: Vec::new(),
             })
         };
         let before = folder.text(ADDRESS);
@@ -103,11 +105,6 @@ impl DevRegistry {
             write(&folder.path(ADDRESS), url.as_bytes(), 0o644)?;
         }
         Ok(DevRegistry { running, genesis })
-    }
-
-    /// The network's genesis document.
-    pub fn genesis(&self) -> &Genesis {
-        &self.genesis
     }
 
     /// Its address.
@@ -152,13 +149,8 @@ impl DevRegistry {
     ///
     /// # Errors
     /// [`DevError`].
-    pub async fn register(
-        &self,
-        url: &str,
-        miners: &[Member],
-        witness: &WitnessMember,
-    ) -> Result<(), DevError> {
-        let wanted = wanted(url, miners, witness)?;
+    pub async fn register(&self, url: &str, miners: &[Member]) -> Result<(), DevError> {
+        let wanted = wanted(url, miners, &self.url())?;
         for node in &wanted {
             self.bring_up_to_date(node).await?;
         }
@@ -280,7 +272,7 @@ fn settler(program: &Path) -> Result<SettlerOptions, DevError> {
     Ok(SettlerOptions {
         account: Keypair::from_uri(keys::CHECKER_FEES)?,
         node: Keypair::from_uri(keys::CHECKER)?,
-        name: (witness::NAME.parse()).map_err(|_| DevError::Ledger("it has no name".to_owned()))?,
+        name: (CHECKER_NAME.parse()).map_err(|_| DevError::Ledger("it has no name".to_owned()))?,
         cosign: Keypair::from_uri(keys::WITNESS)?,
         roots: Roots::system(),
         worker: program.to_owned(),
@@ -296,7 +288,7 @@ fn takes_part(members: &Membership, wanted: &Wanted) -> bool {
     }
 }
 
-fn wanted(url: &str, miners: &[Member], witness: &WitnessMember) -> Result<Vec<Wanted>, DevError> {
+fn wanted(url: &str, miners: &[Member], registry: &str) -> Result<Vec<Wanted>, DevError> {
     let operator = keys::accounts()?
         .into_iter()
         .next()
@@ -318,10 +310,10 @@ fn wanted(url: &str, miners: &[Member], witness: &WitnessMember) -> Result<Vec<W
             operator,
             node: Keypair::from_uri(keys::CHECKER)?,
             log: Some(Keypair::from_uri(keys::WITNESS)?),
-            name: Some(witness.name.clone()),
+            name: Some(CHECKER_NAME.to_owned()),
             bond: Amount::tokens(network::CHECKER_STAKE),
-            url: Some(witness.url.clone()),
-            introduction: "The witness of a development network.".to_owned(),
+            url: Some(registry.to_owned()),
+            introduction: "The checker of a development network.".to_owned(),
         },
     ];
     for (number, miner) in (0u32..).zip(miners) {

@@ -15,6 +15,15 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
+/// Bytes that are free for this process on the file system of a folder.
+///
+/// # Errors
+/// The system's.
+pub fn free_bytes(folder: &Path) -> std::io::Result<u64> {
+    let system = rustix::fs::statvfs(folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
 /// Why a database cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -1,5 +1,5 @@
-//! `cargo xtask crash` and `cargo xtask syscalls`: the long forms of two tests, which do more rounds
-//! of the same.
+//! `cargo xtask crash` and `cargo xtask syscalls`: the long forms of tests of a coordinator's network
+//! and of a registry, which do more rounds of the same.
 
 use crate::error::Result;
 use crate::project::{self, Project, step};
@@ -9,8 +9,8 @@ use crate::setup;
 const CRASH: &str = "crash::";
 const SYSCALLS: &str = "syscalls::";
 
-/// `cargo xtask crash [--rounds N] [--seed S]`: processes of a network are killed under load, that
-/// often. Without a seed it is another one each time.
+/// `cargo xtask crash [--rounds N] [--seed S]`: processes of a network, and then a registry's, are
+/// killed under load, that often. Without a seed it is another one each time.
 ///
 /// # Errors
 ///
@@ -26,8 +26,8 @@ pub fn crash(rounds: u64, seed: Option<u64>) -> Result<()> {
     )
 }
 
-/// `cargo xtask syscalls`: every system call by which a coordinator changes what is on disk in one
-/// append fails once, and once the process is killed in place of it.
+/// `cargo xtask syscalls`: every system call by which a coordinator or a registry changes what is on
+/// disk in one append fails once, and once the process is killed in place of it.
 ///
 /// # Errors
 ///

@@ -99,6 +99,7 @@ async fn measure(flight: usize, seconds: usize) {
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         settler: None,
+        witnesses: Vec::new(),
     })
     .await
     .expect("a registry");

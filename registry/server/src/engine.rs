@@ -3,19 +3,22 @@
 //!
 //! Others see the state only between blocks: while one is made and committed they wait for the lock,
 //! so nobody is told what may not last. If a commit fails, the state is no longer known; the engine
-//! ends, and all requests are refused.
+//! ends, and all requests are refused. So that a disk that fills up does not come to that, no block is
+//! made where there is little room left: transactions are refused then, and reads go on.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit_ledger::entry::{EpochRoot, LogEntry};
 use adit_ledger::root::StateTree;
 use adit_ledger::transaction::Verified;
 use adit_ledger::{Event, Refusal, State};
+use adit_net::db::free_bytes;
+use adit_net::log::witness::Cosigned;
 use adit_net::{Clock, Problem};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
@@ -26,8 +29,9 @@ use bytes::Bytes;
 use rand_core::OsRng;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::figures::Figures;
 use crate::store::{Batch, Place, Store, StoreError};
 
 /// Transactions that may wait; more are refused for the moment.
@@ -36,6 +40,9 @@ const WAITING_MAX: usize = 4096;
 const BLOCK_MAX: usize = 1024;
 /// How often the engine looks at the time when nothing waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Bytes that must be free on the disk for a block to be made: more than the largest one takes, with
+/// its snapshot and its tiles.
+const FREE_MIN: u64 = 64 << 20;
 
 /// A transaction that took effect, for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +69,14 @@ pub enum SubmitError {
     /// Too many wait.
     #[error("the registry has too much to do; hint: send it again in a moment")]
     Overloaded,
+    /// There is little room on the disk.
+    #[error(
+        "the registry takes no transactions: there are {free} bytes free on its disk, and it leaves {FREE_MIN}; hint: its operator has to make room; it goes on by itself then"
+    )]
+    DiskFull {
+        /// What is free, in bytes.
+        free: u64,
+    },
     /// The engine has ended.
     #[error("the registry takes no transactions: {why}; hint: ask its operator")]
     Ended {
@@ -75,6 +90,7 @@ impl From<SubmitError> for Problem {
         match &error {
             SubmitError::Refused(refusal) => Problem::new(refusal.code(), refusal),
             SubmitError::Overloaded => Problem::new(Code::Overloaded, &error).retry_after_s(1),
+            SubmitError::DiskFull { .. } => Problem::new(Code::DiskFull, &error).retry_after_s(10),
             SubmitError::Ended { .. } => Problem::new(Code::Draining, &error),
         }
     }
@@ -98,6 +114,10 @@ pub struct Live {
 pub struct Shared {
     live: RwLock<Live>,
     failed: OnceLock<String>,
+    /// Entries that are durable.
+    size: watch::Sender<u64>,
+    /// Set when there is little room on the disk.
+    full: AtomicBool,
     /// Set when the engine is to end, once nothing waits.
     ending: AtomicBool,
 }
@@ -116,6 +136,18 @@ impl Shared {
         }
     }
 
+    /// How many entries of the log are durable, and will be.
+    pub fn size(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
+    }
+
+    /// Why no transactions are taken, if none are.
+    pub fn refuses(&self) -> Option<&str> {
+        let full = self.full.load(Ordering::SeqCst);
+        let full = full.then_some("there is little room on its disk");
+        self.failed().or(full)
+    }
+
     /// Why the engine has ended, if it has failed.
     pub fn failed(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
@@ -123,6 +155,11 @@ impl Shared {
 }
 
 /// What goes to the engine's thread.
+enum Order {
+    Transaction(Submission),
+    Cosigned(Box<Cosigned>, oneshot::Sender<Result<usize, String>>),
+}
+
 struct Submission {
     transaction: Verified,
     answer: oneshot::Sender<Result<Accepted, SubmitError>>,
@@ -131,7 +168,7 @@ struct Submission {
 /// The way to the engine. Clones share it.
 #[derive(Clone)]
 pub struct Handle {
-    sender: SyncSender<Submission>,
+    sender: SyncSender<Order>,
     shared: Arc<Shared>,
 }
 
@@ -146,10 +183,26 @@ impl Handle {
             transaction,
             answer,
         };
-        match self.sender.try_send(submission) {
+        match self.sender.try_send(Order::Transaction(submission)) {
             Ok(()) => answered.await.unwrap_or_else(|_| Err(self.ended())),
             Err(TrySendError::Full(_)) => Err(SubmitError::Overloaded),
             Err(TrySendError::Disconnected(_)) => Err(self.ended()),
+        }
+    }
+
+    /// Publishes what witnesses of the log have cosigned. How many have cosigned the checkpoint by now.
+    ///
+    /// # Errors
+    /// Why it was not published.
+    pub(crate) async fn cosigned(&self, cosigned: Cosigned) -> Result<usize, String> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Cosigned(Box::new(cosigned), answer);
+        match self.sender.try_send(order) {
+            Ok(()) => answered
+                .await
+                .unwrap_or_else(|_| Err(self.ended().to_string())),
+            Err(TrySendError::Full(_)) => Err(SubmitError::Overloaded.to_string()),
+            Err(TrySendError::Disconnected(_)) => Err(self.ended().to_string()),
         }
     }
 
@@ -178,6 +231,7 @@ pub(crate) struct Beginning {
     pub clock: Arc<dyn Clock>,
     /// Whether the state at the end of the last epoch is kept.
     pub keeps_end: bool,
+    pub figures: Figures,
 }
 
 /// The engine's thread.
@@ -202,6 +256,7 @@ impl Engine {
             network_file,
             clock,
             keeps_end,
+            figures,
         } = beginning;
         let network = sign(&genesis, &members, &authority);
         write(&network_file, &network)?;
@@ -215,6 +270,8 @@ impl Engine {
         let shared = Arc::new(Shared {
             live: RwLock::new(live),
             failed: OnceLock::new(),
+            size: watch::Sender::new(store.log().size()),
+            full: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
         let (sender, receiver) = sync_channel(WAITING_MAX);
@@ -226,6 +283,8 @@ impl Engine {
             network_file,
             clock,
             keeps_end,
+            figures,
+            complained: false,
         };
         worker.turn(Vec::new())?;
         let thread = std::thread::Builder::new()
@@ -279,6 +338,9 @@ struct Worker {
     network_file: PathBuf,
     clock: Arc<dyn Clock>,
     keeps_end: bool,
+    figures: Figures,
+    /// Whether it was said that tiles cannot be written.
+    complained: bool,
 }
 
 /// Answers that are given once the block is durable.
@@ -288,15 +350,19 @@ type Answers = Vec<(
 )>;
 
 impl Worker {
-    fn work(mut self, receiver: &Receiver<Submission>) {
+    fn work(mut self, receiver: &Receiver<Order>) {
         loop {
-            let mut waiting = Vec::new();
+            let (mut waiting, mut cosigned) = (Vec::new(), Vec::new());
+            let mut take = |order| match order {
+                Order::Transaction(submission) => waiting.push(submission),
+                Order::Cosigned(what, answer) => cosigned.push((what, answer)),
+            };
             // Looked at before what waits, so that all of it is done.
             let mut ended = self.shared.ending.load(Ordering::SeqCst);
             match receiver.recv_timeout(LOOK_EVERY) {
                 Ok(first) => {
-                    waiting.push(first);
-                    waiting.extend(receiver.try_iter().take(BLOCK_MAX - 1));
+                    take(first);
+                    receiver.try_iter().take(BLOCK_MAX - 1).for_each(take);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => ended = true,
@@ -306,6 +372,11 @@ impl Worker {
                 tracing::error!(%error, "the registry has stopped");
                 return;
             }
+            for (what, answer) in cosigned {
+                // If the log has stopped, the next turn finds out.
+                let published = self.store.cosigned(*what);
+                let _ = answer.send(published.map_err(|error| error.to_string()));
+            }
             if ended {
                 return;
             }
@@ -314,6 +385,8 @@ impl Worker {
 
     /// Makes a block, if an epoch is over or a transaction takes effect.
     fn turn(&mut self, waiting: Vec<Submission>) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        let asked = waiting.len();
         let shared = Arc::clone(&self.shared);
         let mut live = shared.live.write().unwrap_or_else(PoisonError::into_inner);
         let done = self.block(&mut live, waiting);
@@ -321,17 +394,70 @@ impl Worker {
             // Noted before the lock is let go; whoever waited for an answer learns it too.
             let _ = shared.failed.set(error.to_string());
         }
+        let head = live.state.head().clone();
         drop(live);
-        for (sender, answer) in done? {
+        let answers = done?;
+        let size = self.store.log().size();
+        self.shared.size.send_if_modified(|known| {
+            let grown = *known != size;
+            *known = size;
+            grown
+        });
+        let refused = answers.iter().filter(|(_, answer)| answer.is_err()).count();
+        self.figures.took(asked, refused, begun.elapsed());
+        for (sender, answer) in answers {
             // Who asked may be gone.
             let _ = sender.send(answer);
         }
-        while let Some(integrated) = self.store.integrate(self.clock.now_ms())? {
-            if !integrated.more {
-                break;
+        let integrated = self.integrate();
+        if let Err(error) = &integrated {
+            let _ = self.shared.failed.set(error.to_string());
+        }
+        let log = self.store.log();
+        self.figures.stands(&head, size, log.signed().unverified());
+        integrated
+    }
+
+    /// Writes what is committed into tiles. Where the disk does not take it now, it waits in the
+    /// database.
+    fn integrate(&mut self) -> Result<(), EngineError> {
+        loop {
+            match self.store.integrate(self.clock.now_ms()) {
+                Ok(Some(integrated)) if integrated.more => {}
+                Ok(_) => {
+                    self.complained = false;
+                    return Ok(());
+                }
+                Err(StoreError::Log(error)) if error.retryable() => {
+                    if !self.complained {
+                        tracing::warn!(%error, "the log's files cannot be written now");
+                    }
+                    self.complained = true;
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+    }
+
+    /// Refuses what waits where there is little room on the disk.
+    fn has_room(&mut self) -> Result<(), SubmitError> {
+        // What cannot be asked is no reason to stop.
+        let free = free_bytes(self.store.log().folder()).unwrap_or(u64::MAX);
+        let full = free < FREE_MIN;
+        if full != self.shared.full.swap(full, Ordering::SeqCst) {
+            match full {
+                true => tracing::warn!(
+                    free,
+                    "there is little room on the disk: no more blocks are made"
+                ),
+                false => tracing::info!(free, "there is room on the disk again"),
+            }
+        }
+        match full {
+            true => Err(SubmitError::DiskFull { free }),
+            false => Ok(()),
+        }
     }
 
     fn block(&mut self, live: &mut Live, waiting: Vec<Submission>) -> Result<Answers, EngineError> {
@@ -340,6 +466,11 @@ impl Worker {
         // A clock that was set back does not stop the chain.
         let time_ms = self.clock.now_ms().max(before.time_ms);
         let turns = state.epoch_at(time_ms) > before.epoch || before.height == 0;
+        // Looked at also when nothing waits, so that it is known when there is room again.
+        if let Err(full) = self.has_room() {
+            let refuse = |one: Submission| (one.answer, Err(full.clone()));
+            return Ok(waiting.into_iter().map(refuse).collect());
+        }
         if !turns && waiting.is_empty() {
             return Ok(Vec::new());
         }
@@ -362,12 +493,10 @@ impl Worker {
             end = self.keeps_end.then(|| Arc::new(state.clone()));
         }
         let height = before.height.saturating_add(1);
-        batch
-            .entries
-            .push(LogEntry::Block { height, time_ms }.to_bytes());
-        if state.begin_block(time_ms).is_err() {
+        let Ok(events) = state.begin_block(time_ms) else {
             unreachable!("the time is not before that of the last block");
-        }
+        };
+        batch.push(LogEntry::Block { height, time_ms }.to_bytes(), &events);
         let epoch = state.head().epoch;
         let mut answers: Answers = Vec::new();
         for Submission {
@@ -388,7 +517,7 @@ impl Worker {
                     number: said.number,
                 });
                 let entry = LogEntry::Transaction(Box::new(transaction.signed().clone()));
-                batch.entries.push(entry.to_bytes());
+                batch.push(entry.to_bytes(), &events);
                 Accepted {
                     id,
                     leaf,

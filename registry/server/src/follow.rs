@@ -216,7 +216,8 @@ impl Follower {
     }
 }
 
-/// Whose word on a registry's log counts: the key that the genesis documents name.
+/// Whose word on a registry's log counts: the key that the genesis documents name. Who wants more asks
+/// for cosignatures of witnesses, in [`Trust::witnesses`] and [`Trust::quorum`].
 ///
 /// # Errors
 /// [`FollowError::Key`].

@@ -1,17 +1,19 @@
 //! A registry's state folder at rest, checked without changing anything: the log file by file, every
 //! entry by the ledger's rules, and the tables by the entries.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adit_ledger::LedgerGenesis;
 use adit_ledger::entry::LogEntry;
 use adit_net::log::{FolderSource, LogError, LogReader, Sound, WalkOptions, fsck_state};
 use adit_protocol::Code;
 use adit_protocol::network::genesis::Genesis;
+use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::{DATABASE, LOG, Place, Reader, StoreError};
+use crate::witness;
 
 /// Why a registry's state is not in order.
 #[derive(Debug, Error)]
@@ -23,6 +25,17 @@ pub enum FsckError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A database is damaged.
+    #[error(
+        "{} is damaged: {detail}; hint: put the state folder back from a backup, but for witness.db, which must never be put back: start with a new one of a new cosigning key instead",
+        path.display()
+    )]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
     /// An entry.
     #[error(transparent)]
     Follow(#[from] FollowError),
@@ -69,7 +82,16 @@ pub async fn fsck(
 ) -> Result<Checked, FsckError> {
     let trust = trust(genesis, ledger)?;
     let folder = state.join(LOG);
-    let log = fsck_state(&state.join(DATABASE), &folder, &trust, progress)?;
+    let database = state.join(DATABASE);
+    let log = fsck_state(&database, &folder, &trust, progress).map_err(|error| match error {
+        LogError::Sqlite(error) if is_damage(&error) => damaged(&database, error),
+        other => other.into(),
+    })?;
+    for file in [database, state.join(witness::DATABASE)] {
+        if file.exists() {
+            sound(&file)?;
+        }
+    }
     let reader = Reader::open(state)?;
     let mut follower = Follower::new(genesis, ledger).map_err(FollowError::from)?;
     let size = log.checkpoint.size;
@@ -87,6 +109,35 @@ pub async fn fsck(
         check(&reader, &mut follower, &waiting)?;
     }
     Ok(Checked { log, follower })
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(
+        error.sqlite_error_code(),
+        Some(DatabaseCorrupt | NotADatabase)
+    )
+}
+
+fn damaged(path: &Path, detail: impl std::fmt::Display) -> FsckError {
+    FsckError::Database {
+        path: path.to_owned(),
+        detail: detail.to_string(),
+    }
+}
+
+/// Has SQLite look whether a database hangs together.
+fn sound(path: &Path) -> Result<(), FsckError> {
+    let look = || -> rusqlite::Result<String> {
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+    };
+    match look() {
+        Ok(said) if said == "ok" => Ok(()),
+        Ok(said) => Err(damaged(path, said.replace('\n', ", "))),
+        Err(error) if is_damage(&error) => Err(damaged(path, error)),
+        Err(error) => Err(StoreError::from(error).into()),
+    }
 }
 
 /// Does what an entry says, and compares what the tables say of it.

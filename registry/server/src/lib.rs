@@ -9,11 +9,14 @@
 //! | `store` | the only SQL: the log's tables, transactions by their ids, snapshots |
 //! | [`follow`] | the state from a log alone, for followers and for a start |
 //! | [`fsck`] | a registry's state at rest, checked |
+//! | `witness` | the checker as a witness of coordinators' logs, and the witnesses of the registry's own |
+//! | [`figures`] | what is counted, for operators |
 //! | [`http`] | the interface |
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod figures;
 pub mod follow;
 pub mod fsck;
 pub mod http;
@@ -21,6 +24,7 @@ pub mod options;
 pub mod running;
 pub mod settling;
 mod store;
+mod witness;
 
 pub use options::Options;
 pub use running::{Registry, Running, StartError};

@@ -6,10 +6,24 @@ use std::sync::Arc;
 use adit_ledger::LedgerGenesis;
 use adit_net::Clock;
 use adit_net::http::server::{Limits, Listen};
+use adit_net::tls::Roots;
 use adit_protocol::keys::Keypair;
+use adit_protocol::log::key::NoteKey;
 use adit_protocol::network::genesis::Genesis;
+use url::Url;
 
 use crate::settling::settler::SettlerOptions;
+
+/// A witness of the registry's log.
+#[derive(Clone, Debug)]
+pub struct LogWitness {
+    /// The key of its cosignatures.
+    pub key: NoteKey,
+    /// Where it is asked.
+    pub url: Url,
+    /// Who may vouch for its certificate.
+    pub roots: Roots,
+}
 
 /// What a registry is started with.
 #[derive(Clone)]
@@ -34,4 +48,6 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The checker that runs beside it, if one does: it closes and settles epochs.
     pub settler: Option<SettlerOptions>,
+    /// Those who cosign the checkpoints of the log.
+    pub witnesses: Vec<LogWitness>,
 }

@@ -8,7 +8,9 @@ use adit_ledger::entry::note_key;
 use adit_ledger::root::StateTree;
 use adit_ledger::{Key, State};
 use adit_net::blocking;
+use adit_net::http::client::ClientError;
 use adit_net::http::server::{ListenError, Server};
+use adit_net::log::witness::{WitnessError, before_start, serve};
 use adit_net::log::{Check, FolderSource, LogOptions, LogReader};
 use adit_protocol::{Code, Document as _};
 use adit_runtime::store::StoreError as BlobsError;
@@ -18,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::{Beginning, Engine, EngineError, Handle};
+use crate::figures::Figures;
 use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
 use crate::options::Options;
@@ -27,6 +30,7 @@ use crate::settling::program::{Programs, Sandbox};
 use crate::settling::settler::Settler;
 use crate::settling::sources::COPIES;
 use crate::store::{LOG, Reader, Store, StoreError};
+use crate::witness::{self, OwnLog};
 
 /// How long requests may take to end once the server stops.
 const SERVER_PATIENCE: Duration = Duration::from_secs(5);
@@ -65,6 +69,12 @@ pub enum StartError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A witness of the log cannot be asked at its address.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A witness knows of more than the log's state, or of something else.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// The address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -78,7 +88,7 @@ impl StartError {
     pub fn code(&self) -> Code {
         let store = |error: &StoreError| match error {
             StoreError::Db(error) => error.code(),
-            StoreError::Log(_) => Code::StateCorrupt,
+            StoreError::Log(_) | StoreError::Entry { .. } => Code::StateCorrupt,
         };
         match self {
             StartError::Authority { .. } | StartError::LogKey { .. } => Code::BadKey,
@@ -88,6 +98,8 @@ impl StartError {
             StartError::Engine(EngineError::Network { .. }) => Code::PermissionDenied,
             StartError::Components(error) => error.code(),
             StartError::Follow(error) => error.code(),
+            StartError::Client(error) => error.code(),
+            StartError::Witness(_) => Code::LogForked,
             StartError::Listen(error) => error.code(),
             StartError::Engine(_) | StartError::Internal(_) => Code::Internal,
         }
@@ -111,6 +123,7 @@ pub struct Running {
     server: Option<Server>,
     engine: Option<Engine>,
     settler: Option<JoinHandle<()>>,
+    cosigning: Option<JoinHandle<()>>,
     ending: DropGuard,
     handle: Handle,
     network_file: PathBuf,
@@ -144,9 +157,19 @@ impl Registry {
             folder: options.state.join(LOG),
             origin: note_key(&genesis, &log).name().clone(),
             key: options.log.clone(),
-            witnesses: Vec::new(),
+            witnesses: (options.witnesses.iter())
+                .map(|witness| witness.key.clone())
+                .collect(),
             check: Check::All,
         };
+        let asked = witness::clients(&options.witnesses)?;
+        before_start(
+            &log_options.folder,
+            &note_key(&genesis, &log),
+            &options.log,
+            &asked,
+        )
+        .await?;
         let folder = options.state.clone();
         let store = blocking(move || Store::open(&folder, log_options))
             .await
@@ -155,6 +178,7 @@ impl Registry {
         let (state, members, tree) = follower.into_parts();
         let reader = Reader::open(&options.state)?;
         let network_file = options.network_file.clone();
+        let figures = Figures::default();
         let beginning = Beginning {
             store,
             state,
@@ -165,6 +189,7 @@ impl Registry {
             network_file: network_file.clone(),
             clock: Arc::clone(&options.clock),
             keeps_end: options.settler.is_some(),
+            figures: figures.clone(),
         };
         let engine = blocking(move || Engine::start(beginning))
             .await
@@ -172,21 +197,38 @@ impl Registry {
         let handle = engine.handle().clone();
         let keep = Arc::new(Keep::new(options.state.join(REWARDS)));
         let components = BlobStore::open(options.state.join(COMPONENTS))?;
+        let draining = CancellationToken::new();
         let app = App::new(
             handle.clone(),
-            reader,
-            &options.genesis,
-            &options.ledger,
+            (reader, Reader::open(&options.state)?),
+            (&options.genesis, &options.ledger),
             Arc::clone(&keep),
             components.clone(),
+            figures.clone(),
+            draining.clone(),
         );
-        let routes = router(app)
+        let mut routes = router(app)
             .map_err(|error| StartError::Internal(error.to_string()))?
             .nest("/log", adit_net::log::router(options.state.join(LOG)))
             .nest(COPIES, copies(options.state.clone()));
-        let draining = CancellationToken::new();
-        let server = Server::start(options.listen, options.limits, routes, draining).await?;
+        if let Some(checker) = &options.settler {
+            let clock = Arc::clone(&options.clock);
+            let witness = witness::routes(&options.state, checker, handle.clone(), clock)?;
+            routes = routes.merge(witness);
+        }
+        let mut listen = options.listen;
+        listen.metrics = Some(figures.http());
+        let server = Server::start(listen, options.limits, routes, draining).await?;
         let ending = CancellationToken::new();
+        let cosigning = (!options.witnesses.is_empty()).then(|| {
+            let own = OwnLog {
+                handle: handle.clone(),
+                genesis,
+                log,
+                witnesses: options.witnesses,
+            };
+            tokio::spawn(serve(options.state.join(LOG), own, ending.clone()))
+        });
         let sandbox = match &options.settler {
             Some(settler) => Some(sandbox(&options.state, &settler.worker, components)?),
             None => None,
@@ -208,6 +250,7 @@ impl Registry {
             server: Some(server),
             engine: Some(engine),
             settler,
+            cosigning,
             // Dropped, it ends the settler, which would keep the engine alive otherwise.
             ending: ending.drop_guard(),
             handle,
@@ -311,8 +354,8 @@ impl Running {
             server.shutdown(SERVER_PATIENCE).await;
         }
         drop(self.ending);
-        if let Some(settler) = self.settler.take() {
-            let _ = settler.await;
+        for task in self.settler.take().into_iter().chain(self.cosigning.take()) {
+            let _ = task.await;
         }
         drop(self.handle);
         if let Some(engine) = self.engine {

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use adit_ledger::Key;
 use adit_ledger::state::Entry;
+use adit_ledger::{Event, Key};
 use adit_net::db::{Db, DbError};
+use adit_net::log::witness::Cosigned;
 use adit_net::log::{Integrated, Log, LogError, LogOptions};
 use adit_protocol::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
@@ -29,8 +30,17 @@ CREATE TABLE snapshots (
 ) STRICT;
 ";
 
+/// What entries of the log did, as JSON, for those who watch. Nothing depends on it: whoever follows
+/// the log comes to the same.
+const EVENTS: &str = "
+CREATE TABLE events (
+    leaf INTEGER PRIMARY KEY,
+    events TEXT NOT NULL
+) STRICT;
+";
+
 /// Layouts of the database, oldest first.
-const MIGRATIONS: &[&str] = &[TABLES, Log::MIGRATION];
+const MIGRATIONS: &[&str] = &[TABLES, Log::MIGRATION, EVENTS];
 /// Snapshots that are kept.
 const SNAPSHOTS: i64 = 2;
 
@@ -49,6 +59,14 @@ pub enum StoreError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// An entry of the log is none of a registry's, or what the tables say of it is damaged.
+    #[error(
+        "entry {leaf} of the log cannot be read; hint: end the registry, and have `adit registry fsck` say what is damaged"
+    )]
+    Entry {
+        /// Its index.
+        leaf: u64,
+    },
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -79,8 +97,24 @@ pub struct Batch {
     pub entries: Vec<Vec<u8>>,
     /// Transactions among them, whose leaf is the index in `entries` yet.
     pub places: Vec<Place>,
+    /// What entries did, as JSON, by their index in `entries`.
+    pub events: Vec<(u64, String)>,
     /// The state before an entry, by its index in `entries`.
     pub snapshot: Option<(u64, Vec<Entry>)>,
+}
+
+impl Batch {
+    /// Adds an entry and what it did.
+    pub fn push(&mut self, entry: Vec<u8>, events: &[Event]) {
+        let at = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        self.entries.push(entry);
+        // Writing them as JSON does not fail; if it did, nothing would depend on it.
+        if !events.is_empty()
+            && let Ok(json) = serde_json::to_string(events)
+        {
+            self.events.push((at, json));
+        }
+    }
 }
 
 /// The database and the log, which the engine writes.
@@ -159,6 +193,11 @@ impl Store {
                     int(place.number),
                 ])?;
         }
+        for (at, events) in &batch.events {
+            transaction
+                .prepare_cached("INSERT INTO events (leaf, events) VALUES (?1, ?2)")?
+                .execute(params![int(first.saturating_add(*at)), events])?;
+        }
         if let Some((at, entries)) = &batch.snapshot {
             let leaf = int(first.saturating_add(*at));
             transaction.execute(
@@ -180,6 +219,14 @@ impl Store {
     /// [`StoreError`].
     pub fn integrate(&mut self, now_ms: u64) -> Result<Option<Integrated>, StoreError> {
         Ok(self.log.integrate(&mut self.db, now_ms)?)
+    }
+
+    /// Publishes what witnesses have cosigned. How many have cosigned the checkpoint by now.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn cosigned(&mut self, cosigned: Cosigned) -> Result<usize, LogError> {
+        cosigned.publish(&mut self.log, &mut self.db)
     }
 
     /// The newest snapshot: the index of the entry that it is the state before, and its entries;
@@ -285,6 +332,22 @@ impl Reader {
             &self.folder,
             leaf,
         )?)
+    }
+
+    /// What an entry did, as a list in JSON; empty if it did nothing, or if an earlier version of the
+    /// program took it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events(&self, leaf: u64) -> Result<serde_json::Value, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT events FROM events WHERE leaf = ?1")?;
+        let found = statement.query_row([int(leaf)], |row| row.get::<_, String>(0));
+        match found.optional()? {
+            Some(text) => serde_json::from_str(&text).map_err(|_| StoreError::Entry { leaf }),
+            None => Ok(serde_json::Value::Array(Vec::new())),
+        }
     }
 }
 

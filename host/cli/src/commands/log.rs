@@ -7,10 +7,10 @@ use crate::state::State;
 use crate::ui::Ui;
 
 mod check;
-mod failure;
+pub mod failure;
 mod fsck;
 mod mirror;
-mod place;
+pub mod place;
 mod watch;
 mod witness;
 

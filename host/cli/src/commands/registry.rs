@@ -20,8 +20,10 @@ use std::time::Duration;
 
 use adit_ledger::LedgerGenesis;
 use adit_protocol::cbor::Document;
+use adit_protocol::log::key::{KeyKind, NoteKey};
 use adit_protocol::network::genesis::Genesis;
 use anyhow::Context as _;
+use url::Url;
 
 use crate::amounts;
 use crate::error::{Exit, Failure};
@@ -50,14 +52,30 @@ pub enum Command {
     Replay {
         #[command(flatten)]
         registry: RegistryArgs,
+        #[command(flatten)]
+        witnesses: WitnessArgs,
     },
-    /// Check the registry's own state folder, which it must not be running on
+    /// Check the registry's own state folder, or that of an `adit dev`, which must not be running on it
     Fsck,
     /// Show where a ledger is, its rules, and where its tokens are
     Show {
         #[command(flatten)]
         registry: RegistryArgs,
+        #[command(flatten)]
+        witnesses: WitnessArgs,
     },
+}
+
+/// Options that say who must have cosigned a registry's log.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Witnesses")]
+pub struct WitnessArgs {
+    /// The verifier key of a witness of the registry's log; may be repeated
+    #[arg(long = "witness", value_name = "KEY")]
+    witnesses: Vec<String>,
+    /// How many of the witnesses must have cosigned
+    #[arg(long, value_name = "N", default_value = "0")]
+    quorum: usize,
 }
 
 /// Options of `adit registry init`.
@@ -114,8 +132,33 @@ pub struct RunArgs {
     /// Listen beyond this machine without TLS, because a proxy on the way adds it
     #[arg(long)]
     insecure_listen: bool,
+    /// A witness that cosigns the registry's log: its verifier key and where it is asked; may be
+    /// repeated
+    #[arg(long = "witness", value_name = "KEY=URL", value_parser = witness)]
+    witnesses: Vec<(NoteKey, Url)>,
+    /// The certificate authority of the witnesses' certificates, in PEM, if it is one of your own
+    #[arg(long, value_name = "FILE", requires = "witnesses")]
+    witness_ca: Option<PathBuf>,
     #[command(flatten)]
     checker: CheckerArgs,
+}
+
+/// Reads `KEY=URL`. A verifier key may end with `=`, and no address begins so.
+fn witness(text: &str) -> Result<(NoteKey, Url), String> {
+    let usage = "write the witness's verifier key, =, and its address, as https://host:port";
+    let (key, url) = text
+        .find("=http")
+        .and_then(|at| Some((text.get(..at)?, text.get(at.checked_add(1)?..)?)))
+        .ok_or(usage)?;
+    let key: NoteKey = key.trim().parse().map_err(|error| format!("{error}"))?;
+    let url: Url = url.parse().map_err(|error| format!("{error}; {usage}"))?;
+    match key.kind() {
+        KeyKind::Cosignature if url.has_host() => Ok((key, url)),
+        KeyKind::Cosignature => Err(usage.to_owned()),
+        kind => Err(format!(
+            "the key makes signatures of the kind {kind}; `adit log witness key` prints a witness's"
+        )),
+    }
 }
 
 /// Options of the checker that a registry can run beside it, which closes and settles epochs.
@@ -146,15 +189,56 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         Command::Init(args) => init::command(ui, state, args),
         Command::Run(args) => run::command(ui, state, args),
         Command::AddComponent { file } => component::command(ui, state, file),
-        Command::Replay { registry } => check::replay(ui, registry),
+        Command::Replay {
+            registry,
+            witnesses,
+        } => check::replay(ui, registry, witnesses),
         Command::Fsck => check::fsck(ui, state),
-        Command::Show { registry } => show::command(ui, registry),
+        Command::Show {
+            registry,
+            witnesses,
+        } => show::command(ui, registry, witnesses),
     }
 }
 
 /// The registry's folder in the state folder.
 fn folder(state: &State) -> anyhow::Result<PathBuf> {
     Ok(state.root()?.join("registry"))
+}
+
+/// Where the genesis documents and the data of a registry at rest are.
+pub struct Rest {
+    /// The folder with the genesis documents.
+    pub documents: PathBuf,
+    /// The folder with the data.
+    pub data: PathBuf,
+}
+
+/// The registry in a state folder: one that an operator has made, or that of an `adit dev`, whose
+/// folder is laid out in another way. The state folder may also be the one of the `adit dev` itself.
+pub fn at_rest(state: &State) -> anyhow::Result<Rest> {
+    let root = state.root()?;
+    let own = root.join("registry");
+    if own.join("genesis").is_file() {
+        let data = own.join("data");
+        return Ok(Rest {
+            documents: own,
+            data,
+        });
+    }
+    for documents in [root.join("dev"), root.to_owned()] {
+        let data = documents.join("registry");
+        if documents.join("genesis").is_file() && data.is_dir() {
+            return Ok(Rest { documents, data });
+        }
+    }
+    Failure::argument("there is no registry")
+        .why(format!(
+            "in {} there is neither registry/genesis nor an `adit dev`",
+            root.display()
+        ))
+        .hint("name the folder with --state that `adit registry run`, or `adit dev`, was given")
+        .into_err()
 }
 
 /// The genesis documents of a registry's folder.

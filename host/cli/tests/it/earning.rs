@@ -76,7 +76,7 @@ impl Earning {
         let log = made["log"].as_str().unwrap();
         let keys = ["--node", &coordinator_key, "--log", log, "--url", &there];
         let miner_key = path(&miner, "miner/keys/node");
-        register(&mut registry, &keys, &miner_key, &there);
+        register(&mut registry, &keys, &miner_key);
         let deposit = ["node", "deposit", &coordinator_key, "1000"];
         registry.json(&[&deposit[..], &["--key", "//Alice"]].concat());
 
@@ -125,7 +125,7 @@ impl Earning {
 }
 
 /// Registers a coordinator, a miner and the checker, and waits until all of them take part.
-fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &str) {
+fn register(registry: &mut Registry, coordinator: &[&str], miner: &str) {
     let role = |name: &'static str, bond: &'static str, key: &'static str| {
         ["register", name, "--bond", bond, "--key", key]
     };
@@ -134,6 +134,8 @@ fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &
     registry.json(&["stake", "add", "20000", "--key", "//Bob"]);
     registry.json(&[&role("miner", "20000", "//Bob")[..], &["--node", miner]].concat());
     registry.json(&["stake", "add", "50000", "--key", "//Charlie"]);
+    // Coordinators ask it to cosign where the registry is, which runs it.
+    let there = registry.url.clone();
     let checker = [
         "--node",
         "//Checker",
@@ -142,7 +144,7 @@ fn register(registry: &mut Registry, coordinator: &[&str], miner: &str, there: &
         "--name",
         "checker.example/1",
         "--url",
-        there,
+        &there,
     ];
     registry.json(&[&role("checker", "50000", "//Charlie")[..], &checker].concat());
     let Registry {

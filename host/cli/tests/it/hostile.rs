@@ -17,7 +17,7 @@ mod coordinator;
 mod fork;
 mod liar;
 mod requests;
-mod world;
+pub mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -97,7 +97,7 @@ pub fn init(home: &Home, options: &[&str]) -> Value {
 }
 
 impl Registry {
-    fn run(home: Home) -> Registry {
+    pub fn run(home: Home) -> Registry {
         Registry::run_with(home, &["--listen", "127.0.0.1:0"])
     }
 
@@ -408,7 +408,7 @@ fn settlement_in_the_sandbox_gives_the_bytes_that_it_gives_natively() {
 }
 
 /// What a wallet sends: Alice's next transfer to Bob.
-fn transfer(genesis: adit_protocol::Hash, number: u64) -> (String, Value) {
+pub fn transfer(genesis: adit_protocol::Hash, number: u64) -> (String, Value) {
     use adit_ledger::{Action, Key, Transaction};
     use adit_protocol::Amount;
     use adit_protocol::keys::Keypair;

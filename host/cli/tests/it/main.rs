@@ -27,6 +27,7 @@ mod networks;
 mod ocr;
 mod project;
 mod receipts;
+mod registry;
 mod reports;
 mod rewards;
 mod run;

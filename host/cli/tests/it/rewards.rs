@@ -82,6 +82,25 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         (all >= 3 * 95 * 10u128.pow(12)).then_some(all)
     });
     assert!(pending < 3 * 101 * 10u128.pow(12), "{pending}");
+    // The registry's checker has cosigned as a witness, each time that it was asked.
+    let network = path(home, "registry/network");
+    let log = [
+        "log",
+        "checkpoint",
+        &there,
+        "--network",
+        &network,
+        "--quorum",
+        "1",
+        "--json",
+    ];
+    let trusted = serving.until("the checker cosigns", || {
+        let said = ended(client.command(&log));
+        (said.code == Some(0)).then(|| said.json())
+    });
+    assert_eq!(trusted["cosigned"][0]["name"], "checker.example/1");
+    let said = serving.said();
+    assert!(!said.contains("a witness"), "{said}");
     let mut registry = registry.again();
 
     // A stranger, with nothing but the logs.

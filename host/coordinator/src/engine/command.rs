@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use adit_protocol::hash::Hash;
-use adit_protocol::log::checkpoint::SignedCheckpoint;
-use adit_protocol::log::key::NoteKey;
-use adit_protocol::log::note::NoteSignature;
 use adit_protocol::network::exchange::Progress;
 use tokio::sync::{broadcast, oneshot};
 
@@ -16,17 +13,6 @@ use crate::view::{ExplainView, MinerView, Page, TaskEvent, TaskView};
 
 /// Where an answer goes. Nobody waits for it any more if the other side is gone.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
-
-/// Cosignatures of a checkpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct CosignedOrder {
-    /// The checkpoint.
-    pub signed: SignedCheckpoint,
-    /// The keys of the witnesses whose word counts.
-    pub witnesses: Vec<NoteKey>,
-    /// What they have signed.
-    pub lines: Vec<NoteSignature>,
-}
 
 #[derive(Debug)]
 pub(crate) enum Command {

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use adit_net::Clock;
 use adit_net::log::LogError;
+use adit_net::log::witness::Cosigned;
 use adit_protocol::Code;
 
-use super::command::CosignedOrder;
 use super::stats::{Stats, add, micros};
 use super::{Refusal, lock};
 use crate::store::batch::{Batch, Write};
@@ -262,22 +262,16 @@ impl Follower {
     /// [`StoreError`].
     pub(crate) fn cosigned(
         &self,
-        order: CosignedOrder,
+        cosigned: Cosigned,
     ) -> Result<Result<usize, Refusal>, StoreError> {
         let mut tables = lock(&self.tables);
         let Some(Following { tables, .. }) = &mut *tables else {
             return Err(ended());
         };
-        let CosignedOrder {
-            signed,
-            witnesses,
-            lines,
-        } = order;
-        tables.log.set_witnesses(witnesses);
         let refused = |code, error: LogError, hint: &str| {
             Ok(Err(Refusal::new(code, error.to_string(), hint)))
         };
-        match tables.log.add_cosignatures(&mut tables.db, &signed, &lines) {
+        match cosigned.publish(&mut tables.log, &mut tables.db) {
             Ok(count) => Ok(Ok(count)),
             Err(error @ LogError::Cosignature { .. }) => {
                 let hint = "is the witness's key the one in the network file?";

@@ -8,14 +8,12 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use adit_net::log::witness::Cosigned;
 use adit_net::simulated::Bell;
 use adit_net::{SharedRng, blocking};
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
-use adit_protocol::log::checkpoint::SignedCheckpoint;
-use adit_protocol::log::key::NoteKey;
-use adit_protocol::log::note::NoteSignature;
 use adit_protocol::network::assignment::ActiveUntil;
 use adit_protocol::network::exchange::{
     BATCH_MAX, Echo, HandInResult, Hello, INLINE_BYTES_MAX, Poll, PollAnswer, ProgressReport,
@@ -28,7 +26,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
 use super::Refusal;
-use super::command::{Answer, Command, CosignedOrder};
+use super::command::{Answer, Command};
 use super::follower::Follower;
 use super::stats::{Stats, StatsView};
 use crate::core::{Delivery, HandedIn};
@@ -693,19 +691,9 @@ impl Handle {
     ///
     /// # Errors
     /// `bad-signature`, `disk-full`, `overloaded`.
-    pub(crate) async fn cosigned(
-        &self,
-        signed: SignedCheckpoint,
-        witnesses: Vec<NoteKey>,
-        lines: Vec<NoteSignature>,
-    ) -> Result<usize, Refusal> {
-        let order = CosignedOrder {
-            signed,
-            witnesses,
-            lines,
-        };
+    pub(crate) async fn cosigned(&self, cosigned: Cosigned) -> Result<usize, Refusal> {
         let follower = Arc::clone(&self.shared.follower);
-        match blocking(move || follower.cosigned(order)).await {
+        match blocking(move || follower.cosigned(cosigned)).await {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => Err(stopped(&(&error).into())),
             Err(error) => Err(ended(&error.to_string())),

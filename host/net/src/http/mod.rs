@@ -7,11 +7,13 @@
 //! | [`client`] | sends requests: time-outs, retries, typed errors, transfers of files |
 //! | [`files`] | files as answers: ranges, headers for caches |
 //! | [`health`] | `/livez`, `/readyz`, `/version` |
+//! | [`limit`] | what one address may ask for |
 //! | [`status`] | the one mapping from codes to HTTP statuses |
 
 pub mod client;
 pub mod extract;
 pub mod files;
 pub mod health;
+pub mod limit;
 pub mod server;
 pub mod status;

@@ -10,6 +10,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::schema::{AccountProofSchema, AccountSchema, UnbondingSchema};
 use super::transactions::TransactionView;
 use super::{App, address};
 
@@ -24,7 +25,7 @@ pub struct AccountView {
     pub address: Key,
     /// What it has.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = AccountSchema)]
     pub account: Account,
     /// Its votes.
     pub voted: Vec<VoteView>,
@@ -53,7 +54,7 @@ pub struct VoteView {
 pub struct UnbondingView {
     /// What they are.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = UnbondingSchema)]
     pub unbonding: Unbonding,
     /// How many, in 10^-12 token.
     #[schema(value_type = String)]
@@ -120,7 +121,7 @@ pub(super) async fn transactions(
 
 /// A proof of what an account had at the end of the last epoch.
 #[utoipa::path(get, path = "/v1/accounts/{address}/proof", tag = "accounts", params(("address" = String, Path, description = "an SS58 address, prefix 42")),
-    responses((status = 200, description = "root, entries and the way from each to the root", body = Object), (status = 404, description = "no epoch is over yet")))]
+    responses((status = 200, description = "root, entries and the way from each to the root", body = AccountProofSchema), (status = 404, description = "no epoch is over yet")))]
 pub(super) async fn proof(
     State(app): State<App>,
     Path(text): Path<String>,

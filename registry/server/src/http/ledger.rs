@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::schema::{HeadSchema, NodeSchema, SupplySchema, TreeRootSchema};
 use super::{App, address};
 
 /// Nodes of one answer.
@@ -30,7 +31,7 @@ pub struct NodeView {
     pub address: Key,
     /// What the ledger has of it.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = NodeSchema)]
     pub node: Node,
     /// Whether its stake is at least the least of its role, and it is not leaving: whether it would
     /// take part if an epoch began now.
@@ -47,12 +48,12 @@ pub struct NodeView {
 pub struct LedgerView {
     /// Where the chain is, and the rules.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HeadSchema)]
     pub head: Head,
     /// When the epoch ends, in milliseconds since 1970.
     pub epoch_ends_ms: u64,
     /// The root that proofs are made against, of the end of the epoch before; none in the first.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<TreeRootSchema>)]
     pub root: Option<TreeRoot>,
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<LedgerView>, Pro
 /// Where the tokens are, as of a moment ago: all of the state is looked at for it, so it is done once
 /// in a while for all who ask.
 #[utoipa::path(get, path = "/v1/ledger/supply", tag = "ledger",
-    responses((status = 200, description = "amounts in 10^-12 token", body = Object)))]
+    responses((status = 200, body = SupplySchema)))]
 pub(super) async fn supply(State(app): State<App>) -> Result<Json<Supply>, Problem> {
     let fresh = |counted: &(Instant, Supply)| counted.0.elapsed() < SUPPLY_EVERY;
     let mut counted = app.0.supply.lock().await;

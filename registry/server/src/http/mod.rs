@@ -24,29 +24,34 @@
 //! | `GET /v1/ledger` | where the chain is, and the rules |
 //! | `GET /v1/ledger/supply` | where the tokens are, counted every two seconds at most |
 //! | `GET /v1/ledger/genesis` | the ledger's genesis document, CBOR |
+//! | `GET /v1/events` | the log's entries and what they did, as they come; `?from=` an index |
 //! | `GET /v1/network` | the network file, CBOR: who takes part in this epoch |
 //! | `/log/` | the log: checkpoint and tiles |
 //! | `/v1/mirrors/{address}/` | the same of a coordinator's log, by the node key that names it, as far as the checker here has copied it |
+//! | `POST /add-checkpoint` | the witness that its checker is, if it runs one (C2SP `tlog-witness`) |
 //! | `GET /v1/openapi.json` | all of this, described |
-//! | `/livez`, `/readyz`, `/version` | for operators |
+//! | `/livez`, `/readyz`, `/version`, `/metrics` | for operators |
 
 mod accounts;
 mod blobs;
 mod components;
+mod events;
 mod governance;
 mod ledger;
 mod openapi;
 mod reports;
 mod rewards;
+mod schema;
 mod transactions;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use adit_ledger::state::Supply;
 use adit_ledger::{Key, LedgerGenesis};
 use adit_net::http::extract::body_limit;
 use adit_net::http::health::{self, Version};
+use adit_net::http::limit::{Places, RateLimit};
 use adit_net::{Problem, blocking};
 use adit_protocol::Code;
 use adit_protocol::Document as _;
@@ -55,13 +60,22 @@ use adit_runtime::store::blobs::BlobStore;
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Handle, Live};
+use crate::figures::Figures;
 use crate::settling::keep::Keep;
 use crate::store::{Reader, StoreError};
 
 /// Longest body of a transaction, in bytes: a text, escaped, and a signature.
 const SUBMISSION_BYTES_MAX: usize = 64 * 1024;
+/// Streams of events at one time, of all and of one address.
+const STREAMS_MAX: usize = 1024;
+const STREAMS_OF_ADDRESS_MAX: usize = 64;
+/// Transactions of one address whose signatures are checked and that are refused: at once, and in a
+/// second. A check takes some 70 us; what takes effect pays a fee and does not count.
+const CHECKS_MAX: u32 = 4096;
+const CHECKS_PER_S: u32 = 100;
 
 /// What all handlers share. Clones share it.
 #[derive(Clone)]
@@ -70,11 +84,20 @@ pub struct App(Arc<Inner>);
 struct Inner {
     handle: Handle,
     reader: Mutex<Reader>,
+    /// For streams, so that nobody else waits for those who read much.
+    watching: Mutex<Reader>,
     genesis: Genesis,
     ledger: Bytes,
     keep: Arc<Keep>,
     /// Settlement components.
     components: BlobStore,
+    figures: Figures,
+    /// Streams of events.
+    streams: Places,
+    /// Checks of signatures of transactions that were refused afterwards.
+    checks: RateLimit,
+    /// Cancelled when the server ends.
+    draining: CancellationToken,
     /// Where the tokens were when they were last counted.
     supply: tokio::sync::Mutex<Option<(Instant, Supply)>>,
 }
@@ -82,11 +105,12 @@ struct Inner {
 impl App {
     pub(crate) fn new(
         handle: Handle,
-        reader: Reader,
-        genesis: &Genesis,
-        ledger: &LedgerGenesis,
+        (reader, watching): (Reader, Reader),
+        (genesis, ledger): (&Genesis, &LedgerGenesis),
         keep: Arc<Keep>,
         components: BlobStore,
+        figures: Figures,
+        draining: CancellationToken,
     ) -> App {
         App(Arc::new(Inner {
             handle,
@@ -95,6 +119,11 @@ impl App {
             ledger: ledger.to_cbor().into(),
             keep,
             components,
+            figures,
+            watching: Mutex::new(watching),
+            streams: Places::new(STREAMS_MAX, STREAMS_OF_ADDRESS_MAX),
+            checks: RateLimit::new(CHECKS_MAX, CHECKS_PER_S),
+            draining,
             supply: tokio::sync::Mutex::default(),
         }))
     }
@@ -115,14 +144,29 @@ impl App {
         read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let app = self.clone();
-        let done = blocking(move || {
-            let reader = app.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&reader)
-        });
-        done.await
-            .map_err(Problem::internal)?
-            .map_err(Problem::internal)
+        with(move || read(&lock(&app.0.reader))).await
     }
+
+    /// The same for streams.
+    async fn watch<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        with(move || read(&lock(&app.0.watching))).await
+    }
+}
+
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads, off the threads that serve requests.
+async fn with<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = blocking(read).await.map_err(Problem::internal)?;
+    done.map_err(Problem::internal)
 }
 
 /// The routes, without those of the log.
@@ -137,8 +181,9 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         network: Some(app.0.genesis.hash().to_string()),
         node: None,
     };
+    let metrics = app.0.figures.metrics().routes();
     let handle = app.0.handle.clone();
-    let ready = move || match handle.shared().failed() {
+    let ready = move || match handle.shared().refuses() {
         None => Ok(()),
         Some(why) => Err(why.to_owned()),
     };
@@ -172,6 +217,8 @@ pub(crate) fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/v1/ledger/supply", get(ledger::supply))
         .route("/v1/ledger/genesis", get(ledger::genesis))
         .route("/v1/network", get(ledger::network))
+        .route("/v1/events", get(events::stream))
+        .merge(metrics)
         .merge(health::routes(version, ready))
         .merge(described)
         .with_state(app))

@@ -4,7 +4,9 @@
 use adit_net::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{accounts, blobs, components, governance, ledger, reports, rewards, transactions};
+use super::{
+    accounts, blobs, components, events, governance, ledger, reports, rewards, transactions,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,6 +41,7 @@ use super::{accounts, blobs, components, governance, ledger, reports, rewards, t
         ledger::supply,
         ledger::genesis,
         ledger::network,
+        events::stream,
     )
 )]
 struct Api;

@@ -3,13 +3,18 @@
 use adit_ledger::SignedTransaction;
 use adit_ledger::entry::LogEntry;
 use adit_net::http::extract::{Json, Path};
+use adit_net::http::server::Peer;
 use adit_net::{Problem, blocking};
 use adit_protocol::{Code, Hash};
+use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::App;
+use super::schema::EventSchema;
+use crate::engine::SubmitError;
 use crate::store::Place;
 
 /// What a wallet has signed.
@@ -38,10 +43,10 @@ pub struct TransactionView {
     /// Its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// What it did; known right after it was handed in.
-    #[serde(default, skip_deserializing, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<Object>)]
-    pub events: Vec<adit_ledger::Event>,
+    /// What it did; not said in lists.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Option<Vec<EventSchema>>)]
+    pub events: Value,
 }
 
 impl From<Place> for TransactionView {
@@ -53,7 +58,7 @@ impl From<Place> for TransactionView {
             account: place.account.to_string(),
             number: place.number,
             text: None,
-            events: Vec::new(),
+            events: Value::Null,
         }
     }
 }
@@ -66,26 +71,42 @@ impl From<Place> for TransactionView {
         (status = 403, description = "the account may not do that"),
         (status = 409, description = "its number is not the account's next, or a key is taken"),
         (status = 422, description = "the ledger refuses it"),
-        (status = 429, description = "the faucet has given enough"),
-        (status = 503, description = "too many wait")))]
+        (status = 429, description = "the faucet has given enough, or too much of this address was refused"),
+        (status = 503, description = "too many wait"),
+        (status = 507, description = "the registry's disk is full")))]
 pub(super) async fn submit(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     Json(submission): Json<Submission>,
 ) -> Result<Json<TransactionView>, Problem> {
     let signature = signature(&submission.signature)?;
     let signed = SignedTransaction::new(&submission.text, signature)
         .map_err(|error| Problem::new(error.code(), error))?;
     let id = signed.id();
-    if let Some(place) = app.read(move |reader| reader.find(&id)).await? {
-        return Ok(Json(place.into()));
+    let found = app.read(move |reader| {
+        let place = reader.find(&id)?;
+        place
+            .map(|place| Ok((place, reader.events(place.leaf)?)))
+            .transpose()
+    });
+    if let Some((place, events)) = found.await? {
+        return Ok(Json(TransactionView {
+            events,
+            ..place.into()
+        }));
     }
+    app.0.checks.take(peer.address.ip())?;
     let verified = blocking(move || signed.verify())
         .await
         .map_err(Problem::internal)?
         .map_err(|error| Problem::new(Code::BadSignature, error))?;
     let said = verified.transaction();
     let (account, number) = (said.account, said.number);
-    let accepted = app.0.handle.submit(verified).await?;
+    let submitted = app.0.handle.submit(verified).await;
+    if !matches!(submitted, Err(SubmitError::Refused(_))) {
+        app.0.checks.give_back(peer.address.ip());
+    }
+    let accepted = submitted?;
     let place = Place {
         id: accepted.id,
         leaf: accepted.leaf,
@@ -93,8 +114,9 @@ pub(super) async fn submit(
         account,
         number,
     };
+    let events = serde_json::to_value(&accepted.events).map_err(Problem::internal)?;
     Ok(Json(TransactionView {
-        events: accepted.events,
+        events,
         ..place.into()
     }))
 }
@@ -114,11 +136,14 @@ pub(super) async fn show(
         .read(move |reader| {
             let place = reader.find(&id)?;
             place
-                .map(|place| Ok((place, reader.entry(place.leaf)?)))
+                .map(|place| {
+                    let entry = reader.entry(place.leaf)?;
+                    Ok((place, entry, reader.events(place.leaf)?))
+                })
                 .transpose()
         })
         .await?;
-    let (place, entry) = found.ok_or_else(|| {
+    let (place, entry, events) = found.ok_or_else(|| {
         Problem::new(
             Code::NotFound,
             format!("no transaction {id} took effect; hint: it may have been refused; send it again to learn why"),
@@ -135,6 +160,7 @@ pub(super) async fn show(
     };
     Ok(Json(TransactionView {
         text: Some(text),
+        events,
         ..place.into()
     }))
 }

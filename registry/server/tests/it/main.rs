@@ -6,6 +6,7 @@ mod coordinator;
 mod late;
 mod misdeeds;
 mod network;
+mod serving;
 mod settling;
 mod support;
 

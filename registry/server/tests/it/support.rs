@@ -80,6 +80,7 @@ pub fn options(folder: &Path, clock: &ManualClock) -> Options {
         limits: Limits::default(),
         clock: Arc::new(clock.clone()),
         settler: None,
+        witnesses: Vec::new(),
     }
 }
 

@@ -57,6 +57,28 @@ pub struct TrustArgs {
     pub quorum: usize,
 }
 
+/// The trust in a log with the key `log`, whose checkpoints these witnesses must have cosigned.
+///
+/// # Errors
+///
+/// When there are not so many.
+pub fn cosigned(log: NoteKey, witnesses: Vec<NoteKey>, quorum: usize) -> anyhow::Result<Trust> {
+    if quorum > witnesses.len() {
+        return Failure::argument("so many witnesses cannot have cosigned")
+            .why(format!(
+                "--quorum asks for {quorum}, and {} are known",
+                witnesses.len()
+            ))
+            .hint("name them with --witness KEY, or by a network file that has them")
+            .into_err();
+    }
+    Ok(Trust {
+        log,
+        witnesses,
+        quorum,
+    })
+}
+
 /// By what a log's key is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBy {
@@ -225,23 +247,7 @@ async fn trust(
         (true, Some(members)) => of_members(&members),
         _ => witness_keys(&args.witnesses)?,
     };
-    if args.quorum > witnesses.len() {
-        return Failure::argument("so many witnesses cannot have cosigned")
-            .why(format!(
-                "--quorum asks for {}, and {} are known",
-                args.quorum,
-                witnesses.len()
-            ))
-            .hint("name them with --witness KEY, or by a network file that has them")
-            .into_err();
-    }
-    let quorum = args.quorum;
-    let trust = Trust {
-        log,
-        witnesses,
-        quorum,
-    };
-    Ok((trust, known_by))
+    Ok((cosigned(log, witnesses, args.quorum)?, known_by))
 }
 
 fn membership(bytes: &[u8], what: String) -> anyhow::Result<Membership> {
@@ -319,7 +325,12 @@ pub fn log_key(text: &str) -> anyhow::Result<NoteKey> {
     }
 }
 
-fn witness_keys(texts: &[String]) -> anyhow::Result<Vec<NoteKey>> {
+/// The verifier keys of witnesses.
+///
+/// # Errors
+///
+/// When one is none, or a log's.
+pub fn witness_keys(texts: &[String]) -> anyhow::Result<Vec<NoteKey>> {
     let key = |text: &String| {
         let key = vkey(text)?;
         match key.kind() {

@@ -1,33 +1,32 @@
 //! `adit registry replay` and `fsck`: the state from the log alone.
 
-use adit_net::log::LogReader;
+use adit_ledger::LedgerGenesis;
+use adit_net::http::client::Client;
+use adit_net::log::{LogReader, Trusted};
 use adit_protocol::codes::Code;
 use adit_registry::follow::{FollowError, Follower, trust};
 use serde_json::json;
 
-use super::{documents, folder};
+use super::{Rest, WitnessArgs, at_rest, documents};
+use crate::commands::log::failure::of_read;
+use crate::commands::log::place::{cosigned, witness_keys};
 use crate::error::{Exit, Failure};
-use crate::ledger::RegistryArgs;
+use crate::ledger::{Ledger, RegistryArgs};
 use crate::remote::{block_on, shown};
 use crate::state::State;
 use crate::text::grouped;
 use crate::ui::{ProgressLine, Ui};
 
 /// `adit registry replay`.
-pub fn replay(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
+pub fn replay(ui: &Ui, registry: &RegistryArgs, witnesses: &WitnessArgs) -> anyhow::Result<Exit> {
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
-        let document = ledger.ledger_genesis().await?;
         let what = format!("the log of {} was not followed", shown(&ledger.url));
-        let trust = trust(&ledger.genesis, &document).map_err(|e| failure(&what, &e))?;
-        let reader = LogReader::new(ledger.log()?, trust);
-        let checkpoint = reader.checkpoint().await;
-        let checkpoint = checkpoint
-            .map_err(|e| failure(&what, &e.into()))?
-            .checkpoint;
+        let (document, reader, newest) = newest(&ledger, witnesses, &what).await?;
+        let checkpoint = &newest.checkpoint;
         let mut follower = Follower::new(&ledger.genesis, &document)
             .map_err(|error| failure(&what, &error.into()))?;
-        let followed = follower.walk(&reader, &checkpoint).await;
+        let followed = follower.walk(&reader, checkpoint).await;
         followed.map_err(|error| failure(&what, &error))?;
         if !ledger.pinned {
             ui.note(format!(
@@ -35,16 +34,44 @@ pub fn replay(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
                 shown(&ledger.url)
             ));
         }
-        report(ui, &follower, checkpoint.size)
+        report(ui, &follower, checkpoint.size, &names(&newest))
     })?;
     Ok(done.unwrap_or_else(|exit| exit))
 }
 
+/// The newest checkpoint of a registry's log that enough witnesses have cosigned, what reads the log,
+/// and the ledger's genesis document, which names its key.
+pub async fn newest(
+    ledger: &Ledger,
+    witnesses: &WitnessArgs,
+    what: &str,
+) -> anyhow::Result<(LedgerGenesis, LogReader<Client>, Trusted)> {
+    let document = ledger.ledger_genesis().await?;
+    let own = trust(&ledger.genesis, &document).map_err(|error| failure(what, &error))?;
+    let trust = cosigned(
+        own.log,
+        witness_keys(&witnesses.witnesses)?,
+        witnesses.quorum,
+    )?;
+    let reader = LogReader::new(ledger.log()?, trust);
+    let newest = reader.checkpoint().await;
+    let newest = newest.map_err(|error| of_read(what, &error))?;
+    Ok((document, reader, newest))
+}
+
+/// The witnesses that have cosigned a checkpoint.
+pub fn names(trusted: &Trusted) -> Vec<String> {
+    let names = trusted.cosigned.iter().map(|(name, _)| name.to_string());
+    names.collect()
+}
+
 /// `adit registry fsck`.
 pub fn fsck(ui: &Ui, state: &State) -> anyhow::Result<Exit> {
-    let folder = folder(state)?;
+    let Rest {
+        documents: folder,
+        data,
+    } = at_rest(state)?;
     let (genesis, ledger) = documents(&folder)?;
-    let data = folder.join("data");
     let mut line = ProgressLine::new(ui.shows_progress());
     let done = block_on(async {
         let mut progress = |done, all| line.show(done, all, "entries");
@@ -73,10 +100,10 @@ pub fn fsck(ui: &Ui, state: &State) -> anyhow::Result<Exit> {
         .checkpoint
         .size
         .saturating_add(checked.log.waiting);
-    report(ui, &checked.follower, size)
+    report(ui, &checked.follower, size, &[])
 }
 
-fn report(ui: &Ui, follower: &Follower, entries: u64) -> anyhow::Result<Exit> {
+fn report(ui: &Ui, follower: &Follower, entries: u64, cosigned: &[String]) -> anyhow::Result<Exit> {
     let head = follower.state().head();
     let supply = follower.state().supply();
     let expected = head.issued.minus(head.burned);
@@ -96,6 +123,7 @@ fn report(ui: &Ui, follower: &Follower, entries: u64) -> anyhow::Result<Exit> {
         ui.object(&json!({
             "network": head.genesis,
             "entries": entries,
+            "cosigned": cosigned,
             "height": head.height,
             "epoch": head.epoch,
             "transactions": follower.transactions(),
@@ -110,6 +138,9 @@ fn report(ui: &Ui, follower: &Follower, entries: u64) -> anyhow::Result<Exit> {
     }
     ui.line(format!("network       {}", head.genesis))?;
     ui.line(format!("entries       {}", grouped(entries)))?;
+    if !cosigned.is_empty() {
+        ui.line(format!("cosigned      by {}", cosigned.join(", ")))?;
+    }
     ui.line(format!("blocks        {}", grouped(head.height)))?;
     ui.line(format!(
         "transactions  {}",

@@ -7,6 +7,7 @@ use adit_net::http::server::{Limits, Listen};
 use adit_net::tls::ServerTls;
 use adit_protocol::Document as _;
 use adit_protocol::codes::Code;
+use adit_registry::options::LogWitness;
 use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::{Options, Registry, StartError};
 use anyhow::Context as _;
@@ -37,6 +38,12 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
     };
     let network = genesis.hash();
     let settler = settler(ui, state, &args.checker, genesis.development)?;
+    let witness_roots = roots(args.witness_ca.as_deref())?;
+    let witnesses = args.witnesses.iter().map(|(key, url)| LogWitness {
+        key: key.clone(),
+        url: url.clone(),
+        roots: witness_roots.clone(),
+    });
     let options = Options {
         state: data,
         network_file: folder.join("network"),
@@ -53,7 +60,9 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         settler,
+        witnesses: witnesses.collect(),
     };
+    let checks = options.settler.is_some();
     crate::logging::start(ui);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -70,6 +79,9 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
             false => ui.line(running.url())?,
         }
         ui.note("the registry runs; Ctrl-C or SIGTERM ends it in order");
+        if checks {
+            ui.note("its checker is a witness, too: register it with the address of this registry, where coordinators ask it to cosign");
+        }
         let why = tokio::select! {
             why = running.failed() => Some(why),
             _ = interrupt.recv() => None,
@@ -90,7 +102,7 @@ fn not_started(error: StartError) -> Failure {
     let exit = match error.code() {
         Code::Internal => Exit::Unexpected,
         Code::BadEncoding | Code::BadSignature => Exit::Signature,
-        Code::BadProof => Exit::Proof,
+        Code::BadProof | Code::LogForked => Exit::Proof,
         Code::Diverged => Exit::Diverged,
         _ => Exit::Fixable,
     };

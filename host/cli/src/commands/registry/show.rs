@@ -3,15 +3,17 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::WitnessArgs;
+use super::check::{names, newest};
 use crate::error::Exit;
 use crate::ledger::RegistryArgs;
 use crate::ledger::wire::{Head, Supply};
 use crate::remote::{block_on, shown};
-use crate::text::{date_ms, one_line};
+use crate::text::{date_ms, grouped, one_line};
 use crate::ui::Ui;
 
 /// `adit registry show`.
-pub fn command(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
+pub fn command(ui: &Ui, registry: &RegistryArgs, witnesses: &WitnessArgs) -> anyhow::Result<Exit> {
     let done = block_on(async {
         let ledger = registry.connect(ui).await?;
         let answer: Value = ledger
@@ -22,8 +24,20 @@ pub fn command(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
             .get("/v1/ledger/supply")
             .await
             .context("it is not known where the tokens are")?;
+        let what = format!("the log of {} is not known", shown(&ledger.url));
+        let (_, reader, newest) = newest(&ledger, witnesses, &what).await?;
+        let (log, cosigned) = (&newest.checkpoint, names(&newest));
         if ui.json {
-            ui.object(&json!({ "ledger": answer, "supply": counted }))?;
+            ui.object(&json!({
+                "ledger": answer,
+                "supply": counted,
+                "log": {
+                    "vkey": reader.trust().log.to_string(),
+                    "size": log.size,
+                    "root": log.root,
+                    "cosigned": cosigned,
+                },
+            }))?;
             return Ok(Exit::Ok);
         }
         let unread = "the registry's answer cannot be read";
@@ -36,6 +50,15 @@ pub fn command(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
             ledger.genesis_hash,
             one_line(&ledger.genesis.name)
         ))?;
+        let cosigned = match cosigned.is_empty() {
+            true => String::new(),
+            false => format!(", cosigned by {}", cosigned.join(", ")),
+        };
+        ui.line(format!(
+            "log           {} entries{cosigned}",
+            grouped(log.size)
+        ))?;
+        ui.line(format!("log key       {}", reader.trust().log))?;
         ui.line(format!(
             "block         {} of {}",
             head.height,

@@ -1,8 +1,8 @@
-"""What schemathesis checks of a coordinator beside what it can do by itself.
+"""What schemathesis checks of a coordinator, or of a registry, beside what it can do by itself.
 
 It is told by the environment:
     ADIT_CODES    path of a JSON object: each code of a problem, and the status that goes with it
-    ADIT_INFO     path of the answer to /v1/info: bounds that the operator sets
+    ADIT_INFO     path of the answer to /v1/info: bounds that a coordinator's operator sets
     ADIT_SEEN     path to write a JSON object to: operation -> status -> number of answers
     ADIT_REFUSED  if set, no request is authenticated, and each has to be refused where the
                   description asks for a token or a signature
@@ -53,8 +53,10 @@ INTEGERS = "invalid type: floating point"
 @schemathesis.hook
 def before_load_schema(ctx, raw_schema):
     """The description says that these bounds are in /v1/info."""
-    info = told("ADIT_INFO")
     schemas = raw_schema["components"]["schemas"]
+    if "TaskRequest" not in schemas:
+        return
+    info = told("ADIT_INFO")
     schemas["TaskRequest"]["properties"]["deadline_ms"]["maximum"] = info["deadline_ms_max"]
     for name in ("replicas", "quorum"):
         schemas["VerificationWanted"]["properties"][name]["maximum"] = info["replicas_max"]

@@ -11,14 +11,14 @@ use crate::disk::can_mount;
 use crate::network_support::Node;
 
 /// A namespace in which a small file system covers the coordinator's data, with a copy of it.
-struct SmallDisk {
+pub struct SmallDisk {
     holder: Node,
     data: PathBuf,
 }
 
 impl SmallDisk {
     /// `None` where that is not allowed.
-    fn mount(data: &Path, mib: u32) -> Option<SmallDisk> {
+    pub fn mount(data: &Path, mib: u32) -> Option<SmallDisk> {
         let script = format!(
             "cp -r \"$1\" \"$1.saved\" && mount -t tmpfs -o size={mib}M,mode=700 none \"$1\" \
              && cp -r \"$1.saved/.\" \"$1\" && echo ready && exec sleep 100000"
@@ -35,7 +35,7 @@ impl SmallDisk {
     }
 
     /// Before a program, to start it inside.
-    fn inside(&self) -> Command {
+    pub fn inside(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args([
             "--preserve-credentials",
@@ -47,7 +47,7 @@ impl SmallDisk {
         command
     }
 
-    fn run(&self, program: &[&str]) {
+    pub fn run(&self, program: &[&str]) {
         let mut command = self.inside();
         command.args(program).stdin(Stdio::null());
         let output = command.output().unwrap();
@@ -55,7 +55,7 @@ impl SmallDisk {
     }
 
     /// Leaves so many KiB.
-    fn fill(&self, left_kib: u64) {
+    pub fn fill(&self, left_kib: u64) {
         let filler = self.data.join("filler");
         let script = format!(
             "free=$(df -k --output=avail \"$1\" | tail -n 1); \
@@ -77,7 +77,7 @@ impl SmallDisk {
     }
 
     /// Brings the data back to where it was from.
-    fn leave(self) {
+    pub fn leave(self) {
         let script = "rm -rf \"$1.saved\" && cp -r \"$1\" \"$1.saved\" && umount \"$1\" \
                       && rm -rf \"$1\" && mv \"$1.saved\" \"$1\"";
         self.run(&["sh", "-ec", script, "sh", self.data.to_str().unwrap()]);

@@ -2,18 +2,18 @@
 //! EIO, and once the process is killed in place of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::strace::{Call, Tracer, is_here};
 use super::{Appends, explained};
-use crate::cluster::{Cluster, Role, asked};
+use crate::cluster::{Role, asked};
 
 /// A system call, and the file on which alone it is made to fail; without one, it is a call that
 /// nothing else of the process makes than its storage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
-    call: &'static str,
-    file: Option<&'static str>,
+pub struct Kind {
+    pub call: &'static str,
+    pub file: Option<&'static str>,
 }
 
 /// All of them. Others than these are found, see [`unknown`].
@@ -37,20 +37,20 @@ const KINDS: &[Kind] = &[
 ];
 
 /// What changes files.
-const CALLS: &str = "openat,pwrite64,pwritev,write,fdatasync,fsync,ftruncate,fallocate,mkdir,mkdirat,\
+pub const CALLS: &str = "openat,pwrite64,pwritev,write,fdatasync,fsync,ftruncate,fallocate,mkdir,mkdirat,\
                      rename,renameat,renameat2,rmdir,unlink,unlinkat,link,linkat,sync_file_range";
 
-const fn on(call: &'static str, file: &'static str) -> Kind {
+pub const fn on(call: &'static str, file: &'static str) -> Kind {
     let file = Some(file);
     Kind { call, file }
 }
 
-const fn any(call: &'static str) -> Kind {
+pub const fn any(call: &'static str) -> Kind {
     Kind { call, file: None }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// The call fails, and nothing is done.
     Error,
     /// The process is killed before the call.
@@ -58,23 +58,36 @@ enum Fault {
 }
 
 impl Kind {
-    fn path(&self, cluster: &Cluster) -> Option<PathBuf> {
-        self.file.map(|file| cluster.data().join(file))
+    fn path(&self, data: &Path) -> Option<PathBuf> {
+        self.file.map(|file| data.join(file))
     }
 
-    /// The numbers of the calls of this kind in a trace that are on the coordinator's files: the n-th
-    /// of a thread, as strace counts them.
-    fn numbers(&self, cluster: &Cluster, calls: &[Call]) -> BTreeSet<usize> {
+    /// A tracer that lets the call of this number fail, or be the last.
+    pub fn tracer(&self, output: &Path, data: &Path, number: usize, fault: Fault) -> Tracer {
+        let mut tracer = Tracer::new(output, self.call);
+        if let Some(path) = self.path(data) {
+            tracer = tracer.only(&[path]);
+        }
+        let how = match fault {
+            Fault::Error => "error=EIO",
+            Fault::Kill => "signal=KILL",
+        };
+        tracer.inject(&format!("{}:{how}:when={number}", self.call))
+    }
+
+    /// The numbers of the calls of this kind in a trace that are on files of a folder: the n-th of a
+    /// thread, as strace counts them.
+    fn numbers(&self, data: &Path, calls: &[Call]) -> BTreeSet<usize> {
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         let mut numbers = BTreeSet::new();
         for call in calls.iter().filter(|call| call.name == self.call) {
-            let path = self.path(cluster);
+            let path = self.path(data);
             if path.is_some_and(|path| !call.is_on(path.to_str().unwrap())) {
                 continue;
             }
             let count = counts.entry(call.thread).or_default();
             *count += 1;
-            if call.is_below(&cluster.data()) {
+            if call.is_below(data) {
                 numbers.insert(*count);
             }
         }
@@ -82,11 +95,17 @@ impl Kind {
     }
 }
 
-/// Calls that change the coordinator's files and are of no kind that is known: they would be left out.
-fn unknown(cluster: &Cluster, calls: &[Call]) -> BTreeSet<String> {
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.call, self.file.unwrap_or("*"))
+    }
+}
+
+/// Calls that change the files in a folder and are of no kind that is known: they would be left out.
+pub fn unknown(kinds: &[Kind], data: &Path, calls: &[Call]) -> BTreeSet<String> {
     let known = |call: &Call| {
-        KINDS.iter().any(|kind| {
-            let path = kind.path(cluster);
+        kinds.iter().any(|kind| {
+            let path = kind.path(data);
             let there = path.is_none_or(|path| call.is_on(path.to_str().unwrap()));
             kind.call == call.name && there
         })
@@ -94,7 +113,7 @@ fn unknown(cluster: &Cluster, calls: &[Call]) -> BTreeSet<String> {
     let changes = |call: &Call| call.name != "openat" || call.args.contains("O_CREAT");
     let lock = |call: &Call| call.args.contains("lock\"");
     (calls.iter())
-        .filter(|call| call.is_below(&cluster.data()) && changes(call) && !known(call))
+        .filter(|call| call.is_below(data) && changes(call) && !known(call))
         // Files that are there, and opened as they are.
         .filter(|call| !(call.name == "openat" && (lock(call) || call.args.contains(".db"))))
         .filter(|call| !(call.name == "openat" && call.args.contains("requests")))
@@ -102,37 +121,17 @@ fn unknown(cluster: &Cluster, calls: &[Call]) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn each_call_of_an_append_may_fail_or_be_the_last() {
-    if !is_here() {
-        return;
-    }
-    let all = asked("ADIT_SYSCALLS_ALL").is_some();
-    let mut appends = Appends::new();
-    let output = appends.cluster.folder().join("trace");
-
-    let recorded = Tracer::new(&output, CALLS);
-    let coordinator = appends
-        .cluster
-        .start_below(recorded.command(), Role::Coordinator);
-    let key = appends.key();
-    let ended = appends.append(coordinator, &key);
-    assert!(ended.in_order && ended.code == Some(0), "{ended:?}");
-    let calls = recorded.calls();
-    let unknown = unknown(&appends.cluster, &calls);
-    assert!(
-        unknown.is_empty(),
-        "calls that are not made to fail: {unknown:#?}"
-    );
+/// Which calls are made to fail, by a trace: all of them in both ways, or one of each kind.
+pub fn plan<'a>(
+    kinds: &'a [Kind],
+    data: &Path,
+    calls: &[Call],
+    all: bool,
+) -> Vec<(&'a Kind, usize, Fault)> {
     let mut occurrences = Vec::new();
-    for kind in KINDS {
-        let numbers = kind.numbers(&appends.cluster, &calls);
-        eprintln!(
-            "{} {}: {} times",
-            kind.call,
-            kind.file.unwrap_or("*"),
-            numbers.len()
-        );
+    for kind in kinds {
+        let numbers = kind.numbers(data, calls);
+        eprintln!("{kind}: {} times", numbers.len());
         occurrences.push((kind, numbers.into_iter().collect::<Vec<_>>()));
     }
     for call in ["pwrite64", "write", "fsync", "fdatasync", "rename"] {
@@ -163,6 +162,33 @@ fn each_call_of_an_append_may_fail_or_be_the_last() {
             }
         }
     }
+    plan
+}
+
+#[test]
+fn each_call_of_an_append_may_fail_or_be_the_last() {
+    if !is_here() {
+        return;
+    }
+    let all = asked("ADIT_SYSCALLS_ALL").is_some();
+    let mut appends = Appends::new();
+    let output = appends.cluster.folder().join("trace");
+
+    let recorded = Tracer::new(&output, CALLS);
+    let coordinator = appends
+        .cluster
+        .start_below(recorded.command(), Role::Coordinator);
+    let key = appends.key();
+    let ended = appends.append(coordinator, &key);
+    assert!(ended.in_order && ended.code == Some(0), "{ended:?}");
+    let calls = recorded.calls();
+    let data = appends.cluster.data();
+    let unknown = unknown(KINDS, &data, &calls);
+    assert!(
+        unknown.is_empty(),
+        "calls that are not made to fail: {unknown:#?}"
+    );
+    let plan = plan(KINDS, &data, &calls, all);
     let total = plan.len();
     let mut reached = 0;
     let mut kinds = BTreeSet::new();
@@ -194,15 +220,7 @@ fn each_call_of_an_append_may_fail_or_be_the_last() {
 /// One append with a fault, and what follows. Whether the fault was reached.
 fn one(appends: &mut Appends, kind: &Kind, number: usize, fault: Fault) -> bool {
     let output = appends.cluster.folder().join("trace");
-    let mut tracer = Tracer::new(&output, kind.call);
-    if let Some(path) = kind.path(&appends.cluster) {
-        tracer = tracer.only(&[path]);
-    }
-    let how = match fault {
-        Fault::Error => "error=EIO",
-        Fault::Kill => "signal=KILL",
-    };
-    let tracer = tracer.inject(&format!("{}:{how}:when={number}", kind.call));
+    let tracer = kind.tracer(&output, &appends.cluster.data(), number, fault);
     let coordinator = appends
         .cluster
         .start_below(tracer.command(), Role::Coordinator);
@@ -212,11 +230,7 @@ fn one(appends: &mut Appends, kind: &Kind, number: usize, fault: Fault) -> bool 
         Fault::Error => tracer.text().contains("(INJECTED)"),
         Fault::Kill => ended.code.is_none() && !ended.in_order,
     };
-    let name = format!(
-        "{} {} {number} {fault:?}",
-        kind.call,
-        kind.file.unwrap_or("*")
-    );
+    let name = format!("{kind} {number} {fault:?}");
     let outcome = match (reached, ended.code) {
         (false, _) => "not reached".to_owned(),
         (true, Some(0)) => "it went on".to_owned(),

@@ -12,10 +12,10 @@
 //! `cargo xtask syscalls` is the long form of `faults`, with every occurrence of every call.
 
 mod bits;
-mod disk;
-mod faults;
-mod order;
-mod strace;
+pub mod disk;
+pub mod faults;
+pub mod order;
+pub mod strace;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,7 +66,7 @@ fn runtime() -> Runtime {
 }
 
 /// Asks the process below strace to end.
-fn end_below(tracer: &mut Node) {
+pub fn end_below(tracer: &mut Node) {
     // None is there any more if it has ended meanwhile.
     for pid in children(tracer.id()) {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -263,7 +263,7 @@ impl Appends {
 
 /// Asserts that an error that ended a process is one for people.
 #[track_caller]
-fn explained(stderr: &str, words: &[&str]) {
+pub fn explained(stderr: &str, words: &[&str]) {
     for part in ["error: ", "  why:  ", "  hint: "] {
         let has = stderr.lines().any(|line| line.starts_with(part));
         assert!(has, "no `{part}` in:\n{stderr}");

@@ -14,16 +14,16 @@ use crate::cluster::{Cluster, Role};
 const DELAY_MS: u64 = 120;
 /// How the body of a receipt begins.
 const BODY: &str = "aditrcpt";
-const CALLS: &str = "pwrite64,fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg";
+pub const CALLS: &str = "pwrite64,fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg";
 
 /// An answer and the request that it is for, by their places in a trace.
-struct Exchange {
-    asked: usize,
-    answered: usize,
+pub struct Exchange {
+    pub asked: usize,
+    pub answered: usize,
 }
 
 /// Requests with this beginning, each with its answer on the same socket.
-fn exchanges(calls: &[Call], request: &str) -> Vec<Exchange> {
+pub fn exchanges(calls: &[Call], request: &str) -> Vec<Exchange> {
     let is_of = |names: &[&str], call: &Call, text: &str| {
         names.contains(&call.name.as_str()) && call.args.contains(text)
     };
@@ -64,7 +64,7 @@ fn socket_is(call: &Call, expected: &str) -> bool {
 
 /// Whether between two places something with a text in it was written to a file, and flushed
 /// afterwards with success.
-fn was_flushed(calls: &[Call], (file, text): (&str, &str), from: usize, to: usize) -> bool {
+pub fn was_flushed(calls: &[Call], (file, text): (&str, &str), from: usize, to: usize) -> bool {
     let mut written = (calls.iter()).filter(|call| call.name == "pwrite64" && call.is_on(file));
     let written =
         written.find(|call| call.begun > from && call.worked() && call.args.contains(text));
@@ -80,12 +80,12 @@ fn was_flushed(calls: &[Call], (file, text): (&str, &str), from: usize, to: usiz
     })
 }
 
-fn delayed(tracer: Tracer) -> Tracer {
+pub fn delayed(tracer: Tracer) -> Tracer {
     tracer.inject(&format!("fsync,fdatasync:delay_enter={DELAY_MS}ms"))
 }
 
 /// A request over a connection of one's own, and its answer.
-fn ask(stream: &mut TcpStream, request: &str, token: &str, body: &str) -> Value {
+pub fn ask(stream: &mut TcpStream, request: &str, token: &str, body: &str) -> Value {
     write!(
         stream,
         "{request} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
@@ -227,7 +227,7 @@ fn a_miner_hands_in_what_is_in_its_journal() {
 }
 
 /// The lines of a trace between two places, of calls that matter here.
-fn excerpt(text: &str, from: usize, to: usize) -> String {
+pub fn excerpt(text: &str, from: usize, to: usize) -> String {
     let lines = text.lines().enumerate().skip(from).take(to + 5 - from);
     let matters = |line: &str| line.contains("-wal") || line.contains("HTTP/1.1");
     let lines = lines.filter(|(at, line)| *at == from || *at == to || matters(line));

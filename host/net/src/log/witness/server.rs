@@ -231,8 +231,15 @@ fn keep_fork(
 
 /// Serves a witness: `POST /add-checkpoint`, and `GET /` for its verifier key.
 pub fn router(witness: Arc<Witness>) -> Router {
-    Router::new()
+    let vkey = Router::new()
         .route("/", get(vkey))
+        .with_state(Arc::clone(&witness));
+    submissions(witness).merge(vkey)
+}
+
+/// Serves a witness beside something else: `POST /add-checkpoint` alone.
+pub fn submissions(witness: Arc<Witness>) -> Router {
+    Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .layer(DefaultBodyLimit::max(MAX_LEN))
         .with_state(witness)
