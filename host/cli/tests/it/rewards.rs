@@ -123,12 +123,13 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
 
     let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
     assert_eq!(serving.line(), there);
-    let _working = Node::start(miner.command(&["miner", "run"]));
+    let mut working = Node::start(miner.command(&["miner", "run"]));
     let client = Home::new();
     let token = client.file("token", made["token"].as_str().unwrap());
     let token = token.to_str().unwrap();
     let guest = crate::support::guest("guest-behave.wasm");
     let guest = guest.to_str().unwrap();
+    let mut tasks = Vec::new();
     for number in 0..3 {
         let text = number.to_string();
         let submit = [
@@ -140,10 +141,14 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
             "1",
             "--price",
             "100",
+            // A receipt is claimed after that, so here never.
+            "--deadline",
+            "1h",
         ];
         let to = ["--to", &there, "--token-file", token, "--", "args", &text];
         let ran = client.adit(&[&submit[..], &to].concat()).exits(0).json();
         assert_eq!(ran["status"], "ok");
+        tasks.push(ran["task"].as_str().unwrap().to_owned());
     }
 
     // What Bob, whose miner it is, will be paid: three prices less the fees, and some emission.
@@ -221,6 +226,33 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         pending
     );
     assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
+
+    // The miner's journal against the coordinator's log: it lacks nothing, and if it did it would be too
+    // early to claim it.
+    miner
+        .adit(&["miner", "late", "--registry", &url])
+        .exits(1)
+        .explains(&["the miner runs"]);
+    working.end();
+    let late = ask(&miner, &["miner", "late"]);
+    assert_eq!(late["read"], 3, "{late}");
+    assert_eq!(late["receipts"], serde_json::json!([]));
+    let show = ["--json", "task", "show", &tasks[0], "--to", &there];
+    let show = [&show[..], &["--token-file", token]].concat();
+    let shown = client.adit(&show).exits(0).json();
+    let assignment = shown["assignments"][0]["assignment"].as_str().unwrap();
+    let claim = ["miner", "claim-late", assignment, "--key", "//Bob"];
+    let claim = [&claim[..], &["--registry", &url]].concat();
+    miner
+        .adit(&claim)
+        .exits(1)
+        .explains(&["can have the receipt yet"]);
+    let other = format!("blake3:{}", "00".repeat(32));
+    let other = ["miner", "claim-late", &other, "--key", "//Bob"];
+    miner
+        .adit(&other)
+        .exits(1)
+        .explains(&["no countersigned receipt"]);
 
     // Without the coordinator's log nothing can be said, and that is said.
     serving.end();

@@ -12,7 +12,7 @@
 //! | [`keep`] | what was earned, in files |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
-mod answers;
+pub mod answers;
 pub mod audit;
 pub mod epoch;
 pub mod extract;

@@ -5,8 +5,8 @@ mod openzeppelin;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use adit_ledger::Key;
 use adit_ledger::rewards::Settlement;
+use adit_ledger::{Key, State};
 use adit_net::http::client::{Client, ClientConfig};
 use adit_net::log::{LogReader, Trust};
 use adit_net::tls::Roots;
@@ -95,15 +95,7 @@ async fn recompute(ledger: &Ledger, args: &Args, line: &mut ProgressLine) -> any
     let mut follower = begin()?;
     let followed = follower.walk(&reader, &checkpoint).await;
     followed.map_err(failed)?;
-    let known = follower.state().nodes().filter_map(|(key, node)| {
-        let url = node.profile.url.clone()?;
-        Some((*key, (node.keys.log?, url)))
-    });
-    let places = Coordinators {
-        genesis: ledger.genesis_hash,
-        roots: ledger.roots.clone(),
-        known: known.collect(),
-    };
+    let places = Coordinators::of(ledger, follower.state());
     let mut auditor = Auditor::new(begin()?, places);
     let walk = reader.walk(&checkpoint, 0..checkpoint.size, Default::default());
     let mut walk = walk.await.map_err(|error| failed(error.into()))?;
@@ -171,11 +163,26 @@ fn exit(code: Code) -> Exit {
 }
 
 /// The logs of coordinators, where the ledger says that they are.
-struct Coordinators {
+pub struct Coordinators {
     genesis: Hash,
     roots: Roots,
     /// Log key and address.
     known: BTreeMap<Key, (Key, String)>,
+}
+
+impl Coordinators {
+    /// Those of a state of the ledger.
+    pub fn of(ledger: &Ledger, state: &State) -> Coordinators {
+        let known = state.nodes().filter_map(|(key, node)| {
+            let url = node.profile.url.clone()?;
+            Some((*key, (node.keys.log?, url)))
+        });
+        Coordinators {
+            genesis: ledger.genesis_hash,
+            roots: ledger.roots.clone(),
+            known: known.collect(),
+        }
+    }
 }
 
 impl Places for Coordinators {
