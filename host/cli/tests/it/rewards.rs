@@ -123,7 +123,7 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
 
     let mut serving = Node::start(coordinator.command(&["coordinator", "run", "--registry", &url]));
     assert_eq!(serving.line(), there);
-    let mut working = Node::start(miner.command(&["miner", "run"]));
+    let working = Node::start(miner.command(&["miner", "run"]));
     let client = Home::new();
     let token = client.file("token", made["token"].as_str().unwrap());
     let token = token.to_str().unwrap();

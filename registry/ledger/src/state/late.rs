@@ -18,7 +18,9 @@
 //! had all the time that there is, as had each checker who has the log.
 //!
 //! However many claims stand with an epoch, a coordinator is slashed for one of them: one fault of its
-//! disk can lose a thousand receipts. All of them are owed.
+//! disk can lose a thousand receipts. All of them are owed. Where its log was not closed with `b + 1`, that
+//! may have been the checkers' fault, who could not reach it or did not work: then it owes, and is not
+//! slashed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +78,9 @@ pub struct Claimed {
     /// The epoch with which it was settled. It is kept as long as that settlement can be corrected.
     #[n(8)]
     pub settled_epoch: Option<u64>,
+    /// Whether the log was closed with the last epoch that counts: else it is owed, and no misdeed.
+    #[n(9)]
+    pub closed: bool,
 }
 
 impl Claimed {
@@ -98,6 +103,7 @@ pub struct Missed {
     pub pay: Amount,
     /// The log in which it would be missed, as it was closed last; absent where it never was.
     pub log: Option<TreeRoot>,
+    closed: bool,
     /// The first epoch in which it could be claimed.
     first: u64,
     claim: Claim,
@@ -227,6 +233,7 @@ impl State {
                 size: closing.size,
                 root: closing.root,
             }),
+            closed,
             first,
             claim,
         })
@@ -256,6 +263,7 @@ impl State {
             until_epoch,
             owed_epoch: None,
             settled_epoch: None,
+            closed: missed.closed,
         };
         self.late.claims.insert(assignment, claimed);
         let until = missed.first.saturating_add(LATE_EPOCHS_MAX);
@@ -309,17 +317,18 @@ impl State {
             if claim.owed_epoch.is_none() && claim.until_epoch <= epoch {
                 claim.owed_epoch = Some(epoch);
                 let deposit = std::mem::take(&mut claim.deposit);
-                due.push((*assignment, claim.coordinator, claim.claimant, deposit));
+                due.push((*assignment, claim.clone(), deposit));
             }
         }
         let mut punished = BTreeSet::new();
-        for (assignment, node, claimant, deposit) in due {
+        for (assignment, claim, deposit) in due {
+            let (node, claimant) = (claim.coordinator, claim.claimant);
             events.push(Event::Owed {
                 assignment,
                 node,
                 epoch,
             });
-            if punished.insert(node) {
+            if claim.closed && punished.insert(node) {
                 let fraction_ppm = self.head.parameters.slashing.fraction_ppm;
                 let penalty = Penalty {
                     node,
