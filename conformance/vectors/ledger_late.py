@@ -3,7 +3,8 @@
 A lease ends in epoch b, or in the epoch after that of its draw if that is later. When b + 1 is closed,
 an honest log has a receipt of the assignment, or its expiry or cancellation; who misses all of them
 can claim it. Whoever finds one of them in the log as it was closed by then answers, and gets what was
-put down; without an answer the receipt is owed, and the coordinator is slashed once with each epoch.
+put down; without an answer the receipt is owed, and the coordinator is slashed once with each epoch,
+unless b + 1 was never closed.
 """
 import network
 import receipts
@@ -15,7 +16,7 @@ from ledger_votes import need
 from translog import SIZE_MAX, hash_named, hashed, inclusion_length, inclusion_root, leaf_of, tohex, unhex
 
 CLAIM = ["claimant", "coordinator", "receipt", "terms", "log", "deposit", "until_epoch", "owed_epoch",
-         "settled_epoch"]
+         "settled_epoch", "closed"]
 TERMS = ["price", "attempt_fee", "replicas"]
 PRICED = {"ok", "task-error", "trap", "out-of-fuel", "limit-exceeded"}
 UNPAID = {"host-fault", "unavailable"}
@@ -100,7 +101,7 @@ class Late:
         self.late[number] = dict(zip(CLAIM, (
             key, name, fields["receipt"] + fields["countersignature"],
             tuple(int(terms[name]) for name in TERMS), log and (log["size"], log["root"]),
-            rules["deposit"], self.after(rules["answer_epochs"]), None, None)))
+            rules["deposit"], self.after(rules["answer_epochs"]), None, None, closed)))
         self.claimed[number] = first + LATE_EPOCHS_MAX
 
     def do_answer(self, key, payer, fields, _):
@@ -121,7 +122,8 @@ class Late:
                 continue
             deposit = claim["deposit"]
             claim |= {"owed_epoch": self.epoch, "deposit": 0}
-            if claim["coordinator"] not in punished:
+            # Else the checkers may not have reached it.
+            if claim["closed"] and claim["coordinator"] not in punished:
                 punished.add(claim["coordinator"])
                 self.punish(claim["coordinator"], "missing-receipt",
                             self.parameters["slashing"]["fraction_ppm"], claim["claimant"], last)
@@ -161,7 +163,8 @@ def lists_json(state):
                 "coordinator": tohex(claim["coordinator"]), "receipt": tohex(claim["receipt"]),
                 "terms": {"price": str(price), "attempt_fee": str(fee), "replicas": replicas},
                 "log": log, "deposit": str(claim["deposit"]), "until_epoch": claim["until_epoch"],
-                "owed_epoch": claim["owed_epoch"], "settled_epoch": claim["settled_epoch"]}
+                "owed_epoch": claim["owed_epoch"], "settled_epoch": claim["settled_epoch"],
+                "closed": claim["closed"]}
 
     return {
         "late_receipts": [said(number, claim) for number, claim in sorted(state.late.items())],

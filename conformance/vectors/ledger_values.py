@@ -202,7 +202,8 @@ RECORDS = {
              "shares.treasury"],
         64: ["fuel_weight", "nn_weight", "work_of_price_ppm", "slice_of_fees_ppm", "cap_ppm",
              "challenge_epochs"]},
-    "slashing": {32: ["fraction_ppm", "reporter_ppm"], 64: ["appeal_epochs", "late_epochs", "answer_epochs"]},
+    "slashing": {32: ["fraction_ppm", "reporter_ppm"],
+                 64: ["appeal_epochs", "late_epochs", "answer_epochs"]},
     "governance": {32: ["quorum_ppm", "threshold_ppm"], 64: ["voting_epochs", "timelock_epochs"]}}
 SETTINGS = {f"{record}.{name}": number(bits) for record, all in RECORDS.items()
             for bits, names in all.items() for name in names}

@@ -47,6 +47,8 @@ pub struct Order {
     pub id: Hash,
     /// The assignment.
     pub assignment: Assignment,
+    /// The same as the coordinator signed it.
+    pub lease: Signed<Assignment>,
     /// The task.
     pub task: TaskSpec,
     /// What is to be run.
@@ -271,6 +273,7 @@ impl Authority {
             network: network_id(&self.genesis),
             trace: TraceContext::continued(work.traceparent.as_deref()),
             input: input(work, &exec),
+            lease: work.assignment.clone(),
             assignment,
             task,
             exec,

@@ -150,6 +150,7 @@ pub fn make(
         draft: Draft {
             body,
             parts: Arc::new(parts),
+            lease: Some(order.lease.clone()),
         },
         stored: collected.stored,
     })

@@ -37,6 +37,7 @@ pub struct LateReceipt {
 }
 
 /// What both documents say together, before any signature was looked at.
+#[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub receipt: Receipt,
     /// When the lease ended, in milliseconds since 1970.

@@ -7,12 +7,14 @@
 //! | [`doctor`] | `adit miner doctor` |
 //! | [`run`] | `adit miner run` |
 //! | [`earnings`] | `adit miner earnings` |
+//! | [`late`] | `adit miner late`, `claim-late` |
 //! | [`ask`] | `adit miner status`, `explain`, `pause`, `resume`, `drain` |
 
 mod ask;
 mod doctor;
 mod earnings;
 mod init;
+mod late;
 mod node_key;
 mod run;
 mod setup;
@@ -43,6 +45,15 @@ pub enum Command {
         #[command(flatten)]
         registry: RegistryArgs,
     },
+    /// List receipts that coordinators have countersigned and that their logs lack. The miner must not
+    /// run meanwhile
+    Late {
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Claim such a receipt: unless somebody finds it in the log, it is paid of the coordinator's escrow.
+    /// The miner must not run meanwhile
+    ClaimLate(late::ClaimArgs),
     /// Take no new runs, on one device or on all; what runs goes on
     Pause {
         /// The device's name, as `adit miner status` shows it
@@ -74,6 +85,8 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         Command::Earnings { node, registry } => {
             earnings::command(ui, state, node.as_deref(), registry)
         }
+        Command::Late { registry } => late::list(ui, state, registry),
+        Command::ClaimLate(args) => late::claim(ui, state, args),
         Command::Pause { device } => ask::pause(ui, state, device.as_deref(), true),
         Command::Resume { device } => ask::pause(ui, state, device.as_deref(), false),
         Command::Drain { no_wait } => ask::drain(ui, state, *no_wait),

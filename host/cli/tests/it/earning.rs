@@ -3,24 +3,62 @@
 
 use crate::ledger::{Registry, init};
 use crate::network_support::Node;
-use crate::support::{Home, ended};
+use crate::support::{Home, Said, ended};
 
 /// The network, and what its users need of it.
 pub struct Earning {
     pub registry: Registry,
     /// The coordinator's process.
     pub serving: Node,
+    /// The miner's process, and where it lives.
+    pub working: Node,
+    pub miner: Home,
     /// The miner's node key, in a file. Bob is its operator and its only voter.
     pub miner_key: String,
     /// The coordinator's node key, in a file.
     pub coordinator_key: String,
     /// Where the coordinator listens.
     pub address: String,
-    there: String,
+    pub client: Client,
+    _coordinator: Home,
+}
+
+/// A client of the coordinator.
+pub struct Client {
+    pub home: Home,
+    pub there: String,
     token: String,
-    client: Home,
-    _working: Node,
-    _homes: [Home; 2],
+}
+
+impl Client {
+    /// A command on the coordinator. What goes to the task itself comes after it.
+    pub fn adit(&self, args: &[&str], task: &[&str]) -> Said {
+        let to = ["--to", &self.there, "--token-file", &self.token];
+        self.home.adit(&[args, &to, task].concat())
+    }
+
+    /// Has a task of this number done, for 100 tokens. Its id.
+    pub fn work(&self, number: u32) -> String {
+        let guest = crate::support::guest("guest-behave.wasm");
+        let guest = guest.to_str().unwrap();
+        let text = number.to_string();
+        let submit = [
+            "--json",
+            "task",
+            "submit",
+            guest,
+            "--replicas",
+            "1",
+            "--price",
+            "100",
+            // A receipt is late after that, so here never.
+            "--deadline",
+            "1h",
+        ];
+        let ran = self.adit(&submit, &["--", "args", &text]).exits(0).json();
+        assert_eq!(ran["status"], "ok");
+        ran["task"].as_str().unwrap().to_owned()
+    }
 }
 
 impl Earning {
@@ -92,35 +130,15 @@ impl Earning {
             miner_key,
             coordinator_key,
             address,
-            there,
-            token: token.to_str().unwrap().to_owned(),
-            client,
-            _working: working,
-            _homes: [coordinator, miner],
+            client: Client {
+                token: token.to_str().unwrap().to_owned(),
+                home: client,
+                there,
+            },
+            working,
+            miner,
+            _coordinator: coordinator,
         }
-    }
-
-    /// Has a task of this number done, for 100 tokens.
-    pub fn work(&self, number: u32) {
-        let guest = crate::support::guest("guest-behave.wasm");
-        let guest = guest.to_str().unwrap();
-        let text = number.to_string();
-        let submit = [
-            "--json",
-            "task",
-            "submit",
-            guest,
-            "--replicas",
-            "1",
-            "--price",
-            "100",
-        ];
-        let Earning { there, token, .. } = self;
-        let to = ["--to", there, "--token-file", token, "--", "args", &text];
-        let ran = (self.client.adit(&[&submit[..], &to].concat()))
-            .exits(0)
-            .json();
-        assert_eq!(ran["status"], "ok");
     }
 }
 

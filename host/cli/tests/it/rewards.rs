@@ -42,15 +42,19 @@ fn taken_by_openzeppelin(export: &Path) {
 #[test]
 fn work_is_paid_and_a_stranger_computes_every_reward_again() {
     let network = Earning::start(&["--epoch", "3s"]);
+    let mut tasks = Vec::new();
     for number in 0..3 {
-        network.work(number);
+        tasks.push(network.client.work(number));
     }
     let Earning {
         mut registry,
-        serving,
         miner_key,
         coordinator_key,
         address,
+        client,
+        mut serving,
+        working,
+        miner,
         ..
     } = network;
     let url = registry.url.clone();
@@ -83,19 +87,20 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
     });
     assert!(pending < 3 * 101 * 10u128.pow(12), "{pending}");
     // The registry's checker has cosigned as a witness, each time that it was asked.
-    let network = path(home, "registry/network");
+    let network = home.state().join("registry/network");
+    let network = network.to_str().unwrap();
     let log = [
         "log",
         "checkpoint",
-        &there,
+        &client.there,
         "--network",
-        &network,
+        network,
         "--quorum",
         "1",
         "--json",
     ];
     let trusted = serving.until("the checker cosigns", || {
-        let said = ended(client.command(&log));
+        let said = ended(client.home.command(&log));
         (said.code == Some(0)).then(|| said.json())
     });
     assert_eq!(trusted["cosigned"][0]["name"], "checker.example/1");
@@ -179,6 +184,32 @@ fn work_is_paid_and_a_stranger_computes_every_reward_again() {
         assert!(shown.contains(words), "{shown}");
     }
     assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
+
+    // The miner's journal against the coordinator's log: it lacks nothing, and if it did it would be too
+    // early to claim it.
+    miner
+        .adit(&["miner", "late", "--registry", &url])
+        .exits(1)
+        .explains(&["the miner runs"]);
+    working.end();
+    let late = ask(&miner, &["miner", "late"]);
+    assert_eq!(late["read"], 3, "{late}");
+    assert_eq!(late["receipts"], serde_json::json!([]));
+    let show = ["--json", "task", "show", &tasks[0]];
+    let shown = client.adit(&show, &[]).exits(0).json();
+    let assignment = shown["assignments"][0]["assignment"].as_str().unwrap();
+    let claim = ["miner", "claim-late", assignment, "--key", "//Bob"];
+    let claim = [&claim[..], &["--registry", &url]].concat();
+    miner
+        .adit(&claim)
+        .exits(1)
+        .explains(&["can have the receipt yet"]);
+    let other = format!("blake3:{}", "00".repeat(32));
+    let other = ["miner", "claim-late", &other, "--key", "//Bob"];
+    miner
+        .adit(&other)
+        .exits(1)
+        .explains(&["no countersigned receipt"]);
 
     changes_its_keys_and_ends(&mut registry, serving, &coordinator_key, &address, &audit);
     assert_eq!(registry.node.end(), Some(0));

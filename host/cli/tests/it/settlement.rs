@@ -43,7 +43,7 @@ fn a_vote_makes_a_component_settle_and_anyone_computes_it_again() {
             is(&all).then_some(all)
         })
     };
-    network.work(1);
+    network.client.work(1);
     audited("this release settles", &mut network, &|all| {
         paid(all, &Value::Null) == 1
     });
@@ -63,7 +63,7 @@ fn a_vote_makes_a_component_settle_and_anyone_computes_it_again() {
         said().contains("adit registry add-component").then_some(())
     });
     assert!(said().contains(hash.as_str().unwrap()), "{}", said());
-    network.work(2);
+    network.client.work(2);
     let all = stranger(&first, &[]).exits(0).json();
     assert_eq!(by(&all, &hash).count(), 0, "{all}");
 

@@ -12,11 +12,13 @@
 //! Many receipts share each commit. A signature need not be on disk before it is sent: of the same
 //! body the same one is made again. After a crash between any two steps the journal holds either
 //! nothing of the run, which is then made again, or a body, which is signed and sent as it is.
-//! Acknowledged receipts stay: with the coordinator's signature they are the miner's claim to pay.
+//! Acknowledged receipts stay: with the coordinator's signature, and the assignment that says what they
+//! pay, they are the miner's claim to pay.
 //!
 //! Trusted: whoever can write to the file can make this miner equivocate, as whoever has its key
 //! can. A journal that was restored from a backup is found out by [`Journal::standing`].
 
+mod claims;
 mod parts;
 mod schema;
 mod writer;
@@ -28,9 +30,12 @@ use std::sync::Arc;
 use adit_net::db::{Db, DbError};
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
+use adit_protocol::network::assignment::Assignment;
 use adit_protocol::receipt::{BODY_LEN, Receipt, ReceiptBody};
+use adit_protocol::signed::Signed;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
+pub use claims::{Countersigned, PAGE_MAX};
 pub use parts::{Opening, Parts};
 pub use writer::{ByHand, JournalHealth, JournalWriter, Recorded};
 
@@ -124,6 +129,8 @@ pub struct Draft {
     pub body: ReceiptBody,
     /// What is handed in with it.
     pub parts: Arc<Parts>,
+    /// The assignment as the coordinator signed it: what the receipt pays by.
+    pub lease: Option<Signed<Assignment>>,
 }
 
 /// A body with its number, on its way to disk. Once made it is never made otherwise: a commit that
@@ -136,6 +143,7 @@ pub struct Begun {
     bytes: [u8; BODY_LEN],
     /// What is handed in with it.
     pub parts: Arc<Parts>,
+    lease: Option<Signed<Assignment>>,
 }
 
 /// The state of a receipt.
@@ -394,7 +402,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn assign(&mut self, draft: Draft) -> Result<Assigned, JournalError> {
-        let Draft { mut body, parts } = draft;
+        let Draft {
+            mut body,
+            parts,
+            lease,
+        } = draft;
         if let Some(seq) = self.assigning.get(&body.assignment) {
             let (seq, state) = (*seq, State::Begun);
             return Ok(Assigned::Known { seq, state });
@@ -419,6 +431,7 @@ impl Journal {
             body,
             bytes,
             parts,
+            lease,
         })))
     }
 
@@ -440,6 +453,7 @@ impl Journal {
         {
             let mut insert = transaction.prepare_cached(schema::INSERT_BODY)?;
             let mut insert_parts = transaction.prepare_cached(schema::INSERT_PARTS)?;
+            let mut insert_lease = transaction.prepare_cached(schema::INSERT_LEASE)?;
             for begun in &batch.bodies {
                 let row = insert.insert(params![
                     begun.series,
@@ -449,6 +463,9 @@ impl Journal {
                     signed(now_ms),
                 ])?;
                 insert_parts.execute(params![row, begun.parts.to_cbor()])?;
+                if let Some(lease) = &begun.lease {
+                    insert_lease.execute(params![row, lease.to_cbor()])?;
+                }
             }
             let mut sign = transaction.prepare_cached(schema::SET_SIGNATURE)?;
             for (coordinator, seq, signature) in &batch.signatures {

@@ -1,7 +1,8 @@
 //! The tables of the journal, and the statements on them.
 
 /// Layouts, each by what leads to it from the one before. Published ones never change.
-pub(super) const MIGRATIONS: &[&str] = &["CREATE TABLE series (
+pub(super) const MIGRATIONS: &[&str] = &[
+    "CREATE TABLE series (
         id INTEGER PRIMARY KEY,
         miner BLOB NOT NULL CHECK (length(miner) = 32),
         coordinator BLOB NOT NULL CHECK (length(coordinator) = 32),
@@ -36,7 +37,13 @@ pub(super) const MIGRATIONS: &[&str] = &["CREATE TABLE series (
     -- Two signatures of one body are no fraud, but what was sent once is sent again as it was.
     CREATE TRIGGER signatures_stay BEFORE UPDATE OF signature ON receipts
         WHEN OLD.signature IS NOT NULL AND NEW.signature IS NOT OLD.signature
-        BEGIN SELECT RAISE(ABORT, 'the signature of a receipt never changes'); END;"];
+        BEGIN SELECT RAISE(ABORT, 'the signature of a receipt never changes'); END;",
+    // Of receipts that were made before there are none.
+    "CREATE TABLE leases (
+        id INTEGER PRIMARY KEY REFERENCES receipts (id),
+        signed BLOB NOT NULL
+    ) STRICT;",
+];
 
 pub(super) const LOAD_SERIES: &str = "SELECT s.id, s.coordinator, r.seq, r.body FROM series s
     LEFT JOIN receipts r ON r.series = s.id
@@ -51,6 +58,8 @@ pub(super) const INSERT_BODY: &str =
     VALUES (?1, ?2, ?3, ?4, 0, ?5)";
 
 pub(super) const INSERT_PARTS: &str = "INSERT INTO parts (id, bytes) VALUES (?1, ?2)";
+
+pub(super) const INSERT_LEASE: &str = "INSERT INTO leases (id, signed) VALUES (?1, ?2)";
 
 pub(super) const SET_SIGNATURE: &str = "UPDATE receipts SET signature = ?3, state = max(state, 1)
     WHERE series = ?1 AND seq = ?2";
@@ -77,6 +86,13 @@ pub(super) const COUNTS: &str =
 
 pub(super) const RECEIPT_OF: &str =
     "SELECT body, signature, countersignature, state FROM receipts WHERE assignment = ?1";
+
+pub(super) const COUNTERSIGNED: &str =
+    "SELECT r.id, r.body, r.signature, r.countersignature, r.leaf, l.signed FROM receipts r
+    LEFT JOIN leases l ON l.id = r.id
+    WHERE r.state = 2 AND r.id < ?1 ORDER BY r.id DESC LIMIT ?2";
+
+pub(super) const ROW_OF: &str = "SELECT id FROM receipts WHERE assignment = ?1";
 
 pub(super) const FIND: &str = "SELECT seq, state FROM receipts WHERE assignment = ?1";
 

@@ -10,7 +10,9 @@ use adit_miner::journal::{
 };
 use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
+use adit_protocol::network::assignment::Assignment;
 use adit_protocol::receipt::ReceiptBody;
+use adit_protocol::signed::Signable as _;
 use adit_protocol::status::Status;
 use proptest::prelude::*;
 use rand_core::OsRng;
@@ -55,6 +57,7 @@ pub fn draft(coordinator: [u8; 32], assignment: Hash, variant: u64) -> Draft {
             inline: vec![vec![7; 100].into()],
             ..Parts::default()
         }),
+        lease: None,
     }
 }
 
@@ -224,6 +227,77 @@ fn what_belongs_to_a_receipt_is_pruned_and_the_receipt_stays() {
     assert_eq!(journal.rewind(&c, 0).unwrap(), 2);
     assert_eq!(journal.unsettled(&c, 0, 10).unwrap().len(), 3);
     assert_eq!(journal.unsettled(&c, 1, 1).unwrap()[0].seq(), 2);
+}
+
+#[test]
+fn what_a_claim_needs_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&dir.path().join("j.db"), node(), 0).unwrap();
+    let c = coordinator(1);
+    let lease = lease(c).sign(&key("c1"), &mut OsRng);
+    let mut with_lease = draft(c, lease.body_hash(), 1);
+    with_lease.lease = Some(lease.clone());
+    for draft in [
+        with_lease,
+        draft(c, Hash::of(b"2"), 1),
+        draft(c, Hash::of(b"3"), 1),
+    ] {
+        let Assigned::New(begun) = journal.assign(draft).unwrap() else {
+            panic!("it is new");
+        };
+        let batch = Batch {
+            bodies: vec![*begun],
+            ..Batch::default()
+        };
+        journal.commit(&batch, 1).unwrap();
+    }
+    let batch = Batch {
+        signatures: (1..=3).map(|seq| (c, seq, [5; 64])).collect(),
+        settled: [(1, 41), (2, 42)]
+            .map(|(seq, leaf)| Settled {
+                coordinator: c,
+                seq,
+                at_ms: 1,
+                answer: Answer::Acknowledged {
+                    leaf,
+                    countersignature: [6; 64],
+                },
+            })
+            .into(),
+        ..Batch::default()
+    };
+    journal.commit(&batch, 1).unwrap();
+    journal.prune(u64::MAX / 2, 10).unwrap();
+    // The newest first, and none that nobody has countersigned.
+    let all = journal.countersigned(None).unwrap();
+    assert_eq!(all.iter().map(|one| one.leaf).collect::<Vec<_>>(), [42, 41]);
+    assert_eq!(all[0].lease, None);
+    assert_eq!(all[1].lease.as_ref(), Some(&lease));
+    assert_eq!(all[1].receipt.coordinator_signature, [6; 64]);
+    let older = journal.countersigned(Some(all[0].row)).unwrap();
+    assert_eq!((older.len(), older[0].leaf), (1, 41));
+    let one = journal.countersigned_of(&lease.body_hash()).unwrap();
+    assert_eq!(one.map(|one| one.leaf), Some(41));
+    assert!(journal.countersigned_of(&Hash::of(b"3")).unwrap().is_none());
+    assert!(journal.countersigned_of(&Hash::of(b"4")).unwrap().is_none());
+}
+
+fn lease(coordinator: [u8; 32]) -> Assignment {
+    Assignment {
+        genesis: Hash::ZERO,
+        coordinator,
+        miner: node(),
+        task: Hash::of(b"task"),
+        attempt: 0,
+        replica: 0,
+        roster: 0,
+        epoch: 1,
+        local: false,
+        issued_ms: 1,
+        deadline_ms: 2,
+        escrow: 0,
+        terms: None,
+    }
 }
 
 /// Fails at some points, as a process that is killed there.

@@ -17,7 +17,7 @@
 //! | 12 ‖ proposal ‖ account | whether it voted for it, bool |
 //! | 13 ‖ report | [`Report`](super::Report): 0 reporter b32, 1 node b32, 2 misdeed u, 3 evidence h, 4 deposit a, 5 until_epoch u, 6 verdict_ppm u?, 7 appeal a?, 8 decided bool |
 //! | 14 ‖ node or node key ‖ misdeed | the transaction that reported it, h |
-//! | 15 ‖ assignment | [`Claimed`](super::Claimed): 0 claimant b32, 1 coordinator b32, 2 receipt b520, 3 terms {0 price a, 1 attempt_fee a, 2 replicas u}, 4 log? {0 size u, 1 root h}, 5 deposit a, 6 until_epoch u, 7 owed_epoch u?, 8 settled_epoch u? |
+//! | 15 ‖ assignment | [`Claimed`](super::Claimed): 0 claimant b32, 1 coordinator b32, 2 receipt b520, 3 terms {0 price a, 1 attempt_fee a, 2 replicas u}, 4 log? {0 size u, 1 root h}, 5 deposit a, 6 until_epoch u, 7 owed_epoch u?, 8 settled_epoch u?, 9 closed bool |
 //! | 16 ‖ assignment | the first epoch in which no receipt of it can be claimed, u |
 //! | 30 ‖ scope | its owner, b32 |
 //! | 31 ‖ name ‖ 0 ‖ version | [`Release`]: 0 component h, 1 world u, 2 models \[{0 name t, 1 manifest h}\] ascending, 3 description t?, 4 source t?, 5 yanked bool, 6 published_ms u, 7 publisher b32, 8 transaction h |

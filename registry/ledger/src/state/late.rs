@@ -18,7 +18,9 @@
 //! had all the time that there is, as had each checker who has the log.
 //!
 //! However many claims stand with an epoch, a coordinator is slashed for one of them: one fault of its
-//! disk can lose a thousand receipts. All of them are owed.
+//! disk can lose a thousand receipts. All of them are owed. Where its log was not closed with `b + 1`, that
+//! may have been the checkers' fault, who could not reach it or did not work: then it owes, and is not
+//! slashed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +35,7 @@ use super::encoding::{EntryError, decode, encode, joined};
 use super::penalty::Penalty;
 use crate::event::Event;
 use crate::key::Key;
-use crate::late::{LateReceipt, answers, included, pay};
+use crate::late::{Claim, LateReceipt, answers, included, pay};
 use crate::refusal::{Refusal, Rule};
 use crate::registration::Role;
 use crate::rules::LATE_EPOCHS_MAX;
@@ -76,6 +78,9 @@ pub struct Claimed {
     /// The epoch with which it was settled. It is kept as long as that settlement can be corrected.
     #[n(8)]
     pub settled_epoch: Option<u64>,
+    /// Whether the log was closed with the last epoch that counts: else it is owed, and no misdeed.
+    #[n(9)]
+    pub closed: bool,
 }
 
 impl Claimed {
@@ -89,6 +94,19 @@ impl Claimed {
         let owed = self.owed_epoch.is_some_and(|owed| owed <= epoch);
         owed && self.settled_epoch.is_none_or(|settled| settled == epoch)
     }
+}
+
+/// A receipt that could be claimed.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// What it pays, in 10^-12 token, as far as the coordinator's escrow reaches.
+    pub pay: Amount,
+    /// The log in which it would be missed, as it was closed last; absent where it never was.
+    pub log: Option<TreeRoot>,
+    closed: bool,
+    /// The first epoch in which it could be claimed.
+    first: u64,
+    claim: Claim,
 }
 
 /// What the state holds of late receipts, by the hashes of their assignments.
@@ -168,11 +186,11 @@ impl State {
         claims.any(|claim| claim.coordinator == *coordinator && claim.settled_epoch.is_none())
     }
 
-    pub(super) fn claim_late(
-        &mut self,
-        payer: &mut Payer<'_>,
-        late: &LateReceipt,
-    ) -> Result<(), Refusal> {
+    /// What a claim could be made of now, whoever makes it. No signature is looked at.
+    ///
+    /// # Errors
+    /// [`Refusal`], as the claim's would be.
+    pub fn check_late(&self, late: &LateReceipt) -> Result<Missed, Refusal> {
         let coordinator = late.coordinator;
         if self.find(&coordinator)?.role != Role::Coordinator {
             return Rule::NoCoordinator.broken();
@@ -188,7 +206,8 @@ impl State {
         let miner = self.owner(&Key::from_bytes(body.miner));
         let miner = miner.and_then(|miner| self.nodes.get(&miner));
         let is_miner = miner.is_some_and(|miner| miner.role == Role::Miner);
-        if !is_miner || pay(body.status, &claim.terms).is_zero() {
+        let pay = pay(body.status, &claim.terms);
+        if !is_miner || pay.is_zero() {
             return Rule::NothingOwed.broken();
         }
         // The last epoch in whose leaves it can be.
@@ -200,42 +219,58 @@ impl State {
         if epoch < first || (epoch == first && !closed) {
             return Rule::NotLate.broken();
         }
-        let rules = &self.head.parameters.slashing;
-        if epoch.saturating_sub(first) >= rules.late_epochs {
+        if epoch.saturating_sub(first) >= self.head.parameters.slashing.late_epochs {
             return Rule::TooLate.broken();
         }
-        let assignment = body.assignment;
-        if self.late.claimed.contains_key(&assignment) {
+        if self.late.claimed.contains_key(&body.assignment) {
             return Rule::Claimed.broken();
-        }
-        let deposit = rules.deposit;
-        let until_epoch = self.after(rules.answer_epochs);
-        payer.spend(deposit)?;
-        if !late.is_signed(&claim) {
-            return Rule::NothingClaimed.broken();
         }
         let all = self.closings.range((coordinator, 0)..=(coordinator, last));
         let log = all.rev().find(|(_, closing)| closing.node_key == node_key);
-        let claimed = Claimed {
-            claimant: payer.key,
-            coordinator,
-            receipt: late.receipt,
-            terms: claim.terms,
+        Ok(Missed {
+            pay,
             log: log.map(|(_, closing)| TreeRoot {
                 size: closing.size,
                 root: closing.root,
             }),
+            closed,
+            first,
+            claim,
+        })
+    }
+
+    pub(super) fn claim_late(
+        &mut self,
+        payer: &mut Payer<'_>,
+        late: &LateReceipt,
+    ) -> Result<(), Refusal> {
+        let missed = self.check_late(late)?;
+        let rules = &self.head.parameters.slashing;
+        let deposit = rules.deposit;
+        let until_epoch = self.after(rules.answer_epochs);
+        payer.spend(deposit)?;
+        if !late.is_signed(&missed.claim) {
+            return Rule::NothingClaimed.broken();
+        }
+        let assignment = missed.claim.receipt.body.assignment;
+        let claimed = Claimed {
+            claimant: payer.key,
+            coordinator: late.coordinator,
+            receipt: late.receipt,
+            terms: missed.claim.terms,
+            log: missed.log,
             deposit,
             until_epoch,
             owed_epoch: None,
             settled_epoch: None,
+            closed: missed.closed,
         };
         self.late.claims.insert(assignment, claimed);
-        let until = first.saturating_add(LATE_EPOCHS_MAX);
+        let until = missed.first.saturating_add(LATE_EPOCHS_MAX);
         self.late.claimed.insert(assignment, until);
         payer.events.push(Event::LateReceipt {
             assignment,
-            node: coordinator,
+            node: late.coordinator,
             account: payer.key,
             until_epoch,
         });
@@ -282,17 +317,18 @@ impl State {
             if claim.owed_epoch.is_none() && claim.until_epoch <= epoch {
                 claim.owed_epoch = Some(epoch);
                 let deposit = std::mem::take(&mut claim.deposit);
-                due.push((*assignment, claim.coordinator, claim.claimant, deposit));
+                due.push((*assignment, claim.clone(), deposit));
             }
         }
         let mut punished = BTreeSet::new();
-        for (assignment, node, claimant, deposit) in due {
+        for (assignment, claim, deposit) in due {
+            let (node, claimant) = (claim.coordinator, claim.claimant);
             events.push(Event::Owed {
                 assignment,
                 node,
                 epoch,
             });
-            if punished.insert(node) {
+            if claim.closed && punished.insert(node) {
                 let fraction_ppm = self.head.parameters.slashing.fraction_ppm;
                 let penalty = Penalty {
                     node,

@@ -20,7 +20,7 @@ const AGAIN_MS: u64 = 2_000;
 
 /// A claim that the log may answer.
 #[derive(Clone, Debug)]
-pub(super) struct Open {
+pub struct Open {
     /// Hash of the receipt's assignment.
     pub assignment: Hash,
     /// The coordinator, by the key that it was registered with.
@@ -31,6 +31,19 @@ pub(super) struct Open {
     pub log: TreeRoot,
     /// The first leaf that can say something of the assignment.
     first: u64,
+}
+
+impl Open {
+    /// What could be claimed of a coordinator by a receipt, and the log in which it would be missed.
+    pub fn of(state: &State, coordinator: Key, receipt: ReceiptBody, log: TreeRoot) -> Open {
+        Open {
+            assignment: receipt.assignment,
+            coordinator,
+            first: first_leaf(state, &coordinator, &receipt),
+            receipt,
+            log,
+        }
+    }
 }
 
 /// What was looked for.
@@ -70,16 +83,9 @@ impl Answers {
 
 /// The claims that a log may answer.
 pub(super) fn claims(state: &State) -> Vec<Open> {
-    let open = state.claims().filter_map(|(assignment, claim)| {
+    let open = state.claims().filter_map(|(_, claim)| {
         let receipt = claim.receipt()?.body;
-        let first = first_leaf(state, &claim.coordinator, &receipt);
-        Some(Open {
-            assignment: *assignment,
-            coordinator: claim.coordinator,
-            log: claim.log?,
-            receipt,
-            first,
-        })
+        Some(Open::of(state, claim.coordinator, receipt, claim.log?))
     });
     open.collect()
 }
@@ -103,7 +109,7 @@ fn first_leaf(state: &State, coordinator: &Key, receipt: &ReceiptBody) -> u64 {
 ///
 /// # Errors
 /// [`ReadLogError`], also for a copy of another log.
-pub(super) async fn find<S: TileSource>(
+pub async fn find<S: TileSource>(
     reader: &LogReader<S>,
     claim: &Open,
 ) -> Result<Option<Action>, ReadLogError> {

@@ -314,6 +314,7 @@ impl Misdeeds {
         match done {
             Err(
                 SubmitError::Overloaded
+                | SubmitError::DiskFull { .. }
                 | SubmitError::Ended { .. }
                 | SubmitError::Refused(
                     Insufficient { .. }

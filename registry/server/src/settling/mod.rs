@@ -18,7 +18,7 @@
 //! | [`seen`] | which assignments have a receipt, to notice a second one |
 //! | [`settler`] | the checker that a registry runs: mirrors logs, closes epochs, settles them |
 
-mod answers;
+pub mod answers;
 pub mod audit;
 pub mod epoch;
 pub mod extract;

@@ -12,13 +12,15 @@ use adit_ledger::registration::Role;
 use adit_ledger::state::Closing;
 use adit_ledger::{Action, Key};
 use adit_net::http::client::{Client, ClientConfig, Retry};
-use adit_net::log::{LogReader, ReadLogError, Trust};
+use adit_net::log::{LogReader, ReadLogError, TileSource, Trust};
 use adit_net::tls::Roots;
 use adit_protocol::Hash;
 use adit_protocol::keys::PublicKeyError;
+use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::log::origin::Origin;
 
 use super::logs::{LogsError, Places};
+use crate::follow::{FollowError, Follower};
 
 /// Path under which a registry serves the copies of its checker, each below the node key that the log
 /// is named by.
@@ -73,6 +75,30 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Follows a registry's log from the follower's first entry to the newest, and notes what it says.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub async fn follow<S: TileSource>(
+        follower: &mut Follower,
+        reader: &LogReader<S>,
+        newest: &Checkpoint,
+    ) -> Result<Directory, FollowError> {
+        let mut directory = Directory::default();
+        let range = follower.leaf().min(newest.size)..newest.size;
+        let mut walk = reader.walk(newest, range, Default::default()).await?;
+        while let Some(bundle) = walk.next().await? {
+            for (leaf, entry) in bundle.entries() {
+                // A file may begin before.
+                if leaf == follower.leaf() {
+                    follower.entry(entry)?;
+                    directory.entry(entry);
+                }
+            }
+        }
+        Ok(directory)
+    }
+
     /// Takes in the next entry of the registry's log. Whether it follows the rules is not looked at: a
     /// log that does not is refused as a whole by whoever follows it.
     pub fn entry(&mut self, bytes: &[u8]) {
@@ -181,11 +207,28 @@ impl Places for Served {
         epoch: u64,
         closing: &Closing,
     ) -> Result<LogReader<Client>, LogsError> {
+        let Closing { size, node_key, .. } = closing;
+        self.reader(coordinator, node_key, epoch, *size).await
+    }
+}
+
+impl Served {
+    /// A reader of a coordinator's log, by the node key that it is named by, where it has at least the
+    /// `size` that the ledger knows of it in an epoch.
+    ///
+    /// # Errors
+    /// [`LogsError`], if no such place is found.
+    pub async fn reader(
+        &mut self,
+        coordinator: &Key,
+        node_key: &Key,
+        epoch: u64,
+        size: u64,
+    ) -> Result<LogReader<Client>, LogsError> {
         let nowhere = |why: String| LogsError::Nowhere {
             coordinator: *coordinator,
             why,
         };
-        let Closing { size, node_key, .. } = closing;
         let log = self.directory.log_key(node_key);
         let log = log.ok_or_else(|| nowhere(format!("no key is known of the log {node_key}")))?;
         let trust = log_trust(&self.genesis, node_key, log);
@@ -198,7 +241,7 @@ impl Places for Served {
         let mut absent = Vec::new();
         let mut short = None;
         for (base, is_copy) in all {
-            match self.at(&base, &trust, *size).await {
+            match self.at(&base, &trust, size).await {
                 Ok(reader) => {
                     if is_copy {
                         self.copies.insert(*node_key, absent.join("; "));
@@ -218,7 +261,7 @@ impl Places for Served {
             Some(found) => LogsError::Short {
                 coordinator: *coordinator,
                 epoch,
-                expected: *size,
+                expected: size,
                 found,
             },
             None => nowhere(absent.join("; ")),

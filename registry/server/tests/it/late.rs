@@ -91,7 +91,8 @@ async fn coordinators_that_are_gone_pay_without_any_log() {
     // An epoch to answer, and then the one with which it is settled, in which others may be closed.
     network.epoch(5).await;
     network.epoch(6).await;
-    assert!(network.state().node(&named(B)).unwrap().jailed.is_some());
+    // Nobody knows whose fault it is.
+    assert!(network.state().node(&named(B)).unwrap().jailed.is_none());
     network.epoch(7).await;
     network.epoch(8).await;
     network.settled(7).await;

@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use adit_ledger::Key;
 use adit_ledger::rewards::Settlement;
-use adit_net::http::client::Client;
-use adit_net::log::{LogReader, Walk};
+use adit_net::log::LogReader;
 use adit_protocol::Hash;
 use adit_protocol::codes::Code;
-use adit_protocol::log::checkpoint::Checkpoint;
 use adit_registry::follow::{FollowError, Follower, trust};
 use adit_registry::settling::audit::{AuditError, Auditor, Recomputed};
 use adit_registry::settling::epoch::EpochError;
@@ -125,14 +123,8 @@ async fn recompute(
     let checkpoint = checkpoint.map_err(|error| failed(error.into()))?.checkpoint;
     let begin = || Follower::new(&ledger.genesis, &document).map_err(|error| failed(error.into()));
     // Keys that the ledger has forgotten, and where coordinators are now: in a first round.
-    let (mut follower, mut directory) = (begin()?, Directory::default());
-    let mut walk = walk_all(&reader, &checkpoint).await.map_err(failed)?;
-    while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
-        for (_, entry) in bundle.entries() {
-            follower.entry(entry).map_err(failed)?;
-            directory.entry(entry);
-        }
-    }
+    let directory = Directory::follow(&mut begin()?, &reader, &checkpoint).await;
+    let directory = directory.map_err(failed)?;
     let places = Served {
         genesis: ledger.genesis_hash,
         roots: ledger.roots.clone(),
@@ -141,7 +133,8 @@ async fn recompute(
         copies: BTreeMap::new(),
     };
     let mut auditor = Auditor::new(begin()?, places, Arc::new(programs));
-    let mut walk = walk_all(&reader, &checkpoint).await.map_err(failed)?;
+    let walk = reader.walk(&checkpoint, 0..checkpoint.size, Default::default());
+    let mut walk = walk.await.map_err(|error| failed(error.into()))?;
     let mut epochs = Vec::new();
     'all: while let Some(bundle) = walk.next().await.map_err(|error| failed(error.into()))? {
         line.show(bundle.tile.start(), checkpoint.size, "entries");
@@ -162,14 +155,6 @@ async fn recompute(
         epochs,
         copies: std::mem::take(&mut auditor.places().copies),
     })
-}
-
-async fn walk_all<'a>(
-    reader: &'a LogReader<Client>,
-    checkpoint: &Checkpoint,
-) -> Result<Walk<'a, Client>, FollowError> {
-    let walk = reader.walk(checkpoint, 0..checkpoint.size, Default::default());
-    Ok(walk.await?)
 }
 
 /// Writes what accounts have earned by the last settlement.

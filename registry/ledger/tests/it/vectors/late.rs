@@ -48,6 +48,7 @@ pub fn entry(tag: u8, key: &[u8], value: &[u8]) -> Option<(&'static str, Value)>
                 "until_epoch": of.until_epoch,
                 "owed_epoch": of.owed_epoch,
                 "settled_epoch": of.settled_epoch,
+                "closed": of.closed,
             });
             ("late_receipts", claimed)
         }

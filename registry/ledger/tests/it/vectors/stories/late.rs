@@ -83,7 +83,7 @@ pub fn late() -> Story {
     }
     it.refused("//Bob", shorter, "rule no-answer");
     it.block(5 * EPOCH_MS);
-    // Another one, for which the coordinator is slashed again.
+    // Another one, for which the coordinator is not slashed.
     let next = Lease {
         epoch: 2,
         ..lease(&it, b"f")
