@@ -219,16 +219,11 @@ fn standing(node: &Node) -> &'static str {
 async fn show(ui: &Ui, state: &State, node: &str, registry: &RegistryArgs) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
     let key = key(state, &ledger.genesis, node, "node key")?;
-    let answer: Value = ledger
-        .get(&format!("/v1/nodes/{key}"))
-        .await
-        .context("the node is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let path = format!("/v1/nodes/{key}");
+    let node = ledger.ask(ui, &path, &[], "the node is not known");
+    let Some::<Node>(node) = node.await? else {
         return Ok(Exit::Ok);
-    }
-    let node: Node =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     let why = match standing(&node) {
         "active" => "active: it takes part in this epoch",
         "leaving" => "leaving: it takes part until the end of this epoch",
