@@ -47,6 +47,11 @@ pub enum Command {
         sign: SignArgs,
     },
     /// Give a node other keys from the next epoch on
+    ///
+    /// A coordinator begins another log with them, in a state folder of its own that `adit coordinator
+    /// init` makes. Let it run with its former keys until their last epoch is settled, as `adit registry
+    /// show` says; then start it with the new ones. The registry's checker keeps a copy of the former
+    /// log for auditors.
     RotateKey {
         /// The key that it was registered with
         #[arg(value_name = "NODE")]
