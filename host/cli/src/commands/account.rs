@@ -5,7 +5,6 @@ mod rewards;
 use adit_ledger::Action;
 use adit_protocol::Amount;
 use anyhow::Context as _;
-use serde_json::Value;
 
 use crate::amounts;
 use crate::error::Exit;
@@ -98,16 +97,11 @@ async fn show(
 ) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
     let key = key(state, &ledger.genesis, account, "address")?;
-    let answer: Value = ledger
-        .get(&format!("/v1/accounts/{key}"))
-        .await
-        .context("the account is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let path = format!("/v1/accounts/{key}");
+    let account = ledger.ask(ui, &path, &[], "the account is not known");
+    let Some::<Account>(account) = account.await? else {
         return Ok(Exit::Ok);
-    }
-    let account: Account =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     ui.line(format!("account      {key}"))?;
     ui.line(format!("free         {}", account.free))?;
     ui.line(format!("stake        {} (no votes)", account.stake))?;
@@ -149,16 +143,11 @@ async fn history(
     let before = before.map(|number| ("before", number.to_string()));
     let parameters: Vec<_> = before.into_iter().collect();
     let path = format!("/v1/accounts/{key}/transactions");
-    let answer: Value = ledger
-        .get_with(&path, &parameters)
-        .await
-        .context("the account's transactions are not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let unknown = "the account's transactions are not known";
+    let all = ledger.ask(ui, &path, &parameters, unknown);
+    let Some::<Vec<Accepted>>(all) = all.await? else {
         return Ok(Exit::Ok);
-    }
-    let all: Vec<Accepted> =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     for one in all {
         // The list has no texts, which are asked for one by one.
         let path = format!("/v1/transactions/{}", one_line(&one.id));

@@ -4,8 +4,6 @@ use adit_ledger::Action;
 use adit_ledger::setting::Setting;
 use adit_ledger::state::Spend;
 use adit_protocol::{Amount, Hash};
-use anyhow::Context as _;
-use serde_json::Value;
 
 use crate::error::{Exit, Failure};
 use crate::ledger::submit::SignArgs;
@@ -135,16 +133,10 @@ fn spend(
 
 async fn list(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
-    let answer: Value = ledger
-        .get("/v1/proposals")
-        .await
-        .context("what is voted on is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let all = ledger.ask(ui, "/v1/proposals", &[], "what is voted on is not known");
+    let Some::<Vec<Proposal>>(all) = all.await? else {
         return Ok(Exit::Ok);
-    }
-    let all: Vec<Proposal> =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     for one in &all {
         ui.line(format!(
             "{}  {}  yes {} no {}  {}",
@@ -163,16 +155,11 @@ async fn list(ui: &Ui, registry: &RegistryArgs) -> anyhow::Result<Exit> {
 
 async fn show(ui: &Ui, id: &Hash, registry: &RegistryArgs) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
-    let answer: Value = ledger
-        .get(&format!("/v1/proposals/{id}"))
-        .await
-        .context("the proposal is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let path = format!("/v1/proposals/{id}");
+    let one = ledger.ask(ui, &path, &[], "the proposal is not known");
+    let Some::<Proposal>(one) = one.await? else {
         return Ok(Exit::Ok);
-    }
-    let one: Proposal =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     ui.line(format!("proposal  {}", one_line(&one.id)))?;
     ui.line(format!("title     {}", one_line(&one.title)))?;
     ui.line(format!("by        {}", one_line(&one.proposer)))?;

@@ -47,6 +47,11 @@ pub enum Command {
         sign: SignArgs,
     },
     /// Give a node other keys from the next epoch on
+    ///
+    /// A coordinator begins another log with them, in a state folder of its own that `adit coordinator
+    /// init` makes. Let it run with its former keys until their last epoch is settled, as `adit registry
+    /// show` says; then start it with the new ones. The registry's checker keeps a copy of the former
+    /// log for auditors.
     RotateKey {
         /// The key that it was registered with
         #[arg(value_name = "NODE")]
@@ -220,16 +225,11 @@ fn standing(node: &Node) -> &'static str {
 async fn show(ui: &Ui, state: &State, node: &str, registry: &RegistryArgs) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
     let key = key(state, &ledger.genesis, node, "node key")?;
-    let answer: Value = ledger
-        .get(&format!("/v1/nodes/{key}"))
-        .await
-        .context("the node is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let path = format!("/v1/nodes/{key}");
+    let node = ledger.ask(ui, &path, &[], "the node is not known");
+    let Some::<Node>(node) = node.await? else {
         return Ok(Exit::Ok);
-    }
-    let node: Node =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     let why = match standing(&node) {
         "jailed" => "jailed: it was punished, and gets no work",
         "active" => "active: it takes part in this epoch",

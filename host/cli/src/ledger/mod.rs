@@ -196,6 +196,28 @@ impl Ledger {
         self.call(call).await
     }
 
+    /// Asks for something to show. With `--json` it is shown as the registry has it, and nothing is left
+    /// to show. `unknown` says what is not known if it cannot be had.
+    ///
+    /// # Errors
+    ///
+    /// When the registry does not answer, or not as it should.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        ui: &Ui,
+        path: &str,
+        parameters: &[(&str, String)],
+        unknown: &'static str,
+    ) -> anyhow::Result<Option<T>> {
+        let answer: serde_json::Value = self.get_with(path, parameters).await.context(unknown)?;
+        if ui.json {
+            ui.object(&answer)?;
+            return Ok(None);
+        }
+        let read = serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+        Ok(Some(read))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         call: adit_net::http::client::Call,

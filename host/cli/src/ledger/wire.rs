@@ -220,6 +220,8 @@ pub struct Head {
     pub epoch: u64,
     /// When it ends, in milliseconds since 1970.
     pub epoch_ends_ms: u64,
+    /// The first epoch that is not settled.
+    pub settled: u64,
     /// All tokens that ever were.
     pub issued: Units,
     /// Those that were burned.

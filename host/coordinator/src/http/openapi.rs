@@ -108,4 +108,19 @@ mod tests {
              ADIT_WRITE_OPENAPI=1 cargo test --release -p adit-coordinator openapi"
         );
     }
+
+    /// Programs that are made from the description have a function of that name for each.
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let described: serde_json::Value = serde_json::from_str(&json().unwrap()).unwrap();
+        let paths = described["paths"].as_object().unwrap().values();
+        let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+        let mut names: Vec<_> = operations
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
 }

@@ -18,7 +18,7 @@ use crate::view::ReceiptView;
 
 /// A receipt: its 520 bytes if `accept` is `application/octet-stream`, else JSON with its place in
 /// the log. The hashes behind its commitments are given to those who may see the task.
-#[utoipa::path(get, path = "/v1/receipts/{receipt}", tag = "receipts",
+#[utoipa::path(get, path = "/v1/receipts/{receipt}", operation_id = "receipt", tag = "receipts",
     params(("receipt" = HashText, Path, description = "its id")),
     security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, content((ReceiptView = "application/json"), (Object = "application/octet-stream"))),
@@ -54,7 +54,7 @@ pub async fn show(
 }
 
 /// What the guest of the run wrote to stderr, or the end of it: a claim of the miner.
-#[utoipa::path(get, path = "/v1/receipts/{receipt}/log", tag = "receipts",
+#[utoipa::path(get, path = "/v1/receipts/{receipt}/log", operation_id = "receipt_log", tag = "receipts",
     params(("receipt" = HashText, Path, description = "its id")),
     security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the text", content_type = "text/plain"),

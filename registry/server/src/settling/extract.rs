@@ -233,4 +233,6 @@ fn young(drawn: u64, epoch: u64) -> bool {
 }
 
 #[cfg(test)]
+mod made;
+#[cfg(test)]
 mod tests;

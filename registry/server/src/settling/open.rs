@@ -127,7 +127,9 @@ pub async fn receipts(
             extractor.entry(at, entry);
         }
     }
-    extractor.begin(next);
+    if !begun {
+        extractor.begin(next);
+    }
     Ok(extractor.take(u64::MAX))
 }
 

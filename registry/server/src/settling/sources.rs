@@ -250,14 +250,16 @@ impl Served {
                 }
                 Err(error) => {
                     absent.push(error.words(&base));
-                    if let Absent::Short { found } = error {
-                        short = short.max(Some(found));
+                    match error {
+                        // A copy may lag behind.
+                        Absent::Short { found } if !is_copy => short = short.max(Some(found)),
+                        _ => {}
                     }
                 }
             }
         }
         Err(match short {
-            // Its own signature says that there is less than the ledger has.
+            // It says itself that there is less than the ledger has.
             Some(found) => LogsError::Short {
                 coordinator: *coordinator,
                 epoch,

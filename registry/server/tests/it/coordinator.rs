@@ -13,13 +13,17 @@ use adit_net::http::server::{Limits, Listen, Server};
 use adit_net::log::{Check, Log, LogOptions};
 use adit_protocol::log::origin::Origin;
 use adit_protocol::network::assignment::{Assignment, Terms};
-use adit_protocol::network::entry::{Decision, Entry, Judged, Verdict};
-use adit_protocol::network::genesis::network_id;
-use adit_protocol::receipt::{Receipt, ReceiptBody};
+use adit_protocol::network::entry::{Decision, Entry};
+use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signable as _;
-use adit_protocol::{Amount, Document as _, Hash, Status};
+use adit_protocol::{Amount, Document as _, Hash};
 use rand_core::OsRng;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../../src/settling/extract/made.rs"]
+mod made;
+
+pub use made::verdict;
 
 use super::support::{genesis, key, keypair};
 
@@ -77,49 +81,19 @@ impl Written {
     /// A task of its number, drawn in an epoch for a miner at a price in tokens: its assignment and
     /// the receipt.
     pub fn task(&self, number: u64, epoch: u64, miner: u8, price: u64) -> (Entry, Receipt) {
+        let task = Hash::of(&[&[self.node][..], &number.to_le_bytes()].concat());
+        let terms = Terms {
+            price: Amount::tokens(price),
+            attempt_fee: Amount::ZERO,
+            replicas: 1,
+        };
         let assignment = Assignment {
-            genesis: genesis().hash(),
             coordinator: *key(self.node).as_bytes(),
             miner: *key(miner).as_bytes(),
-            task: Hash::of(&[&[self.node][..], &number.to_le_bytes()].concat()),
-            attempt: 0,
-            replica: 0,
-            roster: 0,
-            epoch,
-            local: false,
-            issued_ms: 1,
-            deadline_ms: 2,
-            escrow: 0,
-            terms: Some(Terms {
-                price: Amount::tokens(price),
-                attempt_fee: Amount::ZERO,
-                replicas: 1,
-            }),
+            ..made::assignment(genesis().hash(), task, epoch, terms)
         };
         let signed = assignment.sign(&keypair(self.node), &mut OsRng);
-        let body = ReceiptBody {
-            network: network_id(&genesis().hash()),
-            status: Status::Ok,
-            gpu: false,
-            nn: false,
-            epoch,
-            seq: number,
-            start_ms: 0,
-            duration_us: 0,
-            fuel: 1_000_000_000_000,
-            nn_units: 0,
-            peak_memory: 0,
-            miner: *key(miner).as_bytes(),
-            coordinator: *key(self.node).as_bytes(),
-            task: assignment.task,
-            assignment: signed.body_hash(),
-            component: Hash::ZERO,
-            input: Hash::ZERO,
-            output: Hash::ZERO,
-            transcript: Hash::ZERO,
-            environment: Hash::ZERO,
-            prev: Hash::ZERO,
-        };
+        let body = made::body(&assignment, number, 1_000_000_000_000);
         let mut receipt = body.sign(&keypair(miner), &mut OsRng);
         receipt.countersign(&keypair(self.node), &mut OsRng);
         (Entry::Assignment(signed), receipt)
@@ -131,17 +105,6 @@ impl Written {
         let verdict = verdict(&receipt, Decision::Accepted);
         self.write(&[drawn, Entry::Receipt(Box::new(receipt)), verdict]);
     }
-}
-
-pub fn verdict(receipt: &Receipt, decision: Decision) -> Entry {
-    Entry::Verdict(Verdict {
-        task: receipt.body.task,
-        receipts: vec![Judged {
-            receipt: receipt.id(),
-            decision,
-        }],
-        validator: None,
-    })
 }
 
 /// The claim that a coordinator's log lacks a receipt.

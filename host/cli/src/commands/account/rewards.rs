@@ -4,7 +4,6 @@ use adit_ledger::Action;
 use adit_protocol::Hash;
 use adit_protocol::codes::Code;
 use anyhow::Context as _;
-use serde_json::Value;
 
 use crate::error::{Exit, Failure};
 use crate::ledger::submit::SignArgs;
@@ -22,16 +21,11 @@ pub async fn show(
 ) -> anyhow::Result<Exit> {
     let ledger = registry.connect(ui).await?;
     let key = key(state, &ledger.genesis, account, "address")?;
-    let answer: Value = ledger
-        .get(&format!("/v1/accounts/{key}/rewards"))
-        .await
-        .context("what the account earned is not known")?;
-    if ui.json {
-        ui.object(&answer)?;
+    let path = format!("/v1/accounts/{key}/rewards");
+    let rewards = ledger.ask(ui, &path, &[], "what the account earned is not known");
+    let Some::<AccountRewards>(rewards) = rewards.await? else {
         return Ok(Exit::Ok);
-    }
-    let rewards: AccountRewards =
-        serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+    };
     ui.line(format!("account    {key}"))?;
     let until = match rewards.epoch {
         Some(epoch) => format!(" (up to epoch {epoch})"),

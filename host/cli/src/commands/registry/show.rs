@@ -69,6 +69,11 @@ pub fn command(ui: &Ui, registry: &RegistryArgs, witnesses: &WitnessArgs) -> any
             head.epoch,
             date_ms(head.epoch_ends_ms)
         ))?;
+        let settled = match head.settled.checked_sub(1) {
+            Some(last) => format!("up to epoch {last}"),
+            None => "none yet".to_owned(),
+        };
+        ui.line(format!("settled       {settled}"))?;
         ui.line(format!(
             "tokens        {} issued, {} burned",
             head.issued, head.burned

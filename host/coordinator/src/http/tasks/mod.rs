@@ -167,7 +167,7 @@ fn seen(mut view: TaskView, sight: Sight) -> TaskView {
 }
 
 /// A task.
-#[utoipa::path(get, path = "/v1/tasks/{task}", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{task}", operation_id = "task", tag = "tasks",
     params(("task" = HashText, Path, description = "its id"), WaitQuery),
     security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, body = TaskView),

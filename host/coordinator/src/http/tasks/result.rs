@@ -95,7 +95,7 @@ fn result_of(view: &TaskView) -> Result<&ResultView, Problem> {
 
 /// What the guest of the accepted run wrote to stderr, or the end of it; else that of the newest
 /// run that left any. A claim of the miner.
-#[utoipa::path(get, path = "/v1/tasks/{task}/log", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{task}/log", operation_id = "task_log", tag = "tasks",
     params(("task" = HashText, Path, description = "its id")),
     security((), ("token" = []), ("node_signature" = [])),
     responses((status = 200, description = "the text", content_type = "text/plain"),

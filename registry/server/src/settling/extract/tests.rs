@@ -1,6 +1,6 @@
 use adit_protocol::Amount;
 use adit_protocol::keys::Keypair;
-use adit_protocol::network::entry::{Expiry, Judged as Said, Verdict};
+use adit_protocol::network::entry::Expiry;
 use adit_protocol::receipt::ReceiptBody;
 use adit_protocol::signed::Signed;
 use rand_chacha::ChaCha20Rng;
@@ -20,24 +20,15 @@ fn miner() -> Keypair {
 
 /// An assignment of its number; the epoch is that of its draw.
 fn assignment(number: u64, epoch: u64) -> Assignment {
+    let terms = Terms {
+        price: Amount::tokens(3),
+        attempt_fee: Amount::tokens(1),
+        replicas: 1,
+    };
     Assignment {
-        genesis: GENESIS,
         coordinator: coordinator().public().to_bytes(),
         miner: miner().public().to_bytes(),
-        task: Hash::of(&number.to_le_bytes()),
-        attempt: 0,
-        replica: 0,
-        roster: 0,
-        epoch,
-        local: false,
-        issued_ms: 1,
-        deadline_ms: 2,
-        escrow: 0,
-        terms: Some(Terms {
-            price: Amount::tokens(3),
-            attempt_fee: Amount::tokens(1),
-            replicas: 1,
-        }),
+        ..made::assignment(GENESIS, Hash::of(&number.to_le_bytes()), epoch, terms)
     }
 }
 
@@ -47,27 +38,10 @@ fn id(assignment: &Assignment) -> Hash {
 
 fn body(assignment: &Assignment, seq: u64) -> ReceiptBody {
     ReceiptBody {
-        network: network_id(&GENESIS),
-        status: Status::Ok,
-        gpu: false,
-        nn: false,
-        epoch: assignment.epoch,
-        seq,
-        start_ms: 0,
-        duration_us: 0,
-        fuel: 5,
-        nn_units: 0,
-        peak_memory: 0,
-        miner: assignment.miner,
+        // Also where the assignment is another coordinator's.
         coordinator: coordinator().public().to_bytes(),
-        task: assignment.task,
-        assignment: id(assignment),
-        component: Hash::ZERO,
-        input: Hash::ZERO,
-        output: Hash::ZERO,
-        transcript: Hash::ZERO,
-        environment: Hash::ZERO,
-        prev: Hash::ZERO,
+        network: network_id(&GENESIS),
+        ..made::body(assignment, seq, 5)
     }
 }
 
@@ -91,14 +65,7 @@ fn came(receipt: &Receipt) -> Entry {
 }
 
 fn decided(receipt: &Receipt, decision: Decision) -> Entry {
-    Entry::Verdict(Verdict {
-        task: receipt.body.task,
-        receipts: vec![Said {
-            receipt: receipt.id(),
-            decision,
-        }],
-        validator: None,
-    })
+    made::verdict(receipt, decision)
 }
 
 fn expired(assignment: &Assignment) -> Entry {
