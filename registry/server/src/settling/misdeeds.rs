@@ -136,21 +136,23 @@ impl Misdeeds {
         let Some(mut log) = self.logs.remove(at) else {
             return Ok(());
         };
-        let looked = self.read(&mut log, places).await;
+        let mut doubts = Vec::new();
+        let looked = self.read(&mut log, places, &mut doubts).await;
         log.stuck = looked.is_err();
         let number = log.number;
         self.logs.push_back(log);
-        for doubt in looked? {
+        for doubt in doubts {
             self.compare(doubt, number, places, handle).await?;
         }
-        Ok(())
+        Ok(looked?)
     }
 
     async fn read<P: Places>(
         &mut self,
         log: &mut Log,
         places: &mut P,
-    ) -> Result<Vec<Doubt>, LogsError> {
+        doubts: &mut Vec<Doubt>,
+    ) -> Result<(), LogsError> {
         let coordinator = log.coordinator;
         let wrong = |error| LogsError::Read {
             coordinator,
@@ -160,7 +162,6 @@ impl Misdeeds {
         let end = log.newest.size.min(log.read.saturating_add(ENTRIES));
         let walk = reader.walk(&log.newest, log.read..end, WalkOptions::default());
         let mut walk = walk.await.map_err(wrong)?;
-        let mut doubts = Vec::new();
         while let Some(bundle) = walk.next().await.map_err(wrong)? {
             for (leaf, entry) in bundle.entries() {
                 // A file may begin before.
@@ -170,11 +171,11 @@ impl Misdeeds {
                 log.read = leaf.saturating_add(1);
                 doubts.extend(self.doubt(log.number, leaf, entry));
                 if doubts.len() >= DOUBTS {
-                    return Ok(doubts);
+                    return Ok(());
                 }
             }
         }
-        Ok(doubts)
+        Ok(())
     }
 
     /// Takes in an entry; returns it if it is a receipt, and there is another one for its assignment.
@@ -215,10 +216,10 @@ impl Misdeeds {
             return Ok(());
         }
         let known = match self.logs.iter().find(|log| log.number == first.log) {
-            Some(known) => {
-                let reader = places.log(&known.coordinator, &known.node_key).await?;
-                receipt_at(&reader, &known.newest, first.leaf).await
-            }
+            Some(known) => match places.log(&known.coordinator, &known.node_key).await {
+                Ok(reader) => receipt_at(&reader, &known.newest, first.leaf).await,
+                Err(_) => None,
+            },
             None => None,
         };
         let evidence =
