@@ -140,7 +140,10 @@ class Misdeeds:
             if not self.unbonding[at]:
                 del self.unbonding[at]
         taken = sum(votes.values()) + sum(unbonding.values())
-        shared = 0 if misdeed == "judgement" else self.parameters["slashing"]["reporter_ppm"]
+        own = reporter == node["operator"]
+        shared = self.parameters["slashing"]["reporter_ppm"]
+        if misdeed == "judgement" or own:
+            shared = 0
         reward = part(taken, shared)
         if reward:
             self.give(reporter, reward)

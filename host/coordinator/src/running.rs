@@ -169,7 +169,7 @@ impl Prepared {
         let membership = Arc::new(FileMembership::open(&options.network)?);
         let members = membership.current();
         let region = check_members(&members, options)?;
-        let is_new = !options.state.join("coordinator.db").exists();
+        let is_new = !options.state.join(crate::store::DATABASE).exists();
 
         let quota = options.bounds.blob_bytes_all;
         let folder = options.state.clone();

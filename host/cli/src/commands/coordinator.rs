@@ -27,6 +27,7 @@ use crate::text::{date_ms, one_line};
 use crate::ui::Ui;
 
 mod config;
+mod evidence;
 mod init;
 mod registry;
 mod run;
@@ -43,6 +44,20 @@ pub enum Command {
     /// Make, list and withdraw the tokens of clients
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Write what the coordinator keeps against miners that signed two receipts for one assignment, as
+    /// files for `adit report equivocation`. It may run meanwhile
+    Evidence(EvidenceArgs),
+}
+
+/// `adit coordinator evidence ...`.
+#[derive(clap::Args)]
+pub struct EvidenceArgs {
+    /// The folder for the files
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// The coordinator's data folder [default: that of the state folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 /// `adit coordinator init ...`.
@@ -129,6 +144,7 @@ pub fn command(ui: &Ui, state: &State, command: &Command) -> anyhow::Result<Exit
         Command::Init(args) => init::command(ui, state, args),
         Command::Run(args) => run::command(ui, state, args),
         Command::Token(command) => token(ui, state, command),
+        Command::Evidence(args) => evidence::command(ui, state, args),
     }
 }
 

@@ -12,6 +12,7 @@ use rand_core::OsRng;
 use serde_json::Value;
 
 use crate::ledger::{Registry, init, units};
+use crate::network_support::Dev;
 use crate::support::{Home, ended};
 
 const TOKEN: u128 = 1_000_000_000_000;
@@ -181,7 +182,6 @@ fn what_proves_itself_is_punished_at_once() {
     assert_eq!(stake_of(&registry, "//Coordinator"), left);
     fork(&two).exits(1).explains(&["reported before"]);
     assert_eq!(registry.json(&["registry", "replay"])["ok"], true);
-    let mut registry = registry;
     assert_eq!(registry.node.end(), Some(0));
 }
 
@@ -330,4 +330,37 @@ fn what_checkers_judge_can_be_appealed_once() {
     assert_eq!(bob, before - 3 * FEE + taken / 10);
     assert_eq!(ask(&["registry", "replay"])["ok"], true);
     assert_eq!(node.end(), Some(0));
+}
+
+/// A miner that signs twice, a coordinator that notices, a registry that takes its word for nothing.
+#[test]
+fn a_coordinator_hands_out_what_a_miner_signed_twice() {
+    let dev = Dev::start(&["--miners", "1", "--faults", "seed=7,equivocate=1"]);
+    let data = dev.home.path("net").join("dev/coordinator");
+    let out = dev.home.path("evidence");
+    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+    let evidence = ["--json", "coordinator", "evidence", out, "--data", data];
+    let mut number = 0;
+    let pair = loop {
+        let ran = dev.behave(&["--no-replication"], &["args", &number.to_string()]);
+        ran.exits(0);
+        let found = dev.adit(&evidence).exits(0).json();
+        match found["equivocations"].as_array().unwrap().first() {
+            Some(pair) => break pair.clone(),
+            None => number += 1,
+        }
+        assert!(number < 40, "the miner that signs twice was not drawn");
+    };
+    let file = |which: &str| pair[which].as_str().unwrap().to_owned();
+    let (first, second) = (file("first"), file("second"));
+    dev.adit(&["faucet", "10", "--key", "local"]).exits(0);
+    let report = ["report", "equivocation", &first, &second, "--key", "local"];
+    let done = dev.adit(&[&["--json"][..], &report].concat());
+    let done = done.exits(0).json();
+    assert_eq!(done["events"][1]["event"], "slashed", "{done}");
+    assert_eq!(done["events"][1]["misdeed"], "equivocation");
+    dev.adit(&report).exits(1).explains(&["reported before"]);
+    dev.adit(&["coordinator", "evidence", out, "--data", out])
+        .exits(1)
+        .explains(&["no coordinator has run in"]);
 }

@@ -107,7 +107,7 @@ impl EngineOptions {
     ) -> EngineOptions {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         EngineOptions {
-            database: state.join("coordinator.db"),
+            database: state.join(crate::store::DATABASE),
             log_folder: state.join("log"),
             log_key,
             witnesses: Vec::new(),

@@ -10,6 +10,7 @@
 //! | [`journal`] | batches, durable at once |
 //! | [`tables`] | tables and log together, which get the batches later |
 //! | [`load`] | reading back what was kept, at the start |
+//! | [`equivocations`] | what miners signed twice, as evidence |
 //! | [`read`] | reads of other threads, on connections of their own |
 //! | `rows` | rows of the tables as values |
 //! | [`memory`] | the operations in memory, for tests and simulations |
@@ -24,6 +25,7 @@
 
 pub mod batch;
 mod codec;
+pub mod equivocations;
 pub mod journal;
 pub mod load;
 pub mod memory;
@@ -50,6 +52,9 @@ use thiserror::Error;
 
 use crate::core::Appended;
 use crate::view::{LeaseState, TaskState};
+
+/// The database's file in a coordinator's data folder.
+pub const DATABASE: &str = "coordinator.db";
 
 /// Why the store failed. Nothing of the batch is kept then, and the engine stops.
 #[derive(Debug, Error)]

@@ -31,7 +31,7 @@ pub(super) struct Penalty {
     pub node: Key,
     pub misdeed: Misdeed,
     pub fraction_ppm: u32,
-    /// Who reported it; it gets a share, unless the case was one of judgement.
+    /// Who reported it; it gets a share, unless the case was one of judgement, or the node its own.
     pub reporter: Key,
 }
 
@@ -108,9 +108,12 @@ impl State {
                 }
             }
         }
+        let operator = self.nodes.get(&penalty.node).map(|node| node.operator);
         let share_ppm = match penalty.misdeed {
             // Nobody should earn by what others have to judge.
             Misdeed::Judgement => 0,
+            // Nor get a part of it back by being first. Another account of its own gets it still.
+            _ if operator == Some(penalty.reporter) => 0,
             _ => self.head.parameters.slashing.reporter_ppm,
         };
         let reward = part(taken, share_ppm);

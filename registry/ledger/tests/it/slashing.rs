@@ -170,6 +170,18 @@ fn two_receipts_for_one_assignment_cost_a_third_of_all() {
 }
 
 #[test]
+fn an_operator_that_reports_its_own_node_gets_nothing_back() {
+    let mut state = network();
+    let free = state.account(&account(1)).free;
+    let events = ok(&mut state, 1, report(0, equivocation(0, b"a")));
+    let taken = part(tokens(36_000), THIRD);
+    assert_eq!(slashed(&events), Some((taken, Amount::ZERO)));
+    let fee = Amount::from_units(10_000_000_000);
+    assert_eq!(state.account(&account(1)).free, free.minus(fee).unwrap());
+    conserved(&state);
+}
+
+#[test]
 fn what_proves_nothing_costs_nothing() {
     let mut state = network();
     let pair = |first, second| Box::new(Evidence::Equivocation { first, second });

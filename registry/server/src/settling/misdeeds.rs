@@ -133,17 +133,23 @@ impl Misdeeds {
         let Some(mut log) = self.logs.remove(at) else {
             return Ok(());
         };
-        let looked = self.read(&mut log, mirrors).await;
+        let mut doubts = Vec::new();
+        let looked = self.read(&mut log, mirrors, &mut doubts).await;
         log.stuck = looked.is_err();
         let number = log.number;
         self.logs.push_back(log);
-        for doubt in looked? {
+        for doubt in doubts {
             self.compare(doubt, number, mirrors, handle).await?;
         }
-        Ok(())
+        Ok(looked?)
     }
 
-    async fn read(&mut self, log: &mut Log, mirrors: &Mirrors) -> Result<Vec<Doubt>, LogsError> {
+    async fn read(
+        &mut self,
+        log: &mut Log,
+        mirrors: &Mirrors,
+        doubts: &mut Vec<Doubt>,
+    ) -> Result<(), LogsError> {
         let coordinator = log.coordinator;
         let wrong = |error| LogsError::Read {
             coordinator,
@@ -153,7 +159,6 @@ impl Misdeeds {
         let end = log.newest.size.min(log.read.saturating_add(ENTRIES));
         let walk = reader.walk(&log.newest, log.read..end, WalkOptions::default());
         let mut walk = walk.await.map_err(wrong)?;
-        let mut doubts = Vec::new();
         while let Some(bundle) = walk.next().await.map_err(wrong)? {
             for (leaf, entry) in bundle.entries() {
                 // A file may begin before.
@@ -163,11 +168,11 @@ impl Misdeeds {
                 log.read = leaf.saturating_add(1);
                 doubts.extend(self.doubt(log.number, leaf, entry));
                 if doubts.len() >= DOUBTS {
-                    return Ok(doubts);
+                    return Ok(());
                 }
             }
         }
-        Ok(doubts)
+        Ok(())
     }
 
     /// Takes in an entry; returns it if it is a receipt, and there is another one for its assignment.
@@ -208,10 +213,10 @@ impl Misdeeds {
             return Ok(());
         }
         let known = match self.logs.iter().find(|log| log.number == first.log) {
-            Some(known) => {
-                let reader = mirrors.copy(&known.coordinator, &known.node_key)?;
-                receipt_at(&reader, &known.newest, first.leaf).await
-            }
+            Some(known) => match mirrors.copy(&known.coordinator, &known.node_key) {
+                Ok(reader) => receipt_at(&reader, &known.newest, first.leaf).await,
+                Err(_) => None,
+            },
             None => None,
         };
         let evidence =

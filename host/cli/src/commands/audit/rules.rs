@@ -55,7 +55,7 @@ pub fn equivocation(first: u64, leaf: u64, receipt: &Receipt, source: &str) -> F
         what: format!("leaf {first} has another receipt for this assignment"),
         meaning: "If the miner signed the first one too, it has given two results for one task, and loses a part of its stake when it is reported.",
         recheck: format!(
-            "fetch both receipts with `adit receipt verify ID --from {source}`, then `adit report equivocation ID ID`"
+            "fetch both receipts with `adit receipt show ID --from {source}`, then `adit report equivocation ID ID`"
         ),
         exit: Exit::Ok,
     }
