@@ -160,12 +160,10 @@ fn failure(what: String, error: &RegistryError) -> Failure {
                 .why("the registry refuses it")
                 .hint(hidden)
         }
-        RegistryError::Client(ClientError::TooLarge { .. }) => {
-            Failure::new(Code::BadAnswer, what)
-                .why("the registry sends more than it may")
-                .hint("check the reference; if it comes back, the registry is broken or lies")
-                .exit(Exit::Signature)
-        }
+        RegistryError::Client(ClientError::TooLarge { .. }) => Failure::new(Code::BadAnswer, what)
+            .why("the registry sends more than it may")
+            .hint("check the reference; if it comes back, the registry is broken or lies")
+            .exit(Exit::Signature),
         RegistryError::Client(error) => Failure::from_error(what, error),
         RegistryError::Login { .. } => Failure::new(Code::Unauthorized, what)
             .why(one_line(&error.to_string()))

@@ -86,9 +86,7 @@ impl Bench {
     }
 
     fn sandboxed(&self, input: Vec<u8>) -> Computed {
-        let ran = self
-            .programs
-            .run(self.component, input, EPOCH, GENESIS);
+        let ran = self.programs.run(self.component, input, EPOCH, GENESIS);
         self.runtime.block_on(ran).expect("it settles")
     }
 
@@ -107,7 +105,10 @@ impl Bench {
             let copy = input.clone();
             let (time, computed) = timed(|| self.sandboxed(copy));
             component.push(time);
-            assert!(computed.bytes == own, "the component comes to something else");
+            assert!(
+                computed.bytes == own,
+                "the component comes to something else"
+            );
             assert_eq!(computed.output.totals.counts.paid, receipts);
         }
         let (native, component) = (median(native), median(component));
@@ -125,7 +126,9 @@ impl Bench {
     fn used(&self, input: &[u8]) -> Ran {
         let blobs = open(self.folder.path(), "used");
         let components = open(self.folder.path(), "components");
-        let wasm = components.get(&self.component, u64::MAX).expect("it is there");
+        let wasm = components
+            .get(&self.component, u64::MAX)
+            .expect("it is there");
         blobs.put(&wasm).expect("it is kept");
         let options = SupervisorOptions {
             program: this(),
@@ -161,5 +164,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
-    times.get(times.len() / 2).map_or(0.0, Duration::as_secs_f64)
+    times
+        .get(times.len() / 2)
+        .map_or(0.0, Duration::as_secs_f64)
 }

@@ -1,6 +1,6 @@
 //! Starting a registry, and ending it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
 use crate::options::Options;
 use crate::settling::keep::Keep;
-use crate::settling::program::{Programs, Sandbox};
+use crate::settling::program::COMPONENTS;
 use crate::settling::settler::Settler;
 use crate::store::{LOG, Reader, Store, StoreError};
 
@@ -94,12 +94,6 @@ impl StartError {
 
 /// Name of the folder of what was earned, in the state folder.
 const REWARDS: &str = "rewards";
-/// Name of the folder of settlement components, in the state folder.
-pub const COMPONENTS: &str = "components";
-/// Name of the folder of what a settlement component needs while it runs, in the state folder.
-const SCRATCH: &str = "settling";
-/// Name of the folder of compiled components, in the state folder.
-const CODE: &str = "code";
 
 /// A registry, to be started.
 pub struct Registry;
@@ -176,7 +170,7 @@ impl Registry {
             &options.genesis,
             &options.ledger,
             Arc::clone(&keep),
-            components.clone(),
+            components,
         );
         let routes = router(app)
             .map_err(|error| StartError::Internal(error.to_string()))?
@@ -184,23 +178,21 @@ impl Registry {
         let draining = CancellationToken::new();
         let server = Server::start(options.listen, options.limits, routes, draining).await?;
         let ending = CancellationToken::new();
-        let sandbox = match &options.settler {
-            Some(settler) => Some(sandbox(&options.state, &settler.worker, components)?),
+        let settler = match options.settler {
             None => None,
+            Some(settler) => {
+                let settler = Settler::new(
+                    settler,
+                    handle.clone(),
+                    options.genesis,
+                    options.ledger,
+                    options.state,
+                    keep,
+                    options.clock,
+                )?;
+                Some(tokio::spawn(settler.run(ending.clone())))
+            }
         };
-        let settler = options.settler.zip(sandbox).map(|(settler, sandbox)| {
-            let settler = Settler::new(
-                settler,
-                handle.clone(),
-                options.genesis,
-                options.ledger,
-                options.state,
-                keep,
-                Programs::new(sandbox),
-                options.clock,
-            );
-            tokio::spawn(settler.run(ending.clone()))
-        });
         Ok(Running {
             server: Some(server),
             engine: Some(engine),
@@ -211,19 +203,6 @@ impl Registry {
             network_file,
         })
     }
-}
-
-/// Where settlement components run.
-fn sandbox(state: &Path, worker: &Path, components: BlobStore) -> Result<Sandbox, BlobsError> {
-    let scratch = state.join(SCRATCH);
-    // What a run has left that was broken off. Where it cannot be removed, it is in nobody's way.
-    let _ = std::fs::remove_dir_all(&scratch);
-    Ok(Sandbox {
-        worker: worker.to_owned(),
-        components,
-        scratch: BlobStore::open(scratch)?,
-        code: state.join(CODE),
-    })
 }
 
 /// The state after all that the log holds.

@@ -29,7 +29,8 @@ fn a_vote_makes_a_component_settle_and_anyone_computes_it_again() {
     let mut network = Earning::start(&["--epoch", "2s", "--unbonding", "1"]);
     let url = network.registry.url.clone();
     let component = component();
-    let hash = Value::from(adit_protocol::Hash::of(&std::fs::read(&component).unwrap()).to_string());
+    let hash =
+        Value::from(adit_protocol::Hash::of(&std::fs::read(&component).unwrap()).to_string());
     let stranger = |home: &Home, options: &[&str]| -> Said {
         let args = [&["--json", "audit", "rewards", &url], options].concat();
         ended(home.command(&args))
@@ -83,15 +84,21 @@ fn a_vote_makes_a_component_settle_and_anyone_computes_it_again() {
     assert_eq!(paid(&all, &Value::Null), 1, "{all}");
 
     // Where the registry lost it, whoever has it still comes to the same.
-    let kept = network.registry.home.state().join("registry/data/components");
+    let kept = network
+        .registry
+        .home
+        .state()
+        .join("registry/data/components");
     let kept = files(&kept);
     assert_eq!(kept.len(), 1, "{kept:?}");
     std::fs::remove_file(&kept[0]).unwrap();
     let second = Home::new();
-    stranger(&second, &[])
+    ended(second.command(&["audit", "rewards", &url]))
         .exits(6)
         .explains(&["--settlement FILE", hash.as_str().unwrap()]);
-    let again = stranger(&second, &["--settlement", &component]).exits(0).json();
+    let again = stranger(&second, &["--settlement", &component])
+        .exits(0)
+        .json();
     assert_eq!(again["ok"], true);
     assert!(by(&again, &hash).count() >= 1, "{again}");
     assert_eq!(network.registry.json(&["registry", "replay"])["ok"], true);
@@ -111,7 +118,10 @@ fn a_network_begins_with_a_component() {
     let named = made["ledger"]["parameters"]["rewards"]["settlement"].clone();
     let registry = Registry::run_with(home, &["--listen", "127.0.0.1:0"]);
     let shown = registry.json(&["registry", "show"]);
-    assert_eq!(shown["ledger"]["parameters"]["rewards"]["settlement"], named);
+    assert_eq!(
+        shown["ledger"]["parameters"]["rewards"]["settlement"],
+        named
+    );
     let bytes = fetched(&registry.url, named.as_str().unwrap());
     assert!(bytes == std::fs::read(Path::new(&component())).unwrap());
     assert_eq!(registry.node.end(), Some(0));

@@ -9,7 +9,7 @@
 //! What it writes is read as if an enemy had written it ([`Output::read`]), and the ledger holds the sums
 //! to what it knows itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +57,12 @@ pub const LIMITS: Limits = Limits {
     handles: 100,
 };
 
+/// Name of the folder of settlement components, in a registry's state folder.
+pub const COMPONENTS: &str = "components";
+/// Name of the folder of what a component needs while it runs, there too.
+const SCRATCH: &str = "settling";
+/// Name of the folder of compiled components, there too.
+const CODE: &str = "code";
 /// Most private memory of the worker: the input twice, while it is taken in, and the guest's.
 const WORKER_BYTES: u64 = 10 << 30;
 /// Longest time of a run. It ends for the machine's sake, and says nothing of the component.
@@ -77,6 +83,24 @@ pub struct Sandbox {
     pub scratch: BlobStore,
     /// Folder of compiled code.
     pub code: PathBuf,
+}
+
+impl Sandbox {
+    /// That of a registry.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a folder cannot be made.
+    pub fn of_registry(state: &Path, worker: PathBuf) -> Result<Sandbox, StoreError> {
+        let scratch = state.join(SCRATCH);
+        // What a run has left that was broken off. Where it cannot be removed, it is in nobody's way.
+        let _ = std::fs::remove_dir_all(&scratch);
+        Ok(Sandbox {
+            worker,
+            components: BlobStore::open(state.join(COMPONENTS))?,
+            scratch: BlobStore::open(scratch)?,
+            code: state.join(CODE),
+        })
+    }
 }
 
 /// Why a component has settled nothing.

@@ -23,6 +23,7 @@ use adit_protocol::log::key::{KeyKind, KeyName};
 use adit_protocol::log::origin::Origin;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::signed::Signable as _;
+use adit_runtime::store::StoreError;
 use rand_core::OsRng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ use super::audit::{AuditError, Auditor, closings, may_be_settled};
 use super::epoch::{EpochError, settle};
 use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError, Places};
-use super::program::Programs;
+use super::program::{Programs, Sandbox};
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -287,10 +288,10 @@ impl Settler {
         ledger: LedgerGenesis,
         state: PathBuf,
         keep: Arc<Keep>,
-        programs: Programs,
         clock: Arc<dyn Clock>,
-    ) -> Settler {
+    ) -> Result<Settler, StoreError> {
         use adit_protocol::Document as _;
+        let sandbox = Sandbox::of_registry(&state, options.worker.clone())?;
         let hash = genesis.hash();
         let mirrors = Mirrors {
             genesis: hash,
@@ -299,13 +300,13 @@ impl Settler {
             known: BTreeMap::new(),
             open: HashMap::new(),
         };
-        Settler {
+        Ok(Settler {
             options,
             handle,
             genesis,
             ledger,
             keep,
-            programs: Arc::new(programs),
+            programs: Arc::new(Programs::new(sandbox)),
             state,
             logs: LogSet::new(hash, mirrors),
             clock,
@@ -313,7 +314,7 @@ impl Settler {
             again: HashMap::new(),
             other: None,
             said: BTreeSet::new(),
-        }
+        })
     }
 
     /// Works until it is to end.

@@ -3,9 +3,9 @@
 use adit_ledger::genesis::Allocation;
 use adit_ledger::rules::{GovernanceRules, RewardRules, SlashingRules};
 use adit_ledger::{Key, LedgerGenesis, Parameters};
-use adit_protocol::{Amount, Hash};
 use adit_protocol::cbor::{Document, Invalid};
 use adit_protocol::network::genesis::Genesis;
+use adit_protocol::{Amount, Hash};
 use adit_runtime::engine_document::engine_document;
 use anyhow::Context as _;
 use serde_json::json;
