@@ -5,31 +5,25 @@
 //! the digest in the manifest, and the manifest with the digest in the reference, where it has one. A
 //! tag can be moved by its owner; what was got is named by its hash afterwards, as from a file.
 
+mod registry;
+
 use std::path::Path;
-use std::time::Duration;
 
 use adit_ledger::oci::{OciReference, OciTarget};
+use adit_net::http::client::ClientError;
+use adit_net::signed::sha256;
 use adit_protocol::codes::Code;
-use futures_util::StreamExt as _;
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciManifest;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Reference, RegistryOperation};
 
 use crate::error::{Exit, Failure};
-use crate::text::{one_line, size};
+use crate::text::{hex, one_line, size};
 use crate::ui::Ui;
+use registry::{Registry, RegistryError};
 
 /// What a reference begins with.
 const SCHEME: &str = "oci://";
 /// The layer that is a component.
 const WASM: &str = "application/wasm";
-/// Longest silence of a registry.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Longest time for a token, and for a manifest. The library reads both into memory, however long
-/// they are: it bounds them too.
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// The reference of an artifact, if an argument means one, and not a file.
 pub fn reference(path: &Path) -> Option<&str> {
@@ -47,44 +41,31 @@ pub async fn pull(ui: &Ui, text: &str, bytes_max: u64) -> anyhow::Result<Vec<u8>
         Ok(parsed) => parsed,
         Err(error) => return Err(Failure::argument(what()).because(error).into()),
     };
-    let reference = of_library(&parsed);
-    // The library builds its own TLS, of what the process has.
-    adit_net::tls::install_provider();
-    let client = Client::try_from(ClientConfig {
-        protocol: match is_loopback(&parsed.host) {
-            // What is on this machine needs no certificate.
-            true => ClientProtocol::HttpsExcept(vec![parsed.host.clone()]),
-            false => ClientProtocol::Https,
-        },
-        read_timeout: Some(SILENCE),
-        connect_timeout: Some(SILENCE),
-        user_agent: concat!("adit/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    })
-    .map_err(|error| failure(what(), &error))?;
-    let anonymous = RegistryAuth::Anonymous;
-    let answered = tokio::time::timeout(ANSWER, async {
-        client
-            .auth(&reference, &anonymous, RegistryOperation::Pull)
-            .await?;
-        client.pull_manifest(&reference, &anonymous).await
-    });
-    let (manifest, digest) = match answered.await {
-        Ok(answer) => answer.map_err(|error| failure(what(), &error))?,
-        Err(_) => {
-            return Failure::new(Code::Timeout, what())
-                .why(format!("{} did not answer in time", parsed.host))
-                .hint("try again later, or download the component yourself")
-                .into_err();
-        }
-    };
+    let mut registry = Registry::of(&parsed).map_err(|error| failure(what(), &error))?;
+    let answer = registry.manifest(&parsed.reference).await;
+    let manifest = answer.map_err(|error| failure(what(), &error))?.bytes;
+    let digest = digest_of(&manifest);
+    if let OciTarget::Digest(named) = &parsed.reference
+        && *named != digest
+    {
+        return Err(other(what(), "the manifest", &digest).into());
+    }
     let refuse = |why: String| {
         Failure::new(Code::NotAComponent, what())
             .why(why)
             .hint("publish it as a Wasm artifact, for example with `wkg oci push` or `oras push`")
     };
-    let OciManifest::Image(manifest) = manifest else {
-        return Err(refuse("it is an index of artifacts for several platforms".to_owned()).into());
+    let manifest = match serde_json::from_slice(&manifest) {
+        Ok(OciManifest::Image(manifest)) => manifest,
+        Ok(OciManifest::ImageIndex(_)) => {
+            let why = "it is an index of artifacts for several platforms";
+            return Err(refuse(why.to_owned()).into());
+        }
+        Err(error) => {
+            let error = error.to_string();
+            let why = format!("its manifest is not understood: {}", one_line(&error));
+            return Err(refuse(why).into());
+        }
     };
     let mut layers = manifest.layers.iter();
     let layer = match (layers.next(), layers.next()) {
@@ -107,40 +88,49 @@ pub async fn pull(ui: &Ui, text: &str, bytes_max: u64) -> anyhow::Result<Vec<u8>
             .hint("strip debug information, and keep data in the input or in models")
             .into_err();
     }
-    let mut stream = (client.pull_blob_stream(&reference, layer).await)
-        .map_err(|error| failure(what(), &error))?;
-    let mut bytes = Vec::new();
-    // The stream itself ends with an error where the digest differs.
-    while let Some(part) = stream.next().await {
-        let part = part.map_err(|error| broken(what(), &error))?;
-        bytes.extend_from_slice(&part);
-        if bytes.len() as u64 > len {
-            break;
-        }
+    if !is_digest(&layer.digest) {
+        let why = format!("its layer has the digest {}", one_line(&layer.digest));
+        return Err(refuse(format!("{why}, which is no SHA-256")).into());
     }
+    let answer = registry.blob(&layer.digest, len).await;
+    let bytes = answer.map_err(|error| failure(what(), &error))?.bytes;
+    let found = digest_of(&bytes);
+    if found != layer.digest {
+        return Err(other(what(), "the component", &found).into());
+    }
+    // A layer that has the digest has the length, unless the manifest lies.
     if bytes.len() as u64 != len {
-        return Failure::new(Code::BlobCorrupt, what())
-            .why("the registry sent a layer of another length than its manifest says")
-            .hint("try again; if it comes back, the registry is broken")
-            .exit(Exit::Signature)
-            .into_err();
+        return Err(refuse("its manifest has the wrong length of its layer".to_owned()).into());
     }
     ui.note(format!(
-        "{}: {} of the artifact {}",
+        "{}: {} of the artifact {digest}",
         one_line(text),
-        size(len),
-        one_line(&digest)
+        size(len)
     ));
-    Ok(bytes)
+    Ok(bytes.to_vec())
 }
 
-/// A reference as the library has it.
-fn of_library(of: &OciReference) -> Reference {
-    let (host, repository) = (of.host.clone(), of.repository.clone());
-    match &of.reference {
-        OciTarget::Tag(tag) => Reference::with_tag(host, repository, tag.clone()),
-        OciTarget::Digest(digest) => Reference::with_digest(host, repository, digest.clone()),
-    }
+/// The digest of bytes, as manifests and references have it.
+fn digest_of(bytes: &[u8]) -> String {
+    let hex = hex(&sha256(bytes));
+    format!("sha256:{}", hex.trim_start_matches("0x"))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|digits| {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        digits.len() == 64 && digits.bytes().all(digit)
+    })
+}
+
+/// What came has another digest than was asked for.
+fn other(what: String, part: &str, found: &str) -> Failure {
+    Failure::new(Code::BlobMismatch, what)
+        .why(format!(
+            "the registry sent something else for {part}: its digest is {found}"
+        ))
+        .hint("try again; if it comes back, the registry is broken or lies")
+        .exit(Exit::Signature)
 }
 
 /// Whether a host with or without a port is this machine.
@@ -154,75 +144,34 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// The registry's words, which are anyone's, in ours.
-fn failure(what: String, error: &OciDistributionError) -> Failure {
-    let not_found = |code: &OciErrorCode| {
-        matches!(
-            code,
-            OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
-        )
-    };
+/// Why a registry gives nothing, in our words.
+fn failure(what: String, error: &RegistryError) -> Failure {
     let hidden = "check the reference; what needs a login cannot be had, so download it yourself";
-    let (code, exit, hint) = match error {
-        OciDistributionError::RegistryError { envelope, .. }
-            if envelope.errors.iter().any(|error| not_found(&error.code)) =>
-        {
-            (Code::NotFound, Exit::Fixable, hidden)
-        }
-        OciDistributionError::ServerError { code: 404, .. }
-        | OciDistributionError::ImageManifestNotFoundError(_) => {
-            (Code::NotFound, Exit::Fixable, hidden)
-        }
-        OciDistributionError::UnauthorizedError { .. }
-        | OciDistributionError::AuthenticationFailure(_) => {
-            (Code::Unauthorized, Exit::Fixable, hidden)
-        }
-        OciDistributionError::DigestError(_) => (
-            Code::BlobMismatch,
-            Exit::Signature,
-            "try again; if it comes back, the registry is broken or lies",
-        ),
-        OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => (
-            Code::Unreachable,
-            Exit::Fixable,
-            "check the host, and whether this machine reaches it",
-        ),
-        _ => (
-            Code::BadAnswer,
-            Exit::Fixable,
-            "check the reference; it may be no registry of OCI artifacts",
-        ),
+    let status = match error {
+        RegistryError::Client(error) => error.problem().map(|problem| problem.status),
+        _ => None,
     };
-    Failure::new(code, what)
-        .why(said(error))
-        .hint(hint)
-        .exit(exit)
-}
-
-/// A stream that broke off, or of which the digest differs.
-fn broken(what: String, error: &std::io::Error) -> Failure {
-    let digest = error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<oci_client::errors::DigestError>());
-    let (code, exit) = match digest {
-        true => (Code::BlobMismatch, Exit::Signature),
-        false => (Code::Unreachable, Exit::Fixable),
-    };
-    Failure::new(code, what)
-        .why(said(error))
-        .hint("try again; if it comes back, the registry is broken or lies")
-        .exit(exit)
-}
-
-/// An error with what is behind it, short: part of it may be what the registry sent.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
+    match error {
+        RegistryError::Client(_) if status == Some(404) => Failure::new(Code::NotFound, what)
+            .why("the registry has no artifact of this name, or shows it to nobody")
+            .hint(hidden),
+        RegistryError::Client(_) if matches!(status, Some(401 | 403)) => {
+            Failure::new(Code::Unauthorized, what)
+                .why("the registry refuses it")
+                .hint(hidden)
+        }
+        RegistryError::Client(ClientError::TooLarge { .. }) => Failure::new(Code::BadAnswer, what)
+            .why("the registry sends more than it may")
+            .hint("check the reference; if it comes back, the registry is broken or lies")
+            .exit(Exit::Signature),
+        RegistryError::Client(error) => Failure::from_error(what, error),
+        RegistryError::Login { .. } => Failure::new(Code::Unauthorized, what)
+            .why(one_line(&error.to_string()))
+            .hint("download it yourself, and give the file"),
+        RegistryError::Elsewhere { .. } => Failure::new(Code::BadAnswer, what)
+            .why(one_line(&error.to_string()))
+            .hint("check the reference; it may be no registry of OCI artifacts"),
     }
-    one_line(&text.chars().take(300).collect::<String>())
 }
 
 #[cfg(test)]
@@ -230,9 +179,9 @@ mod tests {
     use std::sync::Arc;
 
     use axum::Router;
-    use axum::extract::{Path as PathOf, State};
-    use axum::http::{StatusCode, header};
-    use axum::response::{IntoResponse, Response};
+    use axum::extract::{Path as PathOf, RawQuery, State};
+    use axum::http::{HeaderMap, StatusCode, header};
+    use axum::response::{IntoResponse, Redirect, Response};
     use axum::routing::get;
     use serde_json::{Value, json};
 
@@ -247,13 +196,47 @@ mod tests {
     /// SHA-256 of [`COMPONENT`], by `sha256sum`.
     const DIGEST: &str = "sha256:24eaf3439a60c96764c4f2c92a0a81b52bd4fe5d5b91f090184a0f6486b1bf29";
 
-    /// A registry of one repository: a manifest, and bytes that it gives for every blob.
+    /// The query of where blobs are, which must arrive as it was written.
+    const SIGNED: &str = "signature=a%20b+c%2F";
+
+    /// A registry of one repository, as one in a cloud: whoever asks needs a token, which it gives to
+    /// anyone, and blobs are elsewhere, where no token must be shown.
     struct Registry {
+        address: String,
         manifest: Value,
+        /// What it gives for every blob.
         blob: &'static [u8],
     }
 
-    async fn manifest(State(of): State<Arc<Registry>>, PathOf(tag): PathOf<String>) -> Response {
+    /// The refusal of whoever has no token.
+    fn refusal(headers: &HeaderMap, address: &str) -> Option<Response> {
+        let shown = headers.get(header::AUTHORIZATION);
+        if shown.is_some_and(|value| value == "Bearer t0ken") {
+            return None;
+        }
+        let challenge = format!(
+            "Bearer realm=\"http://{address}/token?a=b\",service=\"tests\",scope=\"repository:acme/count:pull\""
+        );
+        let headers = [(header::WWW_AUTHENTICATE, challenge)];
+        Some((StatusCode::UNAUTHORIZED, headers).into_response())
+    }
+
+    async fn given(RawQuery(query): RawQuery) -> Response {
+        let asked = "a=b&scope=repository%3Aacme%2Fcount%3Apull&service=tests";
+        match query.as_deref() == Some(asked) {
+            true => json!({"token": "t0ken"}).to_string().into_response(),
+            false => StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+
+    async fn manifest(
+        State(of): State<Arc<Registry>>,
+        PathOf(tag): PathOf<String>,
+        headers: HeaderMap,
+    ) -> Response {
+        if let Some(refused) = refusal(&headers, &of.address) {
+            return refused;
+        }
         if tag == "absent" {
             let errors = json!({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "gone"}]});
             return (StatusCode::NOT_FOUND, errors.to_string()).into_response();
@@ -262,8 +245,21 @@ mod tests {
         ([(header::CONTENT_TYPE, kind)], of.manifest.to_string()).into_response()
     }
 
-    async fn blob(State(of): State<Arc<Registry>>) -> &'static [u8] {
-        of.blob
+    async fn blob(State(of): State<Arc<Registry>>, headers: HeaderMap) -> Response {
+        let there = || Redirect::temporary(&format!("/elsewhere?{SIGNED}")).into_response();
+        refusal(&headers, &of.address).unwrap_or_else(there)
+    }
+
+    async fn elsewhere(
+        State(of): State<Arc<Registry>>,
+        RawQuery(query): RawQuery,
+        headers: HeaderMap,
+    ) -> Response {
+        let fits = query.as_deref() == Some(SIGNED);
+        match fits && !headers.contains_key(header::AUTHORIZATION) {
+            true => of.blob.into_response(),
+            false => StatusCode::BAD_REQUEST.into_response(),
+        }
     }
 
     fn layer(media_type: &str, size: i64) -> Value {
@@ -290,14 +286,16 @@ mod tests {
         blob_of: &'static [u8],
         tag: &str,
     ) -> anyhow::Result<Vec<u8>> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
         let registry = Registry {
+            address: address.clone(),
             manifest: manifest_of,
             blob: blob_of,
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new()
-            .route("/v2/", get(|| async {}))
+            .route("/token", get(given))
+            .route("/elsewhere", get(elsewhere))
             .route("/v2/acme/count/manifests/{tag}", get(manifest))
             .route("/v2/acme/count/blobs/{digest}", get(blob))
             .with_state(Arc::new(registry));
@@ -320,7 +318,7 @@ mod tests {
         });
         let altered = format!("@sha256:{}", "0".repeat(64));
         let cases: [(&str, Value, &'static [u8], &str, &str); 10] = [
-            ("absent", good.clone(), COMPONENT, ":absent", "gone"),
+            ("absent", good.clone(), COMPONENT, ":absent", "no artifact"),
             (
                 "another manifest",
                 good.clone(),
@@ -336,7 +334,13 @@ mod tests {
                 "digest",
             ),
             ("fewer bytes", good.clone(), b"\0asm", ":1", "digest"),
-            ("more bytes", good, b"\0asm\x0d\0\x01\0\0", ":1", ""),
+            (
+                "more bytes",
+                good,
+                b"\0asm\x0d\0\x01\0\0",
+                ":1",
+                "more than it may",
+            ),
             (
                 "an image",
                 image(&[layer("application/vnd.oci.image.layer.v1.tar", len)]),

@@ -30,8 +30,8 @@ use crate::{amounts, input, oci};
 /// Options that say what is to be run.
 #[derive(clap::Args)]
 pub struct OrderArgs {
-    /// The component: a .wasm file, or oci://host/repository:tag; in a project folder, what `adit
-    /// build` made last
+    /// The component: a .wasm file, oci://host/repository:tag, or what is published as NAME or
+    /// NAME@VERSION; in a project folder, what `adit build` made last
     component: Option<PathBuf>,
     /// Input: a file, a folder (given as a tar archive), or - for standard input [default: empty]
     #[arg(long, short, value_name = "FILE|DIR|-")]

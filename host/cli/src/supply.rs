@@ -1,6 +1,8 @@
 //! What a coordinator lacks of a published component: taken from this machine or from where the
-//! component's publisher says that it is, and uploaded. Coordinators let go of what nobody uses.
+//! component's publisher says that it is, and uploaded. Coordinators let go of what nobody uses. And
+//! what this machine lacks, for runs that are made here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use adit_ledger::oci::OciReference;
@@ -70,6 +72,59 @@ pub async fn published(
     bring(ui, remote, blobs, of, &files).await
 }
 
+/// Has this machine have the component and its models, and returns the manifests by the names of the
+/// models. What `given` has is the user's own and is not needed.
+///
+/// # Errors
+///
+/// When something is neither here nor where its publisher says.
+pub async fn here(
+    ui: &Ui,
+    blobs: &BlobStore,
+    of: &Published,
+    given: &BTreeMap<String, Vec<u8>>,
+) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let component = Needed {
+        hash: of.component,
+        bytes_max: COMPONENT_BYTES_MAX,
+        component: true,
+    };
+    keep(ui, blobs, of, &component).await?;
+    let mut manifests = BTreeMap::new();
+    let models = of.models.iter();
+    for model in models.filter(|model| !given.contains_key(&model.name)) {
+        let what = || format!("the model `{}` cannot be used", one_line(&model.name));
+        let manifest = Needed {
+            hash: model.manifest,
+            bytes_max: ModelManifest::MAX_LEN as u64,
+            component: false,
+        };
+        keep(ui, blobs, of, &manifest).await?;
+        let bytes = blobs
+            .get(&model.manifest, manifest.bytes_max)
+            .with_context(what)?;
+        let manifest = ModelManifest::from_cbor(&bytes).with_context(what)?;
+        for file in manifest.files.values() {
+            let file = Needed {
+                hash: file.hash,
+                bytes_max: file.len,
+                component: false,
+            };
+            keep(ui, blobs, of, &file).await?;
+        }
+        manifests.insert(model.name.clone(), bytes);
+    }
+    Ok(manifests)
+}
+
+/// Gets what is not here.
+async fn keep(ui: &Ui, blobs: &BlobStore, of: &Published, needed: &Needed) -> anyhow::Result<()> {
+    match blobs.contains(&needed.hash) {
+        true => Ok(()),
+        false => fetch(ui, blobs, of, needed, "this machine").await,
+    }
+}
+
 async fn bring(
     ui: &Ui,
     remote: &Remote,
@@ -82,19 +137,25 @@ async fn bring(
     let missing = missing.context("the coordinator does not say what it lacks")?;
     for one in needed.iter().filter(|one| missing.contains(&one.hash)) {
         if !blobs.contains(&one.hash) {
-            fetch(ui, blobs, of, one).await?;
+            fetch(ui, blobs, of, one, "the coordinator").await?;
         }
     }
     send(ui, remote, blobs, missing).await
 }
 
-/// Gets a blob from where the publisher says into the blob store, if it has its hash.
-async fn fetch(ui: &Ui, blobs: &BlobStore, of: &Published, needed: &Needed) -> anyhow::Result<()> {
+/// Gets a blob from where the publisher says into the blob store, if it has its hash. `who` lacks it.
+async fn fetch(
+    ui: &Ui,
+    blobs: &BlobStore,
+    of: &Published,
+    needed: &Needed,
+    who: &str,
+) -> anyhow::Result<()> {
     let what = || format!("{} {} cannot be had whole", of.name, of.version);
     let absent = |why: &str| {
         Failure::new(Code::UnknownBlob, what())
             .why(format!(
-                "the coordinator lacks the blob {}, and {why}",
+                "{who} lacks the blob {}, and {why}",
                 needed.hash
             ))
             .hint("ask its publisher, or give the files: its component in place of the name, --model for models")

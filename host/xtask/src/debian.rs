@@ -35,7 +35,8 @@ pub fn install(packages: &[&str]) -> Result<()> {
     project::run(&mut apt(&[&install[..], packages].concat()))
 }
 
-/// A package, and the names of the files that are taken out of it.
+/// A package, and the files that are taken out of it: by their names, or by their paths where a package
+/// has several of a name.
 pub type Wanted = (&'static str, &'static [&'static str]);
 
 /// Takes single files out of packages of today, which are not installed: that needs no rights. They
@@ -60,9 +61,14 @@ pub fn take(
         let contents = scratch.join(package);
         project::run(dpkg_deb("-x").arg(&archive).arg(&contents))?;
         for file in *files {
-            let found = find(&contents, file)?
-                .ok_or_else(|| cannot(&format!("{package} of today has no {file}")))?;
-            let place = made.join(file);
+            let name = Path::new(file).file_name().unwrap_or_default();
+            let found = match Path::new(file) == Path::new(name) {
+                true => find(&contents, file)?,
+                false => Some(contents.join(file)).filter(|path| path.is_file()),
+            };
+            let found =
+                found.ok_or_else(|| cannot(&format!("{package} of today has no {file}")))?;
+            let place = made.join(name);
             // The name of a library is a link to the file, which is what is copied.
             fs::copy(&found, &place).map_err(Error::io("write", &place))?;
         }

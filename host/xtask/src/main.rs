@@ -18,6 +18,7 @@ mod hardship;
 mod hostile;
 mod models;
 mod net;
+mod oci_registry;
 mod project;
 mod runtimes;
 mod samples;

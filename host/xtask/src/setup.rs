@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Error, PIP_HINT, Result};
 use crate::fetch;
 use crate::models::{self, MODELS, Model};
+use crate::oci_registry;
 use crate::project::{self, Package, Project, step};
 use crate::runtimes;
 use crate::strace;
@@ -54,6 +55,7 @@ pub fn setup(project: &Project, demo: bool) -> Result<BTreeSet<&'static str>> {
         step("adapted guests", || build_adapted_guests(project))?;
         step("other languages", || toolchains::install(project))?;
         step("verifiers", || verifiers::install(project))?;
+        step("OCI registry", || oci_registry::install(project))?;
         step("inference libraries", || runtimes::install(project))?;
         step("software GPU", || swiftshader::install(project))?;
         step("tracing", || strace::install(project))?;

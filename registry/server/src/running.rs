@@ -1,6 +1,6 @@
 //! Starting a registry, and ending it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::http::{App, router};
 use crate::options::Options;
 use crate::settling::keep::Keep;
 use crate::settling::mirrors;
-use crate::settling::program::{Programs, Sandbox};
+use crate::settling::program::COMPONENTS;
 use crate::settling::settler::Settler;
 use crate::settling::sources::COPIES;
 use crate::store::{LOG, Reader, Store, StoreError};
@@ -108,12 +108,6 @@ impl StartError {
 
 /// Name of the folder of what was earned, in the state folder.
 const REWARDS: &str = "rewards";
-/// Name of the folder of settlement components, in the state folder.
-pub const COMPONENTS: &str = "components";
-/// Name of the folder of what a settlement component needs while it runs, in the state folder.
-const SCRATCH: &str = "settling";
-/// Name of the folder of compiled components, in the state folder.
-const CODE: &str = "code";
 
 /// A registry, to be started.
 pub struct Registry;
@@ -203,7 +197,7 @@ impl Registry {
             (reader, Reader::open(&options.state)?),
             (&options.genesis, &options.ledger),
             Arc::clone(&keep),
-            components.clone(),
+            components,
             figures.clone(),
             draining.clone(),
         );
@@ -229,23 +223,21 @@ impl Registry {
             };
             tokio::spawn(serve(options.state.join(LOG), own, ending.clone()))
         });
-        let sandbox = match &options.settler {
-            Some(settler) => Some(sandbox(&options.state, &settler.worker, components)?),
+        let settler = match options.settler {
             None => None,
+            Some(settler) => {
+                let settler = Settler::new(
+                    settler,
+                    handle.clone(),
+                    options.genesis,
+                    options.ledger,
+                    options.state,
+                    keep,
+                    options.clock,
+                )?;
+                Some(tokio::spawn(settler.run(ending.clone())))
+            }
         };
-        let settler = options.settler.zip(sandbox).map(|(settler, sandbox)| {
-            let settler = Settler::new(
-                settler,
-                handle.clone(),
-                options.genesis,
-                options.ledger,
-                options.state,
-                keep,
-                Programs::new(sandbox),
-                options.clock,
-            );
-            tokio::spawn(settler.run(ending.clone()))
-        });
         Ok(Running {
             server: Some(server),
             engine: Some(engine),
@@ -262,19 +254,6 @@ impl Registry {
 /// The routes of the logs that the checker has copied.
 fn copies(state: PathBuf) -> axum::Router {
     adit_net::log::routers(move |name| Some(mirrors::path(&state, &name.parse().ok()?)))
-}
-
-/// Where settlement components run.
-fn sandbox(state: &Path, worker: &Path, components: BlobStore) -> Result<Sandbox, BlobsError> {
-    let scratch = state.join(SCRATCH);
-    // What a run has left that was broken off. Where it cannot be removed, it is in nobody's way.
-    let _ = std::fs::remove_dir_all(&scratch);
-    Ok(Sandbox {
-        worker: worker.to_owned(),
-        components,
-        scratch: BlobStore::open(scratch)?,
-        code: state.join(CODE),
-    })
 }
 
 /// The state after all that the log holds.

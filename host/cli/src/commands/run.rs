@@ -1,5 +1,7 @@
 //! `adit run`: run a component in the sandbox, and keep a signed receipt of it.
 
+use std::path::PathBuf;
+
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
@@ -9,6 +11,7 @@ use adit_protocol::task::TaskSpec;
 use adit_protocol::transcript::{Op, Transcript};
 use adit_runtime::attest;
 use adit_runtime::engine::Target;
+use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::worker::device::DeviceChoice;
 use adit_runtime::worker::messages::Mode;
 use adit_runtime::worker::supervisor::{Ran, Task};
@@ -18,11 +21,14 @@ use serde_json::json;
 use crate::component::world_name;
 use crate::device::{self, DeviceArgs};
 use crate::error::{Exit, Failure};
+use crate::ledger::IndexArgs;
+use crate::ledger::components::{Published, resolve};
 use crate::order::{Component, OrderArgs, Stored, Words, ended, output_json};
+use crate::remote::block_on;
 use crate::state::{State, write_file};
 use crate::text::{count, grouped, micros, one_line, size};
 use crate::ui::Ui;
-use crate::{amounts, known};
+use crate::{amounts, known, supply};
 
 pub mod watch;
 use watch::{Interrupt, Watch};
@@ -34,23 +40,44 @@ pub struct Args {
     order: OrderArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    index: IndexArgs,
+    /// The network file that you have from elsewhere: the registry must be of the same network
+    #[arg(long, value_name = "FILE", help_heading = "Registry")]
+    network: Option<PathBuf>,
 }
 
 /// `adit run [COMPONENT]`.
 pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let order = &args.order;
-    let Component { wasm, world } = order.component(ui)?;
+    let chosen = match order.named() {
+        None => Chosen::Here(order.component(ui)?),
+        Some(wanted) => {
+            let registry = args.index.with_network(args.network.clone());
+            match block_on(resolve(ui, &registry, &wanted))? {
+                Ok(published) => Chosen::Published(Box::new(published)),
+                Err(interrupted) => return Ok(interrupted),
+            }
+        }
+    };
 
     let blobs = state.blobs()?;
     let key = state.local_key()?;
     let journal = state.journal()?;
     // Before an hour of work, and not after it.
     journal.ready(&key)?;
+    let (world, stored) = match &chosen {
+        Chosen::Here(Component { wasm, world }) => (*world, order.store(ui, &blobs, wasm)?),
+        Chosen::Published(published) => match fetched(ui, order, &blobs, published)? {
+            Ok(stored) => (published.world, stored),
+            Err(interrupted) => return Ok(interrupted),
+        },
+    };
     let Stored {
         component,
         input,
         models,
-    } = order.store(ui, &blobs, &wasm)?;
+    } = stored;
 
     // Before the first thread of this process is started.
     let interrupt = Interrupt::install()?;
@@ -151,6 +178,30 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
         write_file(path, &receipt.to_bytes(), 0o644)?;
     }
     ended(ran.status, words(&ran), interrupt.happened())
+}
+
+/// Where the component comes from.
+enum Chosen {
+    /// A file of this machine, or an artifact.
+    Here(Component),
+    /// The component index.
+    Published(Box<Published>),
+}
+
+/// A published component, with all that it needs, in the blob store.
+fn fetched(
+    ui: &Ui,
+    order: &OrderArgs,
+    blobs: &BlobStore,
+    published: &Published,
+) -> anyhow::Result<Result<Stored, Exit>> {
+    let mut stored = order.store_published(ui, blobs, published)?;
+    let given = &stored.models.manifests;
+    let done = block_on(supply::here(ui, blobs, published, given))?;
+    Ok(done.map(|manifests| {
+        stored.models.manifests.extend(manifests);
+        stored
+    }))
 }
 
 /// The run in one line.

@@ -16,8 +16,8 @@ use adit_protocol::{Amount, Hash};
 use anyhow::Context as _;
 use serde::{Deserialize, Deserializer};
 
-use super::Ledger;
 use super::wire::Units;
+use super::{Ledger, RegistryArgs};
 use crate::error::{Exit, Failure};
 use crate::remote::wire::text;
 use crate::text::one_line;
@@ -125,6 +125,23 @@ pub struct PublishedModel {
     /// Hash of its manifest.
     #[serde(deserialize_with = "text")]
     pub manifest: Hash,
+}
+
+/// What a name stands for in the index of the network, where an argument is the name of no file.
+///
+/// # Errors
+///
+/// When the registry cannot be asked, or knows nothing of that name.
+pub async fn resolve(
+    ui: &Ui,
+    registry: &RegistryArgs,
+    wanted: &Wanted,
+) -> anyhow::Result<Published> {
+    ui.note(format!(
+        "there is no file `{wanted}`: the registry is asked for a component of that name"
+    ));
+    let ledger = registry.connect(ui).await?;
+    ledger.resolve(ui, wanted).await
 }
 
 /// A page of components.

@@ -24,6 +24,7 @@ mod miner;
 mod network;
 mod network_support;
 mod networks;
+mod oci;
 mod ocr;
 mod project;
 mod receipts;

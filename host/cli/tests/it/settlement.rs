@@ -93,7 +93,7 @@ fn a_vote_makes_a_component_settle_and_anyone_computes_it_again() {
     assert_eq!(kept.len(), 1, "{kept:?}");
     std::fs::remove_file(&kept[0]).unwrap();
     let second = Home::new();
-    stranger(&second, &[])
+    ended(second.command(&["audit", "rewards", &url]))
         .exits(6)
         .explains(&["--settlement FILE", hash.as_str().unwrap()]);
     let again = stranger(&second, &["--settlement", &component])

@@ -24,6 +24,7 @@ use adit_protocol::log::key::{KeyKind, KeyName};
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::signed::Signable as _;
 use adit_protocol::{Document as _, Hash};
+use adit_runtime::store::StoreError;
 use rand_core::OsRng;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ use super::keep::{Keep, KeepError, Kept};
 use super::logs::{LogSet, LogsError};
 use super::mirrors::{Known, Mirrors};
 use super::misdeeds::Misdeeds;
-use super::program::Programs;
+use super::program::{Programs, Sandbox};
 use crate::engine::{Handle, SubmitError};
 use crate::follow::{FollowError, Follower, trust};
 use crate::store::LOG;
@@ -183,18 +184,18 @@ impl Settler {
         ledger: LedgerGenesis,
         state: PathBuf,
         keep: Arc<Keep>,
-        programs: Programs,
         clock: Arc<dyn Clock>,
-    ) -> Settler {
+    ) -> Result<Settler, StoreError> {
+        let sandbox = Sandbox::of_registry(&state, options.worker.clone())?;
         let hash = genesis.hash();
         let mirrors = Mirrors::new(hash, state.clone(), options.roots.clone());
-        Settler {
+        Ok(Settler {
             options,
             handle,
             genesis,
             ledger,
             keep,
-            programs: Arc::new(programs),
+            programs: Arc::new(Programs::new(sandbox)),
             misdeeds: Misdeeds::new(hash, state.join("forks")),
             state,
             logs: LogSet::new(hash, mirrors),
@@ -204,7 +205,7 @@ impl Settler {
             disputed: None,
             answers: Answers::default(),
             said: BTreeSet::new(),
-        }
+        })
     }
 
     /// Works until it is to end.

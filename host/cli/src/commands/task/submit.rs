@@ -17,7 +17,7 @@ use super::follow::{Follow, Show};
 use super::outcome;
 use crate::error::{Exit, Failure};
 use crate::ledger::IndexArgs;
-use crate::ledger::components::{Published, Wanted};
+use crate::ledger::components::{Published, resolve};
 use crate::order::{Component, OrderArgs, Stored};
 use crate::remote::network::Known;
 use crate::remote::wire::{Reason, Seen, Task, TaskState};
@@ -128,7 +128,11 @@ pub fn command(ui: &Ui, state: &State, args: &Args) -> anyhow::Result<Exit> {
     let policy = args.policy.as_json()?;
     let chosen = match order.named() {
         None => Chosen::Here(order.component(ui)?),
-        Some(wanted) => match block_on(resolve(ui, args, &wanted))? {
+        Some(wanted) => match block_on(resolve(
+            ui,
+            &args.index.with_network(args.remote.network_file()),
+            &wanted,
+        ))? {
             Ok(published) => Chosen::Published(Box::new(published)),
             Err(interrupted) => return Ok(interrupted),
         },
@@ -205,16 +209,6 @@ enum Chosen {
     Here(Component),
     /// One that the network's registry knows.
     Published(Box<Published>),
-}
-
-/// What a name stands for in the index of the network.
-async fn resolve(ui: &Ui, args: &Args, wanted: &Wanted) -> anyhow::Result<Published> {
-    let registry = args.index.with_network(args.remote.network_file());
-    ui.note(format!(
-        "there is no file `{wanted}`: the registry is asked for a component of that name"
-    ));
-    let ledger = registry.connect(ui).await?;
-    ledger.resolve(ui, wanted).await
 }
 
 async fn wait(

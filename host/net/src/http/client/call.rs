@@ -45,6 +45,8 @@ pub struct Call {
     pub(super) answer_bytes_max: usize,
     /// A status that is an answer although it says that the request failed.
     also: Option<StatusCode>,
+    /// Whether an answer that points elsewhere is one.
+    redirected: bool,
 }
 
 impl Call {
@@ -66,6 +68,7 @@ impl Call {
             answer_bytes_max: config.answer_bytes_max,
             client: client.clone(),
             also: None,
+            redirected: false,
         }
     }
 
@@ -74,6 +77,12 @@ impl Call {
         self.url
             .query_pairs_mut()
             .append_pair(name, &value.to_string());
+        self
+    }
+
+    /// All that is behind the `?`, as it was written: for addresses that another side has signed.
+    pub fn exact_query(mut self, query: Option<&str>) -> Call {
+        self.url.set_query(query);
         self
     }
 
@@ -160,6 +169,13 @@ impl Call {
         self
     }
 
+    /// Takes an answer that points elsewhere for one. It is not followed: who asks looks at its `location`,
+    /// which may be anywhere.
+    pub fn redirected(mut self) -> Call {
+        self.redirected = true;
+        self
+    }
+
     /// Sends the request, repeatedly if need be, and reads the answer.
     ///
     /// # Errors
@@ -238,7 +254,8 @@ impl Call {
             .await
             .map_err(|error| error::classify(&self.url, self.timeout_ms, error))?;
         let status = response.status();
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+        let elsewhere = status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+        if elsewhere && !self.redirected {
             return Err(ClientError::Malformed {
                 url: error::shown(&self.url),
                 why: format!("it points elsewhere (HTTP status {})", status.as_u16()),
