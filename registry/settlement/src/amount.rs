@@ -32,9 +32,12 @@ pub(crate) fn subtract(sum: u128, amount: u128, what: &'static str) -> Result<u1
 /// Quotient and remainder of `a · b / c`, the product in 256 bits. `None` if `c` is 0 or the
 /// quotient does not fit into 128 bits.
 pub fn mul_div(a: u128, b: u128, c: u128) -> Option<(u128, u128)> {
-    // Most products fit, and the hardware divides those several times faster.
+    // Most products fit, and the hardware divides those several times faster. To multiply again is
+    // faster than to divide again, and cannot wrap.
     if let Some(product) = a.checked_mul(b) {
-        return Some((product.checked_div(c)?, product.checked_rem(c)?));
+        let quotient = product.checked_div(c)?;
+        let divided = quotient.wrapping_mul(c);
+        return Some((quotient, product.wrapping_sub(divided)));
     }
     let divisor = U256::from(c);
     if divisor.is_zero() {

@@ -111,8 +111,8 @@
 //!    output emitted; for 5, 16, 17, 21, and 19 without, the attempt fee, but at most
 //!    floor(price · attempt fee of the header); else nothing, also for a number that is no status.
 //! 3. **Payment** is min(due, what is left of the escrow). Of it payment · fee, rounded up, is burned,
-//!    so that no price is too small for that; the rest is the miner's income. It has used up its assignment, and if it was due the price a place
-//!    of its task. If it is less than due, the receipt counts as not paid for the reason "escrow".
+//!    so that no price is too small for that; the rest is the miner's income. It has used up its
+//!    assignment, and if it was due the price a place of its task. If it is less than due, the receipt counts as not paid for the reason "escrow".
 //!    After a shortfall the escrow is empty, so only what is due 0 is still paid in full.
 //! 4. **Completed.** A receipt completes a task if it is due the price, has a status below 16, and
 //!    was paid in full more than 0. Its work is min(a · fuel + b · nn_units, floor(price · c)); nn_units
@@ -150,15 +150,16 @@
 //! k · (1 + voters' share / miners' share) is at most 1, as the slice earns for the coordinator's
 //! voters too. For whatever the other receipts are, one of which f is burned raises what all of one's own
 //! nodes get
-//! - by work by at most k · f · work share: W grows by no more. As a share of W, the receipt takes at
-//!   most what its weight takes from all others, and its bound is that much of W too;
+//! - by work by at most k · f · work share. That is the receipt's bound, so it is the most if the others'
+//!   shares by weight do not grow; and if they do, they and the receipt's have no more than W grew by;
 //! - by stake by at most k · f · (1 - work share): the bound of its miner grows by that, and L, which is
 //!   divided, by nothing. Were it the slice that is divided, that would grow for one's other miners too;
 //! - by the votes of the coordinator by at most k · f · voters' share / miners' share.
 //!
-//! So junk pays nowhere, however little work clients' tasks have for their price, and a miner that
-//! completes a task of next to no price gets next to nothing by its stake, and leaves the rest to others. An attempt fee is due on a miner's word, and
-//! is bound by the price so that to fail is worth less than to run.
+//! So junk pays nowhere, however little work clients' tasks have for their price. And a miner that
+//! completes a task of next to no price gets next to nothing by its stake, and leaves the rest to others.
+//! An attempt fee is due on a miner's word, and is bound by the price so that to fail is worth less than
+//! to run.
 //!
 //! A coordinator that takes a miner's output and does not countersign its receipt, rejects it, or has let
 //! its escrow run dry, does not pay it; and one whose commission is everything does not pay its voters.

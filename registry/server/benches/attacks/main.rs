@@ -57,8 +57,9 @@ fn main() {
         row(&demand.to_string(), vec![case]);
     }
     println!("\nOther rules, at which attacks pay.\n");
-    table(cases::above_saturation(&ranges::saturating()));
-    table(cases::failures(&ranges::dear_attempts()));
+    let mut paying = cases::above_saturation(&ranges::saturating());
+    paying.extend(cases::failures(&ranges::dear_attempts()));
+    table(paying);
     println!("\nWhat others lose, in tokens, and what that costs.\n");
     println!("| what | how | others lose | net cost |");
     println!("|---|---|---|---|");

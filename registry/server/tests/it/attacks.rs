@@ -121,12 +121,19 @@ fn junk_among_clients_tasks_pays_whatever_clients_pay_never() {
 /// Rules that a ledger takes, and which are not the defaults for this reason.
 #[test]
 fn splitting_pays_above_a_saturation_and_failing_with_dear_attempt_fees() {
-    assert_as_said("50", cases::above_saturation(&ranges::saturating()));
-    let pays: Vec<_> = (cases::failures(&ranges::dear_attempts()).iter())
-        .map(|case| case.outcome().pays())
-        .collect();
-    // 1%, 5%, and what is 20% at most.
-    assert_eq!(pays, [false, false, true, true]);
+    for (name, setting, cases) in [
+        (
+            "saturation 50",
+            ranges::saturating(),
+            cases::above_saturation as fn(&_) -> _,
+        ),
+        ("attempt fee 20%", ranges::dear_attempts(), cases::failures),
+    ] {
+        assert!(taken(&setting.rules.rewards));
+        let cases = cases(&setting);
+        assert!(!named(&cases).is_empty());
+        assert_as_said(name, cases);
+    }
 }
 
 /// Others can lose more than junk costs, where clients' tasks have little work for their price.

@@ -184,14 +184,14 @@ impl Epoch {
             checked.coordinator_stake,
             burned,
         );
-        let completed = std::mem::take(&mut self.completed);
-        for piece in completed.divide(slice.work_part(parameters), burned) {
+        for piece in self.completed.divide(slice.work_part(parameters), burned) {
             let piece = piece?;
             if let Some(miner) = self.miners.get_mut(piece.miner as usize) {
                 miner.by_work = add(miner.by_work, piece.by_work, "emission by work")?;
                 miner.excess = add(miner.excess, piece.excess, "emission above fees")?;
             }
         }
+        self.completed.clear();
         let mut worked = std::mem::take(&mut self.worked);
         for worked in &worked {
             if let Some(miner) = self.miners.get_mut(worked.miner as usize) {

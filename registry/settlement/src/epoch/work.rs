@@ -39,6 +39,14 @@ impl Completed {
         Ok(())
     }
 
+    /// Forgets the receipts, and keeps the room for those of the next log.
+    pub(super) fn clear(&mut self) {
+        self.miners.clear();
+        self.work.clear();
+        self.burned.clear();
+        self.sum = 0;
+    }
+
     /// Divides `part` of a slice, of whose escrow `burned` was burned in all: in proportion to work,
     /// and to no receipt more than in proportion to what was burned of its payment.
     ///

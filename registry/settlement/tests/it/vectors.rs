@@ -83,6 +83,18 @@ fn good() -> Vec<(&'static str, Epoch, &'static str)> {
             _ => (receipt.price / 20) as u64,
         };
     }
+    // Of what goes by stake some miners may not have their share, and others get more for it.
+    let mut uneven = plain(8, size(1, 6, 60));
+    let parameters = &mut uneven.snapshot.parameters;
+    (parameters.emission, parameters.saturation) = (1_700_000_000_007, u32::MAX);
+    let miners = (1..).zip(&mut uneven.snapshot.miners);
+    for (number, miner) in miners.filter(|(number, _)| number % 2 == 0) {
+        let votes = uneven.snapshot.votes.iter_mut();
+        for vote in votes.filter(|vote| vote.node == number) {
+            vote.amount *= 50;
+        }
+        miner.stake *= 50;
+    }
     vec![
         (
             "nobody",
@@ -106,6 +118,11 @@ fn good() -> Vec<(&'static str, Epoch, &'static str)> {
             "junk",
             junk,
             "work that fees do not pay for, and prices of a few units",
+        ),
+        (
+            "uneven",
+            uneven,
+            "stake that fees allow little, and stake that gets what is left",
         ),
         (
             "mixed",

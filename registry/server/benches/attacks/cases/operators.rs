@@ -142,6 +142,7 @@ pub fn failures(setting: &Setting) -> Vec<Case> {
     let mut honest = Epoch::new(&setting);
     let miner = honest.miner(Node::own(setting.rules.miner_stake_min.units(), 1));
     let honest = honest.draw();
+    let most = u128::from(setting.rules.rewards.attempt_fee_max_ppm) / 10_000;
     let case = |percent: u128| {
         let mut fails = honest.clone();
         for task in fails.tasks.iter_mut().filter(|task| task.miner == miner) {
@@ -150,7 +151,11 @@ pub fn failures(setting: &Setting) -> Vec<Case> {
         }
         let how =
             format!("\"deadline\" for each task, with attempt fees of {percent}% of the price");
-        Case::new("failures for the fee", how, fails, honest.clone())
+        let case = Case::new("failures for the fee", how, fails, honest.clone());
+        match percent.min(most) > 5 {
+            true => case.pays("an attempt fee is paid on the miner's word"),
+            false => case,
+        }
     };
     vec![case(1), case(5), case(20), case(100)]
 }
