@@ -183,7 +183,10 @@ impl Handle {
             transaction,
             answer,
         };
-        match self.sender.try_send(Order::Transaction(Box::new(submission))) {
+        match self
+            .sender
+            .try_send(Order::Transaction(Box::new(submission)))
+        {
             Ok(()) => answered.await.unwrap_or_else(|_| Err(self.ended())),
             Err(TrySendError::Full(_)) => Err(SubmitError::Overloaded),
             Err(TrySendError::Disconnected(_)) => Err(self.ended()),

@@ -75,12 +75,7 @@ fn every_answer_of_a_registry_is_as_the_description_says() {
             vec![text(&sent["id"])],
         ),
         ("proposal", "path.id", "/v1/proposals/{id}", vec![text(id)]),
-        (
-            "name",
-            "path.name",
-            "",
-            vec!["acme%2Fword-count".to_owned(), "acme/word-count".to_owned()],
-        ),
+        ("name", "path.name", "", vec!["acme/word-count".to_owned()]),
         (
             "version",
             "path.version",
