@@ -156,7 +156,7 @@ impl Shared {
 
 /// What goes to the engine's thread.
 enum Order {
-    Transaction(Submission),
+    Transaction(Box<Submission>),
     Cosigned(Box<Cosigned>, oneshot::Sender<Result<usize, String>>),
 }
 
@@ -183,7 +183,10 @@ impl Handle {
             transaction,
             answer,
         };
-        match self.sender.try_send(Order::Transaction(submission)) {
+        match self
+            .sender
+            .try_send(Order::Transaction(Box::new(submission)))
+        {
             Ok(()) => answered.await.unwrap_or_else(|_| Err(self.ended())),
             Err(TrySendError::Full(_)) => Err(SubmitError::Overloaded),
             Err(TrySendError::Disconnected(_)) => Err(self.ended()),
@@ -354,7 +357,7 @@ impl Worker {
         loop {
             let (mut waiting, mut cosigned) = (Vec::new(), Vec::new());
             let mut take = |order| match order {
-                Order::Transaction(submission) => waiting.push(submission),
+                Order::Transaction(submission) => waiting.push(*submission),
                 Order::Cosigned(what, answer) => cosigned.push((what, answer)),
             };
             // Looked at before what waits, so that all of it is done.

@@ -97,6 +97,7 @@ pub(super) async fn show(
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Before {
     /// Only those before this number.
     before: Option<u64>,

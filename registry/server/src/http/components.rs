@@ -141,6 +141,7 @@ fn component(
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Search {
     /// Only components with this in their name or in the description of their latest version,
     /// whatever the case of its letters; at most 64 bytes.

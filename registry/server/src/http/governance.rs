@@ -45,7 +45,7 @@ pub(super) async fn proposals(State(app): State<App>) -> Result<Json<Vec<Proposa
 }
 
 /// A proposal that is open.
-#[utoipa::path(get, path = "/v1/proposals/{id}", operation_id = "proposal", tag = "governance", params(("id" = String, Path, description = "`blake3:` and 64 digits")),
+#[utoipa::path(get, path = "/v1/proposals/{id}", operation_id = "proposal", tag = "governance", params(("id" = String, Path, pattern = "^blake3:[0-9a-f]{64}$", description = "`blake3:` and 64 digits")),
     responses((status = 200, body = ProposalView), (status = 404, description = "there is none, or it is done")))]
 pub(super) async fn proposal(
     State(app): State<App>,

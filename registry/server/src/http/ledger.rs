@@ -88,8 +88,10 @@ pub(super) async fn supply(State(app): State<App>) -> Result<Json<Supply>, Probl
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Only nodes of this role: `miner`, `coordinator` or `checker`.
+    #[param(pattern = "^(miner|coordinator|checker)$")]
     role: Option<String>,
     /// Only nodes after this address.
     after: Option<String>,

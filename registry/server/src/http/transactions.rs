@@ -123,7 +123,7 @@ pub(super) async fn submit(
 
 /// A transaction that took effect.
 #[utoipa::path(get, path = "/v1/transactions/{id}", operation_id = "transaction", tag = "transactions",
-    params(("id" = String, Path, description = "its id, `blake3:` and 64 digits")),
+    params(("id" = String, Path, pattern = "^blake3:[0-9a-f]{64}$", description = "its id, `blake3:` and 64 digits")),
     responses((status = 200, body = TransactionView), (status = 404, description = "none of that id took effect")))]
 pub(super) async fn show(
     State(app): State<App>,

@@ -92,6 +92,7 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
             None => Ok(Exit::Ok),
             Some(why) => Failure::new(Code::Internal, "the registry had to stop")
                 .because(why)
+                .or_hint("look at its disk, and start it again: what it acknowledged is kept")
                 .exit(Exit::Unexpected)
                 .into_err(),
         }

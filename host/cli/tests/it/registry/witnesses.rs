@@ -36,7 +36,7 @@ fn a_registrys_log_is_cosigned_and_who_asks_for_that_is_told() {
         registry
             .adit(&[&command[..], &wanted].concat())
             .exits(6)
-            .explains(&["not-cosigned", "0 of 1"]);
+            .explains(&["not-cosigned", "0 of the 1"]);
     }
     registry
         .adit(&["registry", "replay", "--quorum", "1"])

@@ -28,8 +28,25 @@ SEEN = collections.defaultdict(collections.Counter)
 # another one, or the server is busy or about to stop.
 ANYWHERE = {405, 408, 413, 431, 503, 507}
 
+# An address has a checksum, and is a point of a curve; a component's name has a grammar.
+ADDRESS = ("not an address", "typing error", "with prefix", "public key")
+NAME = ("",)
+
 # Rules that a schema cannot say, by the field or parameter that the refusal names.
 RULES = {
+    "GET /v1/accounts/{address}": ADDRESS,
+    "GET /v1/accounts/{address}/proof": ADDRESS,
+    "GET /v1/accounts/{address}/rewards": ADDRESS,
+    "GET /v1/accounts/{address}/transactions": ADDRESS,
+    "GET /v1/components": NAME,
+    "GET /v1/components/{name}": NAME,
+    "GET /v1/components/{name}/{version}": NAME,
+    "GET /v1/nodes": ADDRESS,
+    "GET /v1/nodes/{address}": ADDRESS,
+    "GET /v1/nodes/{address}/rewards": ADDRESS,
+    "GET /v1/scopes/{scope}": NAME,
+    # Nothing that is made up is a text that an account has signed.
+    "POST /v1/transactions": ("",),
     "POST /v1/tasks": (
         "`args`",
         "`input`",
