@@ -273,7 +273,7 @@ fn stage(stage: &str) -> &'static str {
         "waits-for-verdict" => "it waits for the checkers' verdict",
         "can-be-appealed" => "it has a verdict, which can be appealed",
         "appealed" => "it was appealed, and waits for a second verdict",
-        "decided" => "it is decided for good, and takes effect",
+        "decided" => "it is decided for good",
         "punished" => "it was proven, and the node punished at once",
         "ran-out" => "no verdict came in time, and it ran out",
         "judged" => "it was judged and is over: the node was punished or acquitted",

@@ -1,7 +1,7 @@
 //! Reports of misdeeds as those meet them who file, judge and appeal: what proves itself is punished at
 //! once, of the rest checkers judge, and a mistake costs nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adit_protocol::log::checkpoint::Checkpoint;
 use adit_protocol::log::origin::Origin;
@@ -69,7 +69,7 @@ fn checkpoint(home: &Home, genesis: &Hash, size: u64, root: &[u8]) -> String {
     named(&home.file(&name, signed.to_string()))
 }
 
-fn named(path: &PathBuf) -> String {
+fn named(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
@@ -278,11 +278,11 @@ fn what_checkers_judge_can_be_appealed_once() {
     decide(&[guilty[0].clone(), guilty[0].clone()], &[])
         .exits(1)
         .explains(&["is there twice"]);
-    let altered = std::fs::read_to_string(&guilty[1]).unwrap();
+    let altered = std::fs::read_to_string(&guilty[0]).unwrap();
     let other = altered.replace("100000", "200000");
     assert_ne!(other, altered);
     let other = named(&registry.home.file("other", other));
-    decide(&[guilty[0].clone(), other.clone()], &[])
+    decide(&[guilty[1].clone(), other.clone()], &[])
         .exits(1)
         .explains(&["finds something else"]);
     decide(&[other], &[]).exits(3).explains(&["does not fit"]);

@@ -190,8 +190,8 @@ impl Misdeeds {
         })
     }
 
-    /// Compares two receipts for one assignment. Who wrote a log may have put there what no miner signed, so
-    /// that a receipt which was is not looked at.
+    /// Compares two receipts for one assignment. Whoever writes a log may put there first what no miner
+    /// signed, so that what the miner did sign is not looked at.
     async fn compare(
         &mut self,
         doubt: Doubt,

@@ -389,6 +389,26 @@ fn receipts_and_verdicts_that_come_twice_are_found() {
 }
 
 #[test]
+fn a_second_receipt_for_an_assignment_is_noticed() {
+    let mut log = honest(20);
+    let leaf = log.entries.iter().position(|entry| entry[0] == 1).unwrap();
+    let Ok(Entry::Receipt(receipt)) = Entry::decode(&log.entries[leaf]) else {
+        unreachable!()
+    };
+    let mut body = receipt.body.clone();
+    body.fuel += 1;
+    let second = body.sign(&log.miner(&body.miner), &mut OsRng);
+    log.entries.push(Entry::Receipt(Box::new(second)).encode());
+    let report = run(&log.seal(), &asked());
+    let mut all = report.findings.list.iter();
+    let found = all.find(|finding| finding.kind == "receipt-equivocation");
+    let found = found.unwrap();
+    assert_eq!(found.leaf, Some(log.entries.len() as u64 - 1));
+    assert!(!found.fault && found.what.starts_with(&format!("leaf {leaf} has another")));
+    assert!(found.recheck.contains("adit report equivocation"));
+}
+
+#[test]
 fn leases_that_are_cut_short_or_given_twice_are_found() {
     let report = with(|log| {
         let exec = work(log);
