@@ -209,7 +209,8 @@ impl Ledger {
             ui.object(&answer)?;
             return Ok(None);
         }
-        let read = serde_json::from_value(answer).context("the registry's answer cannot be read")?;
+        let read =
+            serde_json::from_value(answer).context("the registry's answer cannot be read")?;
         Ok(Some(read))
     }
 
