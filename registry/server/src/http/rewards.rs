@@ -229,8 +229,11 @@ async fn each(app: &App, account: Key, last: u64) -> Result<(Vec<AccountEpoch>, 
     read.map_err(Problem::internal)
 }
 
-/// What is kept of the newest epochs up to one, newest first; nothing where a file is damaged.
-fn newest(keep: &Keep, last: u64) -> Result<Vec<(u64, Option<Arc<Kept>>)>, KeepError> {
+/// Epochs with what is kept of each; nothing where a file is damaged.
+type Epochs = Vec<(u64, Option<Arc<Kept>>)>;
+
+/// The newest epochs up to one, newest first.
+fn newest(keep: &Keep, last: u64) -> Result<Epochs, KeepError> {
     let mut all = Vec::new();
     // What was computed and not taken by the ledger yet is kept too.
     let epochs = keep.epochs()?.into_iter().rev();

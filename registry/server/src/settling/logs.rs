@@ -59,7 +59,9 @@ pub enum LogsError {
         found: Hash,
     },
     /// Nobody can be asked for it.
-    #[error("the log of the coordinator {coordinator} cannot be asked for: {why}")]
+    #[error(
+        "the log of the coordinator {coordinator} cannot be asked for: {why}; hint: try again later; a registry whose checker has copied the log serves it too"
+    )]
     Nowhere {
         /// Whose log it is.
         coordinator: Key,

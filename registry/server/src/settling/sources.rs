@@ -250,10 +250,11 @@ impl Served {
                 }
                 Err(error) => {
                     absent.push(error.words(&base));
-                    match error {
-                        // A copy may lag behind.
-                        Absent::Short { found } if !is_copy => short = short.max(Some(found)),
-                        _ => {}
+                    // A copy may lag behind.
+                    if let Absent::Short { found } = error
+                        && !is_copy
+                    {
+                        short = short.max(Some(found));
                     }
                 }
             }
