@@ -379,7 +379,11 @@ fn lates(state: &State, step: &Try) -> (usize, Action) {
     let (coordinator, miner) = (of(Role::Coordinator), of(Role::Miner));
     let now = state.node(&node(coordinator)).map(|node| node.keys.node);
     let signer = now.and_then(|key| number_of(&key)).unwrap_or(coordinator);
-    let drawn = state.head().epoch.saturating_sub(2 + whom as u64 % 4);
+    // Of an epoch that was closed, where there is one: else nothing could be answered.
+    let epoch = state.head().epoch;
+    let mut closed = epoch.saturating_sub(8)..epoch;
+    let closed = closed.find(|epoch| state.closing(&node(coordinator), *epoch).is_some());
+    let drawn = closed.unwrap_or(epoch).saturating_sub(whom as u64 % 3);
     let lease = lease(signer, miner, drawn, whom / 6);
     if step.what <= 50 {
         return (from, lease.claim(node(coordinator), &mut rng()));

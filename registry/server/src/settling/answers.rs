@@ -96,10 +96,8 @@ fn first_leaf(state: &State, coordinator: &Key, receipt: &ReceiptBody) -> u64 {
     let Some(last) = receipt.epoch.checked_sub(2) else {
         return 0;
     };
-    let epochs = (last.saturating_sub(LATE_EPOCHS_MAX)..=last).rev();
-    let closing = epochs
-        .filter_map(|epoch| state.closing(coordinator, epoch))
-        .next();
+    let mut epochs = (last.saturating_sub(LATE_EPOCHS_MAX)..=last).rev();
+    let closing = epochs.find_map(|epoch| state.closing(coordinator, epoch));
     let own = closing.filter(|closing| *closing.node_key.as_bytes() == receipt.coordinator);
     own.map_or(0, |closing| closing.size)
 }

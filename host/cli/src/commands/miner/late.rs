@@ -249,14 +249,15 @@ fn candidates(
     by_log
 }
 
-/// Leaves of a log that are not there where the coordinator said that they are.
+/// Those that are not there where the coordinator said that they are, and why that is not known, if it
+/// is not.
 async fn elsewhere(
     reader: &LogReader<Client>,
     mut candidates: Vec<Candidate>,
-) -> Result<Vec<Candidate>, (ReadLogError, Vec<Candidate>)> {
+) -> (Vec<Candidate>, Option<ReadLogError>) {
     let newest = match reader.checkpoint().await {
         Ok(newest) => newest.checkpoint,
-        Err(error) => return Err((error, candidates)),
+        Err(error) => return (candidates, Some(error)),
     };
     candidates.sort_by_key(|one| one.receipt.leaf);
     let mut there = BTreeSet::new();
@@ -268,11 +269,11 @@ async fn elsewhere(
         let range = first.receipt.leaf.min(end)..end;
         let read = read_near(reader, &newest, range, near, &mut there);
         if let Err(error) = read.await {
-            return Err((error, candidates));
+            return (candidates, Some(error));
         }
     }
     candidates.retain(|one| !there.contains(&one.receipt.row));
-    Ok(candidates)
+    (candidates, None)
 }
 
 async fn read_near(
@@ -304,7 +305,7 @@ async fn lacking(
     reader: Result<&LogReader<Client>, &String>,
     candidates: Vec<Candidate>,
 ) -> Vec<Candidate> {
-    let (mut closed, mut kept): (Vec<_>, Vec<_>) =
+    let (closed, mut kept): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|one| one.log.is_some());
     let unknown = |mut one: Candidate, why: String| {
         one.unchecked = Some(why);
@@ -317,15 +318,13 @@ async fn lacking(
             return kept;
         }
     };
-    match elsewhere(reader, closed).await {
-        Ok(left) => closed = left,
-        Err((error, left)) => {
-            let why = error.to_string();
-            kept.extend(left.into_iter().map(|one| unknown(one, why.clone())));
-            return kept;
-        }
+    let (left, error) = elsewhere(reader, closed).await;
+    if let Some(error) = error {
+        let why = error.to_string();
+        kept.extend(left.into_iter().map(|one| unknown(one, why.clone())));
+        return kept;
     }
-    for one in closed {
+    for one in left {
         let Some(log) = one.log else { continue };
         let body = one.receipt.receipt.body.clone();
         let open = Open::of(registry, one.coordinator, body, log);
