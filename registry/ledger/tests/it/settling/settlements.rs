@@ -1,8 +1,8 @@
 //! What a settlement can say, who signs it, and until when it is corrected.
 
-use adit_ledger::rules::LATE_EPOCHS_MAX;
 use adit_ledger::refusal::Rule;
 use adit_ledger::rewards::{Charge, Settlement};
+use adit_ledger::rules::LATE_EPOCHS_MAX;
 use adit_ledger::slashing::Misdeed;
 use adit_ledger::state::{Spend, Target};
 use adit_ledger::{Action, Event, Key, Refusal, State};
