@@ -136,19 +136,6 @@ pub struct OpenLog {
     pub first: u64,
 }
 
-/// An accusation that is not done with.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Report {
-    /// Its id.
-    pub id: String,
-    /// The node.
-    pub node: String,
-    /// What it is said to have done.
-    pub misdeed: String,
-    /// What the node loses if that stands, in parts per million.
-    pub verdict_ppm: Option<u32>,
-}
-
 /// The way from an account's leaf to the root that counts.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ClaimProof {

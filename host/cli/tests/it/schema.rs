@@ -300,7 +300,12 @@ fn every_answer_is_as_the_description_says() {
     assert!(said.contains("No issues found"), "{said}");
     // Guards against asking nothing and finding nothing wrong with it.
     for (name, _) in operations(&description) {
-        let wanted = if is_for_nodes(&name) { "401" } else { "2" };
+        let wanted = match name.as_str() {
+            // The tasks that the tool knows of have ended.
+            "POST /v1/tasks/{task}/cancel" => "409",
+            name if is_for_nodes(name) => "401",
+            _ => "2",
+        };
         assert!(
             answers(&seen, &name, wanted) > 0,
             "{name}: {seen:#}\n{said}"

@@ -19,6 +19,7 @@
 //! can. A journal that was restored from a backup is found out by [`Journal::standing`].
 
 mod claims;
+mod error;
 mod parts;
 mod schema;
 mod writer;
@@ -36,48 +37,12 @@ use adit_protocol::signed::Signed;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
 pub use claims::{Countersigned, PAGE_MAX};
+pub use error::JournalError;
 pub use parts::{Opening, Parts};
 pub use writer::{ByHand, JournalHealth, JournalWriter, Recorded};
 
 /// A node key.
 pub type NodeKey = [u8; 32];
-
-/// Why the journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JournalError {
-    /// The database cannot be opened or written.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// SQLite failed.
-    #[error(
-        "the journal could not be written or read: {0}; hint: is the disk full, or broken? nothing was signed that is not on disk"
-    )]
-    Sqlite(#[from] rusqlite::Error),
-    /// A row is not what this program writes.
-    #[error(
-        "the journal is damaged: receipt {seq} for the coordinator {coordinator} {what}; hint: restore the newest backup only if nothing was signed since; else a new node key is needed, see `adit explain journal-lost`"
-    )]
-    Damaged {
-        /// Node key of the coordinator, as `0x` and digits.
-        coordinator: String,
-        /// Number of the receipt.
-        seq: u64,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// A test or a simulator made this step fail.
-    #[error("the step {0:?} was made to fail")]
-    Injected(Point),
-    /// The thread of the journal could not be started.
-    #[error(
-        "the thread of the journal could not be started: {0}; hint: is the number of processes limited?"
-    )]
-    Thread(std::io::Error),
-    /// The thread of the journal has ended.
-    #[error("the journal is closed; hint: the miner is shutting down")]
-    Closed,
-}
 
 /// Points between the steps, at which a test or a simulator can make the journal fail or end the
 /// process.

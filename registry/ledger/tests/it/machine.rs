@@ -1,3 +1,5 @@
+//! Long because one machine makes every kind of transaction, and what each does is checked there.
+//!
 //! Random transactions, many of them against the rules: whatever happens, no token comes or goes.
 
 use std::collections::BTreeMap;

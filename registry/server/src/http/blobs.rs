@@ -15,7 +15,7 @@ use super::App;
 
 /// A settlement component, or a part of it.
 #[utoipa::path(get, path = "/v1/blobs/{hash}", operation_id = "blob", tag = "rewards",
-    params(("hash" = String, Path, description = "its hash"),
+    params(("hash" = String, Path, pattern = "^blake3:[0-9a-f]{64}$", description = "its hash, `blake3:` and 64 digits"),
         ("range" = Option<String>, Header, description = "one range of bytes, as `bytes=0-99`")),
     responses((status = 200, description = "the bytes", content_type = "application/octet-stream"),
         (status = 206, description = "a part of them", content_type = "application/octet-stream"),

@@ -209,7 +209,7 @@ impl Said {
 }
 
 /// A report: what it says, how far it is, and what the ledger has of it while it is open.
-#[utoipa::path(get, path = "/v1/reports/{id}", operation_id = "report", tag = "governance", params(("id" = String, Path, description = "`blake3:` and 64 digits")),
+#[utoipa::path(get, path = "/v1/reports/{id}", operation_id = "report", tag = "governance", params(("id" = String, Path, pattern = "^blake3:[0-9a-f]{64}$", description = "its id, `blake3:` and 64 digits")),
     responses((status = 200, body = ReportDetail), (status = 404, description = "no such transaction reported a misdeed")))]
 pub(super) async fn show(
     State(app): State<App>,

@@ -12,7 +12,7 @@ use self::adds_up::AddedUp;
 use self::open::OpenReceipts;
 use super::node_key;
 use crate::error::Exit;
-use crate::ledger::wire::{AccountRewards, Node, NodeRewards, Report};
+use crate::ledger::wire::{AccountRewards, Node, NodeRewards, OpenReport, Reports};
 use crate::ledger::{Ledger, RegistryArgs, key};
 use crate::remote::block_on;
 use crate::state::State;
@@ -50,7 +50,7 @@ struct Found {
     operator: String,
     added_up: AddedUp,
     open: OpenReceipts,
-    reports: Vec<Report>,
+    reports: Vec<OpenReport>,
 }
 
 impl Found {
@@ -65,11 +65,21 @@ impl Found {
             .get(&format!("/v1/nodes/{key}"))
             .await
             .context("the node is not known")?;
-        let mut reports: Vec<Report> = ledger
-            .get("/v1/reports")
-            .await
-            .context("it is not known whether the node is accused")?;
-        reports.retain(|report| report.node == node.address);
+        let mut reports = Vec::new();
+        let mut after = None;
+        loop {
+            let mut parameters = vec![("node", node.address.clone())];
+            parameters.extend(after.map(|after: String| ("after", after)));
+            let page: Reports = ledger
+                .get_with("/v1/reports", &parameters)
+                .await
+                .context("it is not known whether the node is accused")?;
+            reports.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
         Ok(Found {
             added_up: AddedUp::ask(ledger, &node.operator).await?,
             open: OpenReceipts::read(ledger, &node).await?,

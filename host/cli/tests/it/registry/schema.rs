@@ -30,24 +30,32 @@ fn every_answer_of_a_registry_is_as_the_description_says() {
         "publish",
         guest.to_str().unwrap(),
         "--name",
-        "acme/word-count@1.0.0",
+        // One with `/` in it would be taken for two parts of the path.
+        "words@1.0.0",
     ];
     dev.adit(&[&publish[..], &key].concat()).exits(0);
     let proposal = ["gov", "propose", "--title", "Less", "--set", "fee_min=0.02"];
     dev.adit(&[&proposal[..], &["--key", "//Alice"]].concat())
         .exits(0);
-    let miner = get("/v1/nodes")["items"][0]["address"].clone();
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let nodes = get("/v1/nodes");
+    let nodes = nodes["items"].as_array().unwrap();
+    let miner = nodes.iter().find(|node| node["role"] == "miner");
+    let miner = miner.unwrap()["address"].clone();
+    let address = text(&miner);
+    let evidence = text(&sent["id"]);
+    let accuse = ["--json", "report", "accuse", &address, "not-serving"];
+    let rest = ["--evidence", &evidence, "--key", "//Alice"];
+    let accused = dev.adit(&[&accuse[..], &rest].concat()).exits(0).json();
     let account = dev
         .adit(&["--json", "account", "show", "local"])
         .exits(0)
         .json();
     let proposals = get("/v1/proposals");
     let id = &proposals[0]["id"];
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-
     let mut config = "hooks = \"checks\"\n".to_owned();
     let dictionaries = [
         (
@@ -75,14 +83,20 @@ fn every_answer_of_a_registry_is_as_the_description_says() {
             vec![text(&sent["id"])],
         ),
         ("proposal", "path.id", "/v1/proposals/{id}", vec![text(id)]),
-        ("name", "path.name", "", vec!["acme/word-count".to_owned()]),
+        (
+            "report",
+            "path.id",
+            "/v1/reports/{id}",
+            vec![text(&accused["id"])],
+        ),
+        ("name", "path.name", "", vec!["words".to_owned()]),
         (
             "version",
             "path.version",
             "",
             vec!["1.0.0".to_owned(), "latest".to_owned()],
         ),
-        ("scope", "path.scope", "", vec!["acme".to_owned()]),
+        ("scope", "path.scope", "", vec!["words".to_owned()]),
     ];
     for (name, _, _, values) in &dictionaries {
         config += &format!("[dictionaries.{name}]\nvalues = {values:?}\n");
@@ -115,6 +129,8 @@ fn every_answer_of_a_registry_is_as_the_description_says() {
             "GET /v1/events" => continue,
             // What nobody has signed is refused.
             "POST /v1/transactions" => "4",
+            // There is no settlement component here.
+            "GET /v1/blobs/{hash}" => "404",
             _ => "2",
         };
         assert!(
