@@ -17,6 +17,7 @@ pub const START: Duration = Duration::from_secs(120);
 pub struct Node {
     child: Child,
     stderr: Arc<Mutex<String>>,
+    reader: std::thread::JoinHandle<()>,
 }
 
 impl Drop for Node {
@@ -41,14 +42,18 @@ impl Node {
         let stderr = Arc::new(Mutex::new(String::new()));
         let from = child.stderr.take().unwrap();
         let into = Arc::clone(&stderr);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 let mut text = into.lock().unwrap();
                 text.push_str(&line);
                 text.push('\n');
             }
         });
-        Node { child, stderr }
+        Node {
+            child,
+            stderr,
+            reader,
+        }
     }
 
     /// Its number.
@@ -100,7 +105,15 @@ impl Node {
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
+        let status = self.child.try_wait().unwrap();
+        if status.is_some() {
+            // What it said last is read. Its own children may have the same stderr, and go on.
+            let begun = Instant::now();
+            while !self.reader.is_finished() && begun.elapsed() < Duration::from_secs(1) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        status
     }
 
     /// Waits for its end.

@@ -86,14 +86,14 @@ pub fn delayed(tracer: Tracer) -> Tracer {
 
 /// A request over a connection of one's own, and its answer.
 pub fn ask(stream: &mut TcpStream, request: &str, token: &str, body: &str) -> Value {
-    write!(
-        stream,
+    // In one piece, so that one call reads its beginning.
+    let request = format!(
         "{request} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         stream.peer_addr().unwrap(),
         body.len()
-    )
-    .unwrap();
+    );
+    stream.write_all(request.as_bytes()).unwrap();
     let mut text = Vec::new();
     let mut part = [0; 4096];
     loop {
