@@ -80,20 +80,25 @@ impl Blobs {
             return Ok(hashes);
         }
         let files = self.files.clone();
-        let (found, missing): (Vec<Hash>, Vec<Hash>) =
+        let (mut found, others): (Vec<Hash>, Vec<Hash>) =
             blocking(move || hashes.into_iter().partition(|hash| files.touch(hash))).await?;
-        if !found.is_empty() {
-            let mut fresh = self.fresh();
-            if fresh.len() + found.len() > FRESH_MAX {
-                fresh.clear();
+        let mut missing = Vec::new();
+        if !others.is_empty() {
+            missing = self.handle.not_small(others.clone()).await?;
+            let mut small = others;
+            small.retain(|hash| !missing.contains(hash));
+            if !small.is_empty() {
+                self.handle.touch(small.clone()).await?;
+                found.extend(small);
             }
-            let now = Instant::now();
-            fresh.extend(found.into_iter().take(FRESH_MAX).map(|hash| (hash, now)));
         }
-        match missing.is_empty() {
-            true => Ok(missing),
-            false => Ok(self.handle.not_small(missing).await?),
+        let mut fresh = self.fresh();
+        if fresh.len() + found.len() > FRESH_MAX {
+            fresh.clear();
         }
+        let now = Instant::now();
+        fresh.extend(found.into_iter().take(FRESH_MAX).map(|hash| (hash, now)));
+        Ok(missing)
     }
 
     async fn small(&self, hash: Hash) -> Result<Option<Vec<u8>>, Problem> {

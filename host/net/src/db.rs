@@ -160,7 +160,7 @@ impl Db {
         c.pragma_update(None, "trusted_schema", "OFF")?;
         c.pragma_update(None, "cell_size_check", "ON")?;
         // In KiB when negative.
-        c.pragma_update(None, "cache_size", -32_768)?;
+        c.pragma_update(None, "cache_size", -8_192)?;
         c.pragma_update(None, "temp_store", "MEMORY")?;
         // Larger than the default, so that a busy batch does not copy the log back too often.
         c.pragma_update(None, "wal_autocheckpoint", 4000)?;

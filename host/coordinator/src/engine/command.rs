@@ -63,6 +63,8 @@ pub(crate) enum Command {
         answer: Answer<Vec<HandedIn>>,
     },
     PutSmall(Vec<(Hash, Vec<u8>)>, Answer<()>),
+    /// Blobs of the database that are used now.
+    Touch(Vec<Hash>, Answer<()>),
     Validated {
         task: Hash,
         output: Hash,

@@ -24,7 +24,7 @@ use crate::store::tables::Tables;
 use crate::store::{Horizon, Stopped, StoreError};
 
 /// How long a batch waits at least before it is applied, in milliseconds.
-const APPLY_MS: u64 = 50;
+const APPLY_MS: u64 = 200;
 /// Bytes of batches that wait at most; the engine itself applies them then.
 const WAITING_BYTES: usize = 16 << 20;
 /// How long entries wait at least before they are integrated, in milliseconds: files are then

@@ -491,6 +491,14 @@ impl Handle {
         Ok(hashes)
     }
 
+    /// Has blobs of the database kept from now on for as long as any that is used now.
+    ///
+    /// # Errors
+    /// Only `overloaded` and the like.
+    pub async fn touch(&self, hashes: Vec<Hash>) -> Result<(), Refusal> {
+        self.ask(|answer| Command::Touch(hashes, answer)).await
+    }
+
     /// A blob of at most 64 KiB, or `None`: then it may be a file of the blob store.
     ///
     /// # Errors

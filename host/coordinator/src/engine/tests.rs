@@ -21,9 +21,12 @@ use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{Receipt, ReceiptBody};
 use adit_protocol::signed::Signable as _;
 use adit_protocol::status::Status;
+use adit_runtime::store::blobs::BlobStore;
+use adit_runtime::store::retention::Retained;
 use tokio::sync::mpsc::Receiver;
 
 use super::{Engine, EngineOptions, Handle, StartError, Validation};
+use crate::blobs::Blobs;
 use crate::core::testing::*;
 use crate::membership::FixedMembership;
 use crate::order::{CheckedItem, HandInOrder, Idempotency, Submission};
@@ -527,6 +530,26 @@ async fn old_tasks_are_pruned_and_their_receipts_stay_known() {
         node.handle().small(Hash::of(b"output")).await.unwrap(),
         None
     );
+}
+
+/// A short component that tasks name all the time is kept, as a long one is.
+#[tokio::test]
+async fn short_blobs_are_kept_while_they_are_used() {
+    let node = Node::new();
+    let store = BlobStore::open(node.folder.path().join("blobs")).unwrap();
+    let files = Retained::new(store, 1 << 20).unwrap();
+    let blobs = Blobs::new(node.handle().clone(), files);
+    let put = node.handle().put_small(vec![b"used".to_vec(), b"not".to_vec()]);
+    let hashes = put.await.unwrap();
+    let day = 24 * 60 * 60 * 1000;
+    node.clock.advance_ms(10 * day);
+    assert_eq!(blobs.missing(vec![hashes[0]]).await.unwrap(), []);
+    node.clock.advance_ms(10 * day);
+    while node.handle().small(hashes[1]).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let kept = node.handle().small(hashes[0]).await.unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"used"[..]));
 }
 
 #[tokio::test]

@@ -470,6 +470,12 @@ fn apply(
             }
             answers.ready(answer, Ok(()));
         }
+        Command::Touch(hashes, answer) => {
+            for hash in &hashes {
+                io.store.touch_blob(hash, now_ms)?;
+            }
+            answers.ready(answer, Ok(()));
+        }
         Command::Document {
             bytes,
             kind,

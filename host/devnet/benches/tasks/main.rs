@@ -11,8 +11,8 @@
 //! `synchronous=FULL`). Outputs of some are fetched and compared.
 //!
 //! Options: `--seconds N` for each measurement, `--flight N,N,...` for the numbers in flight to try,
-//! `--folder DIR` for another disk than that of temporary files; `--json` for what
-//! `cargo xtask bench net` reads.
+//! `--folder DIR` for another disk than that of temporary files; `--rate N,N,...` for tasks that come
+//! at these rates instead of all that; `--json` for what `cargo xtask bench net` reads.
 
 mod json;
 mod load;
@@ -31,6 +31,7 @@ use usage::Usage;
 struct Asked {
     seconds: u64,
     flight: Vec<usize>,
+    rates: Vec<usize>,
     folder: Option<PathBuf>,
     json: bool,
 }
@@ -61,6 +62,7 @@ fn asked(args: &[String]) -> Asked {
     let mut asked = Asked {
         seconds: 8,
         flight: vec![32, 128, 512],
+        rates: Vec::new(),
         folder: None,
         json: false,
     };
@@ -68,11 +70,8 @@ fn asked(args: &[String]) -> Asked {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seconds" => asked.seconds = args.next().and_then(|n| n.parse().ok()).expect("N"),
-            "--flight" => {
-                let list = args.next().expect("N,N,...");
-                let number = |n: &str| n.parse().expect("a number");
-                asked.flight = list.split(',').map(number).collect();
-            }
+            "--flight" => asked.flight = numbers(args.next()),
+            "--rate" => asked.rates = numbers(args.next()),
             "--folder" => asked.folder = args.next().map(PathBuf::from),
             "--json" => asked.json = true,
             // What cargo and criterion's users pass.
@@ -82,12 +81,29 @@ fn asked(args: &[String]) -> Asked {
     asked
 }
 
+fn numbers(list: Option<&String>) -> Vec<usize> {
+    let list = list.expect("N,N,...");
+    let number = |n: &str| n.parse().expect("a number");
+    list.split(',').map(number).collect()
+}
+
 async fn bench(asked: &Asked) {
     let seconds = Duration::from_secs(asked.seconds);
     let pair = Pair::start(asked.folder.as_deref()).await;
     let load = Load::prepare(&pair).await;
     // Compiled code, connections, caches of all kinds.
     load.closed(32, Duration::from_secs(2)).await;
+
+    if !asked.rates.is_empty() {
+        for &rate in &asked.rates {
+            let before = Usage::of(&pair).await;
+            let measured = load.open(rate as f64, seconds).await;
+            let used = Usage::of(&pair).await.since(&before);
+            println!("{rate} tasks/s: {measured}");
+            println!("  {}", used.per_task(&measured));
+        }
+        return pair.end().await;
+    }
 
     let low = load.closed(1, seconds).await;
     println!("low load, one at a time: {low}");

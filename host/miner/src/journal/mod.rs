@@ -304,6 +304,11 @@ impl Journal {
         // Nobody else reads it: without it SQLite takes and gives back locks with each step.
         let alone = (db.connection()).pragma_update(None, "locking_mode", "EXCLUSIVE");
         alone.map_err(DbError::from)?;
+        // SQLite walks the whole cache at the end of most transactions that split a page (its
+        // `balance_nonroot` and `pcache1TruncateUnsafe`), which here are many and short. In KiB when
+        // negative.
+        let small = (db.connection()).pragma_update(None, "cache_size", -2_048);
+        small.map_err(DbError::from)?;
         let series = load_series(&mut db, &miner)?;
         Ok(Journal {
             db,

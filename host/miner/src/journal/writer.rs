@@ -1,6 +1,10 @@
 //! The thread that owns the journal: it commits what waits together, signs, and passes signed
 //! receipts on.
 //!
+//! Only bodies are waited for. Signatures and answers go to disk with the next bodies, or a little
+//! later: what a crash loses of them is made again, byte for byte, or is asked for again, since a
+//! receipt without an answer is handed in again.
+//!
 //! Its queue has no bound of its own: every command is about an assignment that is held, and how
 //! many are held is bounded.
 
@@ -14,6 +18,7 @@ use adit_net::Clock;
 use adit_net::simulated::Bell;
 use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
+use tokio::time::Instant;
 
 use super::{
     Assigned, Batch, Begun, Draft, Journal, JournalError, NodeKey, Point, Ready, Settled, State,
@@ -24,6 +29,8 @@ use adit_net::random::Nothing;
 const BATCH: usize = 1024;
 /// How long after a failed commit the same one is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long signatures and answers wait for bodies to be committed with.
+const LATER: Duration = Duration::from_millis(100);
 /// How often it is tried when the miner ends.
 const TRIES_AT_END: u32 = 5;
 /// How often what is no longer needed is pruned.
@@ -98,8 +105,11 @@ pub struct ByHand {
 impl ByHand {
     /// Completes when there is something to do.
     pub async fn due(&mut self) {
-        if self.writer.signatures.is_empty() {
-            self.bell.rung().await;
+        match self.writer.later.at() {
+            None => self.bell.rung().await,
+            Some(at) => {
+                let _ = tokio::time::timeout_at(at, self.bell.rung()).await;
+            }
         }
     }
 
@@ -155,7 +165,7 @@ impl JournalWriter {
             key,
             clock,
             health: health.clone(),
-            signatures: Vec::new(),
+            later: Later::default(),
             pruned_ms: 0,
         };
         let bell = Bell::new();
@@ -246,9 +256,37 @@ struct Writer {
     key: Keypair,
     clock: Arc<dyn Clock>,
     health: Arc<JournalHealth>,
-    /// Of receipts that were passed on; on disk with the next commit.
-    signatures: Vec<(NodeKey, u64, [u8; 64])>,
+    later: Later,
     pruned_ms: u64,
+}
+
+/// What is on disk with the next commit, which it does not call for by itself until [`LATER`].
+#[derive(Default)]
+struct Later {
+    /// Of receipts that were passed on.
+    signatures: Vec<(NodeKey, u64, [u8; 64])>,
+    /// Answers.
+    settled: Vec<Settled>,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
+impl Later {
+    fn add(&mut self, signatures: Vec<(NodeKey, u64, [u8; 64])>, settled: Vec<Settled>) {
+        if signatures.is_empty() && settled.is_empty() {
+            return;
+        }
+        self.signatures.extend(signatures);
+        self.settled.extend(settled);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// When it is to be committed, whatever comes until then.
+    fn at(&self) -> Option<Instant> {
+        let full = self.signatures.len().max(self.settled.len()) >= BATCH;
+        self.since
+            .map(|since| if full { since } else { since + LATER })
+    }
 }
 
 /// What came in while the last commit was made.
@@ -266,8 +304,9 @@ impl Writer {
     /// on.
     fn round(&mut self, receiver: &Receiver<Command>, wait: Option<Duration>) -> bool {
         let mut round = Round::default();
-        // With signatures to write there is something to do already.
-        if let Some(wait) = wait.filter(|_| self.signatures.is_empty()) {
+        let at = self.later.at();
+        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        if let Some(wait) = wait.map(|wait| left.map_or(wait, |left| left.min(wait))) {
             match receiver.recv_timeout(wait) {
                 Ok(command) => self.take(command, &mut round),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -281,9 +320,16 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => round.stop = true,
             }
         }
-        let stop = round.stop;
-        let calls = std::mem::take(&mut round.calls);
-        if !self.write(round) {
+        let Round {
+            drafts,
+            settled,
+            calls,
+            stop,
+        } = round;
+        self.later.add(Vec::new(), settled);
+        let is_due = self.later.at().is_some_and(|at| at <= Instant::now());
+        let now = is_due || stop || !drafts.is_empty() || !calls.is_empty();
+        if now && !self.write(drafts) {
             return false;
         }
         for call in calls {
@@ -292,7 +338,7 @@ impl Writer {
         self.prune();
         if stop {
             // The signatures of the last bodies.
-            if self.write(Round::default()) {
+            if self.write(Vec::new()) {
                 tracing::debug!("the journal is closed");
             }
             return false;
@@ -321,38 +367,40 @@ impl Writer {
         }
     }
 
-    /// Writes the signatures of the last round and the bodies of this one, then signs these and
-    /// passes them on.
-    /// `false` if the thread is to end, since what it was asked for cannot be done.
-    fn write(&mut self, round: Round) -> bool {
+    /// Writes bodies, and what waits to be written with them, then signs the bodies and passes them
+    /// on. `false` if the thread is to end, since what it was asked for cannot be done.
+    fn write(&mut self, drafts: Vec<(Begun, Arc<dyn Recorded>)>) -> bool {
+        let Later {
+            signatures,
+            settled,
+            ..
+        } = std::mem::take(&mut self.later);
         let batch = Batch {
-            signatures: std::mem::take(&mut self.signatures),
-            bodies: round
-                .drafts
-                .iter()
-                .map(|(begun, _)| begun.clone())
-                .collect(),
-            settled: round.settled,
+            signatures,
+            bodies: drafts.iter().map(|(begun, _)| begun.clone()).collect(),
+            settled,
         };
         if !self.commit(&batch) {
             return false;
         }
-        if round.drafts.is_empty() {
+        if drafts.is_empty() {
             return true;
         }
         if self.journal.reached(Point::BeforeSign).is_err() {
             return false;
         }
-        for (begun, to) in round.drafts {
+        let mut signatures = Vec::with_capacity(drafts.len());
+        for (begun, to) in drafts {
             let receipt = begun.body.sign(&self.key, &mut Nothing);
             let body = &receipt.body;
             let signature = (body.coordinator, body.seq, receipt.miner_signature);
-            self.signatures.push(signature);
+            signatures.push(signature);
             to.signed(Ready {
                 receipt,
                 parts: Some(begun.parts),
             });
         }
+        self.later.add(signatures, Vec::new());
         self.journal.reached(Point::AfterSign).is_ok()
     }
 
