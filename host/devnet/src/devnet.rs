@@ -284,7 +284,7 @@ impl DevNet {
         tokio::select! {
             biased;
             why = self.coordinator.failed() => (why.code, why.to_string()),
-            why = self.registry.failed() => (Code::Internal, why),
+            why = self.registry.failed() => (why.code, why.why),
         }
     }
 

@@ -19,6 +19,7 @@ use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::{Membership, NetworkFile};
 use adit_protocol::{Amount, Document as _};
+use adit_registry::engine::Stopped;
 use adit_registry::settling::settler::SettlerOptions;
 use adit_registry::{Options, Registry, Running, StartError};
 use adit_runtime::engine_document::engine_document;
@@ -113,7 +114,7 @@ impl DevRegistry {
     }
 
     /// Ends when it has failed, with the reason.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Stopped {
         self.running.failed().await
     }
 

@@ -14,6 +14,8 @@ use crate::project::{self, Project, step};
 use crate::setup;
 use crate::verifiers;
 
+/// The profile of benchmarks; that of the tests, by another name.
+pub const PROFILE: &str = "bench";
 /// What the package `onnxruntime` cannot do without.
 const PYTHON: &[&str] = &["numpy==2.4.6"];
 /// Tells `host/runtime/benches/inference` where they are.
@@ -57,10 +59,11 @@ struct Built {
     executable: Option<PathBuf>,
 }
 
-/// Builds a benchmark. Its program.
-pub fn build(project: &Project, name: &str) -> Result<PathBuf> {
+/// Builds a benchmark in a profile. Its program.
+pub fn build(project: &Project, name: &str, profile: &str) -> Result<PathBuf> {
     let mut build = project.cargo();
-    build.args(["bench", "--workspace", "--bench", name, "--no-run"]);
+    build.args(["bench", "--profile", profile, "--workspace"]);
+    build.args(["--bench", name, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");
     let said = project::output(&mut build)?;
     executable(&String::from_utf8_lossy(&said), name).ok_or_else(|| Error::Answer {

@@ -8,7 +8,8 @@
 //! share/man/man1/*.1                        share/doc/adit/{README.md,copyright}
 //! ```
 //!
-//! The binary asks for nothing but the C library: SQLite and all else is in it.
+//! The binary asks for nothing but the C library: SQLite and all else is in it. It is built in the
+//! profile `dist`, not in the one that the tests run in, so it has to pass the conformance suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,13 @@ use std::process::{Command, Stdio};
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::project::{self, Project, step};
-use crate::setup;
 
+/// The profile of the workspace that is released.
+pub const PROFILE: &str = "dist";
 /// Name of the package, and of the folder in the tarball.
 const NAME: &str = "adit";
+/// The conformance suite.
+const SUITE: &str = "adit-conformance";
 /// What `dpkg --print-architecture` says of the machines that we build for.
 const ARCHITECTURES: [(&str, &str); 2] = [("x86_64", "amd64"), ("aarch64", "arm64")];
 /// Shells and where their completions go.
@@ -34,8 +38,9 @@ const UNITS: &str = "lib/systemd/system";
 /// `cargo xtask dist [--out DIR]`.
 pub fn command(out: Option<&Path>) -> Result<()> {
     let project = Project::load()?;
-    let out = out.map_or_else(|| project.target.join("dist"), Path::to_owned);
-    step("adit", || setup::build_adit(&project))?;
+    let out = out.map_or_else(|| project.target.join("packages"), Path::to_owned);
+    step("build", || build(&project))?;
+    step("conformance", || conforms(&project))?;
     let version = env!("CARGO_PKG_VERSION");
     let tree = out.join(format!("{NAME}-{version}"));
     remove(&tree)?;
@@ -52,10 +57,29 @@ pub fn command(out: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Builds `adit` and the suite.
+fn build(project: &Project) -> Result<()> {
+    let mut build = project.cargo();
+    build.args(["build", "--profile", PROFILE, "--workspace"]);
+    project::run(build.args(["--bin", NAME, "--bin", SUITE]))
+}
+
+/// One of the programs that were built.
+fn built(project: &Project, name: &str) -> PathBuf {
+    project.target.join(PROFILE).join(name)
+}
+
+/// Runs the suite on what is to be packed.
+fn conforms(project: &Project) -> Result<()> {
+    let mut suite = Command::new(built(project, SUITE));
+    suite.arg("--adit").arg(built(project, NAME));
+    project::run(suite.current_dir(&project.root).stdin(Stdio::null()))
+}
+
 /// Puts every file where an installation under a prefix has it.
 fn lay_out(project: &Project, tree: &Path) -> Result<()> {
     let adit = tree.join("bin/adit");
-    copy(&project.adit(), &adit)?;
+    copy(&built(project, NAME), &adit)?;
     for (shell, place) in COMPLETIONS {
         let mut print = Command::new(&adit);
         let answer = (print

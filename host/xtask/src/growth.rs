@@ -44,7 +44,7 @@ impl Asked {
 /// `cargo xtask growth`. The tables go to stdout.
 pub fn command(asked: &Asked) -> Result<()> {
     let project = Project::load()?;
-    let program = step("build", || bench::build(&project, NAME))?;
+    let program = step("build", || bench::build(&project, NAME, bench::PROFILE))?;
     // Others work on this machine meanwhile.
     let mut growth = Command::new("nice");
     growth.arg(program);

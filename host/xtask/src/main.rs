@@ -80,9 +80,9 @@ usage: cargo xtask COMMAND
                      Set up, then make a folder that tries `adit` and its GPU tests on a machine with
                      a GPU and no network, and an archive of it (default DIR: target/gpu-bundle).
                      --cuda: the CUDA libraries of ONNX Runtime as well, as part files.
-  dist [--out DIR]   Build what is released: a tarball and, with dpkg-deb, a Debian package, of the
-                     binary, units for systemd, completions and manual pages (default DIR:
-                     target/dist).
+  dist [--out DIR]   Build what is released, have it pass the conformance suite, and pack it: a
+                     tarball and, with dpkg-deb, a Debian package, of the binary, units for
+                     systemd, completions and manual pages (default DIR: target/packages).
   help               Print this text.
 ";
 

@@ -85,6 +85,25 @@ pub enum SubmitError {
     },
 }
 
+/// Why an engine has stopped, for its operator.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub struct Stopped {
+    /// The code to show.
+    pub code: Code,
+    /// What happened.
+    pub why: String,
+}
+
+impl From<&EngineError> for Stopped {
+    fn from(error: &EngineError) -> Stopped {
+        Stopped {
+            code: error.code(),
+            why: error.to_string(),
+        }
+    }
+}
+
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Problem {
         match &error {
@@ -113,7 +132,7 @@ pub struct Live {
 /// What the engine shares with those who ask.
 pub struct Shared {
     live: RwLock<Live>,
-    failed: OnceLock<String>,
+    failed: OnceLock<Stopped>,
     /// Entries that are durable.
     size: watch::Sender<u64>,
     /// Set when there is little room on the disk.
@@ -131,7 +150,9 @@ impl Shared {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         match self.failed.get() {
             // Looked at after the lock was had: a failed commit is noted before it is let go.
-            Some(why) => Err(SubmitError::Ended { why: why.clone() }),
+            Some(stopped) => Err(SubmitError::Ended {
+                why: stopped.why.clone(),
+            }),
             None => Ok(live),
         }
     }
@@ -145,12 +166,12 @@ impl Shared {
     pub fn refuses(&self) -> Option<&str> {
         let full = self.full.load(Ordering::SeqCst);
         let full = full.then_some("there is little room on its disk");
-        self.failed().or(full)
+        self.failed().map(|stopped| stopped.why.as_str()).or(full)
     }
 
     /// Why the engine has ended, if it has failed.
-    pub fn failed(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+    pub fn failed(&self) -> Option<&Stopped> {
+        self.failed.get()
     }
 }
 
@@ -215,9 +236,9 @@ impl Handle {
     }
 
     fn ended(&self) -> SubmitError {
-        let why = self.shared.failed().unwrap_or("it is being ended");
+        let failed = self.shared.failed().map(|stopped| stopped.why.clone());
         SubmitError::Ended {
-            why: why.to_owned(),
+            why: failed.unwrap_or_else(|| "it is being ended".to_owned()),
         }
     }
 }
@@ -333,6 +354,17 @@ pub enum EngineError {
     Thread(std::io::Error),
 }
 
+impl EngineError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        match self {
+            EngineError::Store(error) => error.code(),
+            EngineError::Network { source, .. } => Code::of_io(source),
+            EngineError::Thread(_) => Code::Internal,
+        }
+    }
+}
+
 struct Worker {
     store: Store,
     shared: Arc<Shared>,
@@ -395,7 +427,7 @@ impl Worker {
         let done = self.block(&mut live, waiting);
         if let Err(error) = &done {
             // Noted before the lock is let go; whoever waited for an answer learns it too.
-            let _ = shared.failed.set(error.to_string());
+            let _ = shared.failed.set(error.into());
         }
         let head = live.state.head().clone();
         drop(live);
@@ -414,7 +446,7 @@ impl Worker {
         }
         let integrated = self.integrate();
         if let Err(error) = &integrated {
-            let _ = self.shared.failed.set(error.to_string());
+            let _ = self.shared.failed.set(error.into());
         }
         let log = self.store.log();
         self.figures.stands(&head, size, log.signed().unverified());

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::engine::{Beginning, Engine, EngineError, Handle};
+use crate::engine::{Beginning, Engine, EngineError, Handle, Stopped};
 use crate::figures::Figures;
 use crate::follow::{FollowError, Follower, trust};
 use crate::http::{App, router};
@@ -86,22 +86,16 @@ pub enum StartError {
 impl StartError {
     /// The code to show.
     pub fn code(&self) -> Code {
-        let store = |error: &StoreError| match error {
-            StoreError::Db(error) => error.code(),
-            StoreError::Log(_) | StoreError::Entry { .. } => Code::StateCorrupt,
-        };
         match self {
             StartError::Authority { .. } | StartError::LogKey { .. } => Code::BadKey,
-            StartError::Store(error) | StartError::Engine(EngineError::Store(error)) => {
-                store(error)
-            }
-            StartError::Engine(EngineError::Network { .. }) => Code::PermissionDenied,
+            StartError::Store(error) => error.code(),
+            StartError::Engine(error) => error.code(),
             StartError::Components(error) => error.code(),
             StartError::Follow(error) => error.code(),
             StartError::Client(error) => error.code(),
             StartError::Witness(_) => Code::LogForked,
             StartError::Listen(error) => error.code(),
-            StartError::Engine(_) | StartError::Internal(_) => Code::Internal,
+            StartError::Internal(_) => Code::Internal,
         }
     }
 }
@@ -318,10 +312,10 @@ impl Running {
     }
 
     /// Ends when the engine has failed, with the reason.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Stopped {
         loop {
-            if let Some(why) = self.handle.shared().failed() {
-                return why.to_owned();
+            if let Some(stopped) = self.handle.shared().failed() {
+                return stopped.clone();
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

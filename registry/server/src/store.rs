@@ -9,7 +9,7 @@ use adit_ledger::{Event, Key};
 use adit_net::db::{Db, DbError};
 use adit_net::log::witness::Cosigned;
 use adit_net::log::{Integrated, Log, LogError, LogOptions};
-use adit_protocol::Hash;
+use adit_protocol::{Code, Hash};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use thiserror::Error;
 
@@ -67,6 +67,17 @@ pub enum StoreError {
         /// Its index.
         leaf: u64,
     },
+}
+
+impl StoreError {
+    /// The code to show.
+    pub fn code(&self) -> Code {
+        match self {
+            StoreError::Db(error) => error.code(),
+            StoreError::Log(error) => error.code(),
+            StoreError::Entry { .. } => Code::StateCorrupt,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -539,7 +539,9 @@ async fn short_blobs_are_kept_while_they_are_used() {
     let store = BlobStore::open(node.folder.path().join("blobs")).unwrap();
     let files = Retained::new(store, 1 << 20).unwrap();
     let blobs = Blobs::new(node.handle().clone(), files);
-    let put = node.handle().put_small(vec![b"used".to_vec(), b"not".to_vec()]);
+    let put = node
+        .handle()
+        .put_small(vec![b"used".to_vec(), b"not".to_vec()]);
     let hashes = put.await.unwrap();
     let day = 24 * 60 * 60 * 1000;
     node.clock.advance_ms(10 * day);

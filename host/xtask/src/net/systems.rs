@@ -7,6 +7,7 @@ use std::process::Command;
 use super::Asked;
 use crate::bench;
 use crate::debian::{self, Wanted};
+use crate::dist;
 use crate::error::{Error, Result};
 use crate::fetch::Scratch;
 use crate::project::Project;
@@ -107,7 +108,7 @@ impl Systems {
             return Err(Error::NoPip);
         }
         Ok(Systems {
-            benchmark: bench::build(project, "tasks")?,
+            benchmark: bench::build(project, "tasks", dist::PROFILE)?,
             programs: project.root.join("host/xtask/peers"),
             redis: redis(project, &tools.join("redis"))?,
             python,

@@ -90,27 +90,30 @@ pub fn command(ui: &Ui, state: &State, args: &RunArgs) -> anyhow::Result<Exit> {
         running.stop().await;
         match why {
             None => Ok(Exit::Ok),
-            Some(why) => Failure::new(Code::Internal, "the registry had to stop")
-                .because(why)
+            Some(stopped) => Failure::new(stopped.code, "the registry had to stop")
+                .because(&stopped)
                 .or_hint("look at its disk, and start it again: what it acknowledged is kept")
-                .exit(Exit::Unexpected)
+                .exit(exit(stopped.code))
                 .into_err(),
         }
     })
 }
 
 fn not_started(error: StartError) -> Failure {
-    let exit = match error.code() {
+    Failure::new(error.code(), "the registry could not be started")
+        .because(&error)
+        .or_hint(format!("see `adit explain {}`", error.code()))
+        .exit(exit(error.code()))
+}
+
+fn exit(code: Code) -> Exit {
+    match code {
         Code::Internal => Exit::Unexpected,
         Code::BadEncoding | Code::BadSignature => Exit::Signature,
         Code::BadProof | Code::LogForked => Exit::Proof,
         Code::Diverged => Exit::Diverged,
         _ => Exit::Fixable,
-    };
-    Failure::new(error.code(), "the registry could not be started")
-        .because(&error)
-        .or_hint(format!("see `adit explain {}`", error.code()))
-        .exit(exit)
+    }
 }
 
 /// The checker that is to run beside it, if one is.

@@ -240,6 +240,28 @@ fn one(appends: &mut Appends, kind: &Kind, number: usize, fault: Fault) -> bool 
     reached
 }
 
+/// As a disk that fills under a process that works: it is its operator's to mend, and said so.
+#[test]
+fn a_registry_whose_disk_fills_at_work_says_so() {
+    if !is_here() {
+        return;
+    }
+    let mut appends = Appends::new();
+    let wal = appends.data().join("data/registry.db-wal");
+    let output = appends.home.path("trace");
+    let tracer = Tracer::new(&output, "pwrite64").only(&[wal]);
+    // In the midst of the append, and from then on; each thread counts its own calls.
+    let tracer = tracer.inject("pwrite64:error=ENOSPC:when=3+");
+    let (_, body) = transfer(appends.genesis, appends.number);
+    let ended = appends.append(appends.below(&tracer), &body, true);
+    assert!(!ended.in_order && ended.code == Some(1), "{ended:?}");
+    eprintln!("{}", ended.stderr);
+    explained(&ended.stderr, &["full"]);
+    appends.home.adit(&["registry", "fsck"]).exits(0);
+    let told = appends.go_on(&body);
+    assert!(ended.told.is_none() || ended.told.unwrap()["id"] == told["id"]);
+}
+
 #[test]
 fn a_registry_answers_once_what_it_says_is_on_disk() {
     if !is_here() {
