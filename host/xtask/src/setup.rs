@@ -103,7 +103,7 @@ fn build_adapted_guests(project: &Project) -> Result<()> {
 /// Cargo decides on features by what is selected. With `-p adit` alone, `cargo test` would compile
 /// wasmtime a second time, which takes minutes. Selecting the workspace, and any one test of it so
 /// that development dependencies count, but of all targets only these two, makes both the same.
-pub fn build_adit(project: &Project) -> Result<()> {
+fn build_adit(project: &Project) -> Result<()> {
     let mut build = project.cargo();
     build.args(["build", "--release", "--workspace"]);
     build.args(["--bin", "adit", "--test", "workspace"]);
