@@ -15,10 +15,12 @@
 //! not survive an exec. After an error other than [`ChannelError::TimedOut`] while receiving, the
 //! position in the stream is unknown and the end stays unusable.
 //!
-//! Small frames cost one `sendmsg` and one `recvmsg`; large payloads are written from and read
-//! into the caller's memory, with no copy but the kernel's (the first 64 KiB may be copied once
-//! more, from the read buffer).
+//! Small frames cost one `sendmsg` and one `recvmsg`, and a `poll` where there is something to wait
+//! for: whoever waits in `recvmsg` is woken each time that the other end reads, too. Large payloads
+//! are written from and read into the caller's memory, with no copy but the kernel's (the first 64 KiB
+//! may be copied once more, from the read buffer).
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -43,6 +45,8 @@ pub const MAX_PARTS_PER_FRAME: usize = 7;
 
 const HEADER_BYTES: usize = 5;
 const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Most bytes of frames that wait for the next one.
+const QUEUED_BYTES: usize = 16 << 10;
 
 #[cfg(target_os = "linux")]
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
@@ -239,11 +243,13 @@ impl Channel {
         let sender = Sender {
             socket: Arc::clone(&socket),
             max_frame: self.max_frame,
+            queued: Vec::new(),
             broken: false,
         };
         let receiver = Receiver {
             socket,
             max_frame: self.max_frame,
+            timed: false,
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             start: 0,
             end: 0,
@@ -264,6 +270,8 @@ fn set_close_on_exec(fd: &OwnedFd) -> Result<(), ChannelError> {
 pub struct Sender {
     socket: Arc<OwnedFd>,
     max_frame: usize,
+    /// Whole frames that go out with the next one.
+    queued: Vec<u8>,
     broken: bool,
 }
 
@@ -288,16 +296,47 @@ impl Sender {
         parts: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
+        let header = self.header(parts, fds)?;
+        let queued = std::mem::take(&mut self.queued);
+        // Descriptors travel with the first byte of their own frame.
+        if !queued.is_empty() && !fds.is_empty() {
+            self.send_all(&mut [IoSlice::new(&queued)], &[])?;
+            return self.send_parts(parts, fds);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_PARTS_PER_FRAME + 2];
+        let all = [&queued[..], &header[..]].into_iter();
+        for (slice, part) in slices.iter_mut().zip(all.chain(parts.iter().copied())) {
+            *slice = IoSlice::new(part);
+        }
+        let count = parts.len().saturating_add(2);
+        self.send_all(slices.get_mut(..count).unwrap_or_default(), fds)
+    }
+
+    /// Has a short frame go out with the next one, so that whoever waits at the other end is woken
+    /// once for both.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn queue(&mut self, payload: &[u8]) -> Result<(), ChannelError> {
+        let frame = payload.len().saturating_add(HEADER_BYTES);
+        if self.queued.len().saturating_add(frame) > QUEUED_BYTES {
+            return self.send(payload, &[]);
+        }
+        let header = self.header(&[payload], &[])?;
+        self.queued.extend_from_slice(&header);
+        self.queued.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn send_all(
+        &mut self,
+        mut slices: &mut [IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
         if self.broken {
             return Err(ChannelError::Broken);
         }
-        let header = self.header(parts, fds)?;
-        let mut slices = [IoSlice::new(&[]); MAX_PARTS_PER_FRAME + 1];
-        let all = std::iter::once(&header[..]).chain(parts.iter().copied());
-        for (slice, part) in slices.iter_mut().zip(all) {
-            *slice = IoSlice::new(part);
-        }
-        let mut slices = slices.get_mut(..=parts.len()).unwrap_or_default();
+        IoSlice::advance_slices(&mut slices, 0);
         let mut begun = false;
         while !slices.is_empty() {
             let attached = if begun { &[] } else { fds };
@@ -382,6 +421,8 @@ impl Sender {
 pub struct Receiver {
     socket: Arc<OwnedFd>,
     max_frame: usize,
+    /// The socket has a time limit.
+    timed: bool,
     /// Bytes `start..end` were read and not yet used.
     buffer: Box<[u8]>,
     start: usize,
@@ -429,7 +470,9 @@ impl Receiver {
     /// [`ChannelError::Io`] for a zero time, or where the call is forbidden.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) -> Result<(), ChannelError> {
         sockopt::set_socket_timeout(&*self.socket, sockopt::Timeout::Recv, timeout)
-            .map_err(failed("set the receive timeout of"))
+            .map_err(failed("set the receive timeout of"))?;
+        self.timed = timeout.is_some();
+        Ok(())
     }
 
     fn next_frame(&mut self) -> Result<Frame, ChannelError> {
@@ -532,11 +575,22 @@ impl Receiver {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS_PER_FRAME))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let flags = match self.timed {
+            true => RECV_FLAGS,
+            false => RECV_FLAGS | RecvFlags::DONTWAIT,
+        };
         let received = loop {
             let mut slices = [IoSliceMut::new(free)];
-            match rustix::net::recvmsg(&*self.socket, &mut slices, &mut control, RECV_FLAGS) {
+            match rustix::net::recvmsg(&*self.socket, &mut slices, &mut control, flags) {
                 Ok(received) => break received,
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !self.timed => {
+                    let mut all = [PollFd::new(&*self.socket, PollFlags::IN)];
+                    match poll(&mut all, None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(failed("wait on")(error)),
+                    }
+                }
                 Err(error) => return Err(receive_error(error, within_frame)),
             }
         };

@@ -55,6 +55,13 @@ impl Link {
         let _ = self.send(message);
     }
 
+    /// The same for a short message that another of the same job follows soon, with which it goes out.
+    fn tell_with_next(&self, message: &FromWorker) {
+        let payload = minicbor::to_vec(message);
+        // It fails if the supervisor is gone.
+        let _ = payload.map(|payload| lock(&self.sender).queue(&payload));
+    }
+
     pub(super) fn answered(&self, request: u64, delivery: Delivery) {
         if let Some(waiting) = lock(&self.waiting).remove(&request) {
             let _ = waiting.send(delivery);
@@ -87,19 +94,33 @@ impl Link {
     }
 
     pub(super) fn parts(&self, job: u64, stream: Stream, pieces: &[&[u8]]) {
-        let mut pieces = pieces
-            .iter()
-            .flat_map(|piece| piece.chunks(PART_BYTES))
-            .peekable();
-        while let Some(piece) = pieces.next() {
-            self.tell(&FromWorker::Part {
-                job,
-                stream,
-                bytes: piece.to_vec(),
-                more: stream == Stream::Blob && pieces.peek().is_some(),
-            });
+        for part in parts(job, stream, pieces) {
+            self.tell(&part);
         }
     }
+
+    /// The same at the end of a job, before [`FromWorker::Done`].
+    pub(super) fn last_parts(&self, job: u64, stream: Stream, pieces: &[&[u8]]) {
+        for part in parts(job, stream, pieces) {
+            self.tell_with_next(&part);
+        }
+    }
+}
+
+fn parts(job: u64, stream: Stream, pieces: &[&[u8]]) -> impl Iterator<Item = FromWorker> {
+    let mut pieces = pieces
+        .iter()
+        .flat_map(|piece| piece.chunks(PART_BYTES))
+        .peekable();
+    std::iter::from_fn(move || {
+        let piece = pieces.next()?;
+        Some(FromWorker::Part {
+            job,
+            stream,
+            bytes: piece.to_vec(),
+            more: stream == Stream::Blob && pieces.peek().is_some(),
+        })
+    })
 }
 
 fn read(fd: Option<OwnedFd>, len: u64) -> Result<Vec<u8>, String> {
@@ -201,11 +222,15 @@ impl WorkerEvents {
         }
     }
 
-    fn flush(&mut self) {
-        for (stream, bytes) in [
+    fn waiting(&mut self) -> [(Stream, Vec<u8>); 2] {
+        [
             (Stream::Output, std::mem::take(&mut self.output)),
             (Stream::Log, std::mem::take(&mut self.log)),
-        ] {
+        ]
+    }
+
+    fn flush(&mut self) {
+        for (stream, bytes) in self.waiting() {
             self.link.parts(self.job, stream, &[&bytes]);
         }
         self.flushed = Instant::now();
@@ -256,6 +281,8 @@ impl Events for WorkerEvents {
 
 impl Drop for WorkerEvents {
     fn drop(&mut self) {
-        self.flush();
+        for (stream, bytes) in self.waiting() {
+            self.link.last_parts(self.job, stream, &[&bytes]);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The worker process: receives jobs, runs them in its slots, sends back what they leave.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use adit_protocol::Hash;
@@ -226,20 +227,41 @@ enum Work {
     Trial(Trial),
 }
 
+/// The work that waits for a slot. Adding some wakes one slot, where a channel whose receiver is shared
+/// wakes the one that takes it and then the next one that may wait.
+#[derive(Default)]
+struct Queue {
+    work: Mutex<VecDeque<Work>>,
+    news: Condvar,
+}
+
+impl Queue {
+    fn push(&self, work: Work) {
+        lock(&self.work).push_back(work);
+        self.news.notify_one();
+    }
+
+    fn take(&self) -> Work {
+        let mut work = lock(&self.work);
+        loop {
+            match work.pop_front() {
+                Some(next) => return next,
+                None => work = self.news.wait(work).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
 fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(), WorkerError> {
-    let (queue, jobs) = mpsc::channel::<Work>();
-    let jobs = Arc::new(Mutex::new(jobs));
+    let queue = Arc::new(Queue::default());
     for slot in 0..slots.max(1) {
-        let (worker, jobs) = (worker.clone(), jobs.clone());
+        let (worker, queue) = (worker.clone(), queue.clone());
         std::thread::Builder::new()
             .name(format!("slot-{slot}"))
             .stack_size(SLOT_STACK_BYTES)
             .spawn(move || {
                 loop {
-                    let Ok(work) = lock(&jobs).recv() else {
-                        return;
-                    };
-                    match work {
+                    match queue.take() {
                         Work::Run(job, cancel) => worker.run(job, cancel),
                         Work::Trial(trial) => worker.try_model(&trial),
                     }
@@ -266,11 +288,10 @@ fn serve(worker: &Arc<Worker>, mut receiver: Receiver, slots: u32) -> Result<(),
             ToWorker::Run(job) => {
                 let cancel = Arc::new(AtomicBool::new(false));
                 lock(&worker.cancels).insert(job.job, cancel.clone());
-                // The slots live as long as this loop.
-                let _ = queue.send(Work::Run(job, cancel));
+                queue.push(Work::Run(job, cancel));
             }
             ToWorker::Trial(trial) => {
-                let _ = queue.send(Work::Trial(trial));
+                queue.push(Work::Trial(trial));
             }
             ToWorker::Cancel { job } => {
                 if let Some(cancel) = lock(&worker.cancels).get(&job) {

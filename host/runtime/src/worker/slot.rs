@@ -54,7 +54,8 @@ impl Worker {
         let done = match ended {
             Ok(outcome) => {
                 let transcript = outcome.transcript.to_cbor();
-                self.link.parts(job.job, Stream::Transcript, &[&transcript]);
+                let pieces: [&[u8]; 1] = [&transcript];
+                self.link.last_parts(job.job, Stream::Transcript, &pieces);
                 done(&job, outcome, duration_us, &lock(&findings))
             }
             Err(stop) => not_run(&job, &stop, duration_us),

@@ -45,6 +45,45 @@ fn is_closed(reader: &std::io::PipeReader) -> bool {
 }
 
 #[test]
+fn queued_frames_go_out_with_the_next_and_before_it() {
+    let ((mut sender, _), (_, mut receiver)) = halves();
+    receiver
+        .set_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    sender.queue(b"one").unwrap();
+    sender.queue(b"").unwrap();
+    let nothing = receiver.recv().unwrap_err();
+    assert!(matches!(nothing, ChannelError::TimedOut));
+    receiver.set_timeout(None).unwrap();
+    sender.send(b"three", &[]).unwrap();
+    for expected in [&b"one"[..], b"", b"three"] {
+        assert_eq!(receiver.recv().unwrap().payload, expected);
+    }
+    // Descriptors stay with their own frame.
+    sender.queue(b"before").unwrap();
+    sender.send(b"with", &[file(b"a file").as_fd()]).unwrap();
+    let before = receiver.recv().unwrap();
+    assert!(before.payload == b"before" && before.fds.is_empty());
+    let mut with = receiver.recv().unwrap();
+    assert_eq!(content(with.fds.remove(0)), b"a file");
+    // What is too much to wait goes out, behind what waited.
+    sender.queue(b"small").unwrap();
+    sender.queue(&[7; QUEUED_BYTES]).unwrap();
+    assert_eq!(receiver.recv().unwrap().payload, b"small");
+    assert_eq!(receiver.recv().unwrap().payload.len(), QUEUED_BYTES);
+    // One that is over the bound leaves the others as they are.
+    sender.queue(b"kept").unwrap();
+    sender.max_frame = 100;
+    let refused = sender.queue(&[0; 101]).unwrap_err();
+    assert!(matches!(refused, ChannelError::TooLarge { .. }));
+    let refused = sender.send(&[0; 101], &[]).unwrap_err();
+    assert!(matches!(refused, ChannelError::TooLarge { .. }));
+    sender.send(b"last", &[]).unwrap();
+    assert_eq!(receiver.recv().unwrap().payload, b"kept");
+    assert_eq!(receiver.recv().unwrap().payload, b"last");
+}
+
+#[test]
 fn frames_of_all_sizes_arrive_in_order() {
     let ((mut sender, _), (_, mut receiver)) = halves();
     let sizes = [
