@@ -3,11 +3,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use adit_protocol::Hash;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use serde_json::{Value, json};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -192,15 +198,14 @@ impl<'a> Load<'a> {
                     worker.open(receiver).await
                 }));
             }
-            let mut due = 0u64;
-            while begun.elapsed() < time {
-                // As many as are due by now: the timer is coarser than the distance of two tasks.
-                while (due as f64) < begun.elapsed().as_secs_f64() * rate {
-                    let at = begun + Duration::from_secs_f64(due as f64 / rate);
-                    sender.send(at).expect("workers");
-                    due += 1;
+            let timer = Timer::new();
+            for due in 0u64.. {
+                let at = begun + Duration::from_secs_f64(due as f64 / rate);
+                if at >= begun + time {
+                    break;
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                timer.until(at).await;
+                sender.send(at).expect("workers");
             }
             drop(sender);
             let mut times = Vec::new();
@@ -244,6 +249,39 @@ impl<'a> Load<'a> {
             assert_eq!(bytes, input.to_uppercase().as_bytes());
         }
         samples.len()
+    }
+}
+
+/// A timer finer than that of the runtime, which counts milliseconds: what that is late would count as
+/// time of the tasks.
+struct Timer(AsyncFd<OwnedFd>);
+
+impl Timer {
+    fn new() -> Timer {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags).expect("a timer");
+        // SAFETY: the descriptor is open, and owned here until the end.
+        Timer(unsafe { AsyncFd::register(timer) }.expect("a timer"))
+    }
+
+    async fn until(&self, at: Instant) {
+        let left = at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let timespec = |seconds: u64, nanoseconds: u32| Timespec {
+            tv_sec: seconds as i64,
+            tv_nsec: i64::from(nanoseconds),
+        };
+        let once = Itimerspec {
+            it_interval: timespec(0, 0),
+            it_value: timespec(left.as_secs(), left.subsec_nanos()),
+        };
+        let flags = TimerfdTimerFlags::empty();
+        timerfd_settime(self.0.get_ref(), flags, &once).expect("a time");
+        let mut over = self.0.readable().await.expect("a timer");
+        let _ = rustix::io::read(self.0.get_ref(), &mut [0; 8]);
+        over.clear_ready();
     }
 }
 
