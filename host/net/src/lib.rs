@@ -13,6 +13,7 @@
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
 //! | [`simulated`] | work of other threads, which a simulation does on its own |
 //! | [`tls`] | certificates and keys, for servers and for clients |
+//! | [`wal`] | a write-ahead log: durable at once, in tables later |
 
 pub mod clock;
 pub mod db;
@@ -26,6 +27,7 @@ pub mod signed;
 pub mod simulated;
 pub mod tls;
 pub mod trace;
+pub mod wal;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use problem::Problem;

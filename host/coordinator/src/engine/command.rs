@@ -16,7 +16,8 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The task is answered, with `None` where it is that of an earlier request and not live any more.
+    /// The task is answered, with `None` where it is that of an earlier request and not live any more,
+    /// or where its end is waited for.
     Submit {
         prepared: Box<PreparedSubmission>,
         /// Answered at the end of the task, if it is live; else dropped.

@@ -56,13 +56,6 @@ const WORD_MS: u64 = 1_000;
 /// Words that are kept at one time.
 const WORDS_MAX: usize = 32_768;
 
-/// The end of a submitted task, which is still to come.
-#[derive(Debug)]
-pub struct Ending {
-    task: Hash,
-    ending: oneshot::Receiver<Result<Option<TaskView>, Refusal>>,
-}
-
 /// An echo that is on its way to a miner, and since when.
 type Sent = ([u8; 32], Instant);
 
@@ -129,34 +122,11 @@ impl Handle {
     /// # Errors
     /// `draining`, `overloaded`, `quota-exceeded`, `idempotency-conflict`, `invalid-request`.
     pub async fn submit(&self, order: Submission) -> Result<TaskView, Refusal> {
-        self.submit_with(order, None).await
-    }
-
-    /// Like [`Handle::submit`], but the end of the task can be waited for, without a word more to
-    /// the engine.
-    ///
-    /// # Errors
-    /// As [`Handle::submit`].
-    pub async fn submit_watched(&self, order: Submission) -> Result<(TaskView, Ending), Refusal> {
-        let (ended, ending) = oneshot::channel();
-        let view = self.submit_with(order, Some(ended)).await?;
-        let ending = Ending {
-            task: view.task,
-            ending,
-        };
-        Ok((view, ending))
-    }
-
-    async fn submit_with(
-        &self,
-        order: Submission,
-        ended: Option<Answer<Option<TaskView>>>,
-    ) -> Result<TaskView, Refusal> {
         small_enough(&order.blobs)?;
         let prepared = Box::new(PreparedSubmission::new(order));
         let submit = |answer| Command::Submit {
             prepared,
-            ended,
+            ended: None,
             answer,
         };
         match self.ask(submit).await? {
@@ -166,21 +136,41 @@ impl Handle {
         }
     }
 
-    /// A submitted task once it has ended, or as it is after `timeout`, which is cut to
-    /// [`WAIT_MAX`].
+    /// Like [`Handle::submit`], and waits for the end of the task: the task once it has ended, or as it
+    /// is after `timeout`, which is cut to [`WAIT_MAX`], or when `enough` completes.
     ///
     /// # Errors
-    /// `unknown-task`.
-    pub async fn ended(&self, ending: Ending, timeout: Duration) -> Result<TaskView, Refusal> {
-        let Ending { task, ending } = ending;
-        let ended = async {
-            match ending.await {
-                Ok(ended) => ended,
-                // It had ended before, or the engine has.
-                Err(_) => self.ask(|answer| Command::Task(task, answer)).await,
-            }
-        };
-        self.in_time(task, timeout, ended).await
+    /// As [`Handle::submit`].
+    pub async fn submit_and_wait(
+        &self,
+        order: Submission,
+        timeout: Duration,
+        enough: impl Future<Output = ()>,
+    ) -> Result<TaskView, Refusal> {
+        small_enough(&order.blobs)?;
+        let (ended, ending) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Submit {
+            prepared: Box::new(PreparedSubmission::new(order)),
+            ended: Some(ended),
+            answer,
+        })?;
+        tokio::select! {
+            biased;
+            ended = ending => match ended {
+                Ok(Ok(Some(view))) => return Ok(view),
+                Ok(Err(refusal)) => return Err(refusal),
+                // It was not taken, or had ended before.
+                Ok(Ok(None)) | Err(_) => {}
+            },
+            () = tokio::time::sleep(timeout.min(WAIT_MAX)) => {}
+            () = enough => {}
+        }
+        // Not before: who waits for the end is not woken to hear that the task was taken.
+        match answered.await.unwrap_or_else(|_| Err(self.gone()))? {
+            (_, Some(view)) => Ok(view),
+            (task, None) => self.task(task).await,
+        }
     }
 
     /// A task.
@@ -710,20 +700,27 @@ impl Handle {
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        match self.commands.try_send(command(answer)) {
-            Ok(()) => self.bell.ring(),
+        self.tell(command(answer))?;
+        answered.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Refusal> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
             Err(TrySendError::Full(_)) => {
                 self.shared.stats.refused_full();
-                return Err(Refusal::new(
+                Err(Refusal::new(
                     Code::Overloaded,
                     "as many requests wait for the coordinator's state as it lets wait",
                     "wait a moment, then send the request again",
                 )
-                .after(200));
+                .after(200))
             }
-            Err(TrySendError::Disconnected(_)) => return Err(self.gone()),
+            Err(TrySendError::Disconnected(_)) => Err(self.gone()),
         }
-        answered.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     /// Why there is no answer: the engine's thread is gone.

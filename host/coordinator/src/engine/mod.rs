@@ -52,9 +52,9 @@ use crate::store::tables::Tables;
 use crate::store::{StoreError, load, schema};
 use command::Command;
 use follower::{Closing, Follower, Keep};
+pub use handle::Handle;
 use handle::Shared;
 pub(crate) use handle::lock;
-pub use handle::{Ending, Handle};
 pub use stats::StatsView;
 
 /// Questions to validators that wait at most. One that finds no room is put again after a minute.
@@ -239,8 +239,7 @@ impl ByHand {
         )?;
 
         let path = options.database.with_file_name(journal::FILE);
-        let journal = Db::open(&path, &journal::LAYOUTS)?;
-        let (journal, waiting) = Journal::open(journal, &members.genesis_hash, &own, applied)?;
+        let (journal, waiting) = Journal::open(&path, &members.genesis_hash, &own, applied)?;
         let mut tables = Tables { db, log };
         tables.apply(&waiting)?;
         let applied = waiting.last().map_or(applied, |batch| batch.number);

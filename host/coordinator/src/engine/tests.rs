@@ -2,6 +2,8 @@
 //!
 //! The engine with a database on disk.
 
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +25,7 @@ use adit_protocol::signed::Signable as _;
 use adit_protocol::status::Status;
 use adit_runtime::store::blobs::BlobStore;
 use adit_runtime::store::retention::Retained;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tokio::sync::mpsc::Receiver;
 
 use super::{Engine, EngineOptions, Handle, StartError, Validation};
@@ -707,23 +710,26 @@ async fn a_journal_that_fails_stops_everything_at_once() {
     node.greet(0).await;
     let before = node.handle().submit(node.order()).await.unwrap();
     drop(node.engine.take());
-    let path = node.folder.path().join("journal.db");
-    let other = rusqlite::Connection::open(&path).unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON batch BEGIN SELECT RAISE(FAIL, 'no'); END";
-    other.execute_batch(refuse).unwrap();
-    drop(other);
+    // A file that can be read, and takes no write.
+    let path = node.folder.path().join(crate::store::journal::FILE);
+    let kept = path.with_extension("kept");
+    std::fs::rename(&path, &kept).unwrap();
+    let memory = memfd_create("journal", MemfdFlags::ALLOW_SEALING).unwrap();
+    let mut memory = std::fs::File::from(memory);
+    memory.write_all(&std::fs::read(&kept).unwrap()).unwrap();
+    fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW).unwrap();
+    let sealed = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    std::os::unix::fs::symlink(sealed, &path).unwrap();
     let started = start(node.folder.path(), &node.clock);
     // The first thing that an engine writes, if it has any, is refused like all others.
     if let Ok((engine, _validations)) = started {
         let refused = engine.handle().submit(node.order()).await.unwrap_err();
-        assert_eq!(refused.code, Code::Internal);
+        assert_eq!(refused.code, Code::PermissionDenied);
         while engine.handle().ready().is_ok() {
             tokio::task::yield_now().await;
         }
     }
-    let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("DROP TRIGGER refuse").unwrap();
-    drop(other);
+    std::fs::rename(&kept, &path).unwrap();
     node.restart();
     assert_eq!(node.handle().stats().live, 1);
     assert!(node.handle().task(before.task).await.is_ok());

@@ -252,9 +252,10 @@ impl Thread {
             return Ok(value);
         }
         let committing = Instant::now();
-        let probe = &mut self.probe;
-        let goes_on = || probe.goes_on(Point::BeforeCommit);
-        let batch = self.journal.commit(writes, applied, goes_on)?;
+        if !self.probe.goes_on(Point::BeforeCommit) {
+            return Err(StoreError::Injected);
+        }
+        let batch = self.journal.commit(writes, applied)?;
         add(&self.shared.stats.commit_us, micros(committing));
         self.leaf = next;
         follower.push(batch, now_ms)?;
@@ -380,18 +381,15 @@ fn apply(
             ended,
             answer,
         } => match refused(core.submit(now_ms, *prepared, io))? {
-            Ok(submitted) => {
-                let task = match submitted {
-                    Submitted::Live(task) => {
-                        if let Some(ended) = ended {
-                            waiting.for_end(task, ended);
-                        }
-                        task
-                    }
-                    Submitted::Ended(task) => task,
-                };
-                answers.view(task, ViewAnswer::Named(answer));
-            }
+            Ok(submitted) => match (submitted, ended) {
+                (Submitted::Live(task), Some(ended)) => {
+                    waiting.for_end(task, ended);
+                    answers.ready(answer, Ok((task, None)));
+                }
+                (Submitted::Live(task) | Submitted::Ended(task), _) => {
+                    answers.view(task, ViewAnswer::Named(answer));
+                }
+            },
             Err(refusal) => answers.ready(answer, Err(refusal)),
         },
         Command::Cancel {

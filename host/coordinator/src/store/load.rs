@@ -54,6 +54,18 @@ pub fn claim(db: &Connection, genesis: &Hash, coordinator: &[u8; 32]) -> Result<
     Ok(())
 }
 
+/// The network and the coordinator that [`claim`] has noted.
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::Damaged`] if there are none.
+pub fn claimed(db: &Connection) -> Result<(Hash, [u8; 32]), StoreError> {
+    let fact = |name| match meta(db, name)? {
+        Some(bytes) => rows::array(&bytes, "whose database it is"),
+        None => Err(rows::damaged("it does not say whose it is")),
+    };
+    Ok((Hash::from_bytes(fact("genesis")?), fact("coordinator")?))
+}
+
 /// Notes which membership is in use, and refuses one that is older than one before.
 ///
 /// # Errors

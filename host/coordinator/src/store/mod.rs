@@ -15,7 +15,7 @@
 //! | `rows` | rows of the tables as values |
 //! | [`memory`] | the operations in memory, for tests and simulations |
 //!
-//! A batch is acknowledged once it is in the journal: one row, whatever the batch touches. The tables
+//! A batch is acknowledged once it is in the journal: one record, whatever the batch touches. The tables
 //! have some twenty indexes, so that a transaction of theirs costs as much for one task as for
 //! fifty; they get the batches of some milliseconds in one. Reads that have to see what was
 //! acknowledged have the tables catch up first. A start applies what the tables lack.
@@ -35,9 +35,12 @@ pub mod schema;
 pub mod sql;
 pub mod tables;
 
+use std::path::PathBuf;
+
 use adit_net::db::code_of;
 use adit_net::log::LogError;
 use adit_net::trace::TraceContext;
+use adit_net::wal::WalError;
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
@@ -66,6 +69,14 @@ pub enum StoreError {
     /// The log failed.
     #[error("the log failed: {0}")]
     Log(#[from] LogError),
+    /// The journal failed.
+    #[error("the journal failed: {0}")]
+    Wal(#[from] WalError),
+    /// There is a journal that an earlier version of this program wrote.
+    #[error(
+        "{} was written by an earlier version, which may have acknowledged what is only there; hint: start the coordinator once more with that version, end it in order, and remove the file", .0.display()
+    )]
+    Earlier(PathBuf),
     /// A row is not what was written.
     #[error(
         "the database is damaged: {0}; hint: nothing was changed; restore a backup, and see `adit explain state-corrupt`"
@@ -111,6 +122,8 @@ impl StoreError {
         match self {
             StoreError::Sqlite(error) => code_of(error),
             StoreError::Log(error) => error.code(),
+            StoreError::Wal(error) => error.code(),
+            StoreError::Earlier(_) => Code::VersionMismatch,
             StoreError::Damaged(_) | StoreError::Foreign { .. } => Code::StateCorrupt,
             StoreError::OldMembership { .. } => Code::BadEncoding,
             StoreError::Broken(_) | StoreError::Injected => Code::Internal,

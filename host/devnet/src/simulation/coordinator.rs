@@ -146,7 +146,7 @@ struct Disk {
     /// An older state is put back at the first crash after it was kept.
     backup: bool,
     /// Under the journal and the tables.
-    lying: [LyingDisk; 2],
+    lying: LyingDisk,
     state: PathBuf,
     kept: PathBuf,
 }
@@ -161,22 +161,25 @@ impl Disk {
         };
         Disk {
             backup: planted == Some(Planted::OldBackup),
-            lying: ["journal.db", "coordinator.db"]
-                .map(|name| LyingDisk::new(&state.join(name), lost)),
+            lying: LyingDisk::new(
+                &[&state.join("coordinator.db")],
+                &[&state.join("journal.wal")],
+                lost,
+            ),
             kept: world.folder.join("kept"),
             state,
         }
     }
 
     fn before_step(&mut self) {
-        self.lying.iter_mut().for_each(LyingDisk::before_step);
+        self.lying.before_step();
         if self.backup && !self.kept.exists() && entries(&self.state).is_some_and(|n| n > 12) {
             let _ = copy_all(&self.state, &self.kept);
         }
     }
 
     fn crashed(&mut self) {
-        self.lying.iter_mut().for_each(LyingDisk::crashed);
+        self.lying.crashed();
         if self.backup && self.kept.exists() {
             let _ = std::fs::remove_dir_all(&self.state);
             let _ = copy_all(&self.kept, &self.state);

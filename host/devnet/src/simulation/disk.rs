@@ -1,26 +1,33 @@
-//! A disk that lies: what a database wrote last is not there after a crash.
+//! A disk that lies: what was written last is not there after a crash.
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-/// The write-ahead log of a database, of which the last steps get lost. It only grows between two
-/// checkpoints of SQLite, so that its length at a time is all that has to be known of it.
+/// The files of a node's state that can lose their last steps.
 pub struct LyingDisk {
-    wal: PathBuf,
     lost: usize,
-    lengths: VecDeque<u64>,
+    /// Write-ahead logs of databases. Each only grows between two checkpoints of SQLite, so that its
+    /// length at a time is all that has to be known of it.
+    databases: Vec<(PathBuf, VecDeque<u64>)>,
+    /// Write-ahead logs of our own, which overwrite what is no longer needed.
+    wals: Vec<(PathBuf, VecDeque<Vec<u8>>)>,
 }
 
 impl LyingDisk {
-    /// The disk under a database, which loses up to so many steps; none if that is 0.
-    pub fn new(database: &Path, lost: usize) -> LyingDisk {
-        let mut wal = database.as_os_str().to_owned();
-        wal.push("-wal");
+    /// The disk under some databases and write-ahead logs, which loses up to so many steps; none if
+    /// that is 0.
+    pub fn new(databases: &[&Path], wals: &[&Path], lost: usize) -> LyingDisk {
+        let of_database = |path: &&Path| {
+            let mut wal = path.as_os_str().to_owned();
+            wal.push("-wal");
+            (wal.into(), VecDeque::new())
+        };
+        let of_wal = |path: &&Path| (path.to_path_buf(), VecDeque::new());
         LyingDisk {
-            wal: wal.into(),
             lost,
-            lengths: VecDeque::new(),
+            databases: databases.iter().map(of_database).collect(),
+            wals: wals.iter().map(of_wal).collect(),
         }
     }
 
@@ -29,26 +36,45 @@ impl LyingDisk {
         if self.lost == 0 {
             return;
         }
-        let length = std::fs::metadata(&self.wal).map_or(0, |about| about.len());
-        // It was begun anew: what was before is in the database itself.
-        if self.lengths.back().is_some_and(|last| *last > length) {
-            self.lengths.clear();
+        for (path, lengths) in &mut self.databases {
+            let length = std::fs::metadata(path).map_or(0, |about| about.len());
+            // It was begun anew: what was before is in the database itself.
+            if lengths.back().is_some_and(|last| *last > length) {
+                lengths.clear();
+            }
+            lengths.push_back(length);
+            keep(lengths, self.lost);
         }
-        self.lengths.push_back(length);
-        if self.lengths.len() > self.lost {
-            self.lengths.pop_front();
+        for (path, kept) in &mut self.wals {
+            kept.push_back(std::fs::read(path).unwrap_or_default());
+            keep(kept, self.lost);
         }
     }
 
     /// The process has ended.
     pub fn crashed(&mut self) {
-        let Some(length) = self.lengths.pop_front() else {
-            return;
-        };
-        self.lengths.clear();
-        if let Ok(file) = OpenOptions::new().write(true).open(&self.wal) {
-            let now = file.metadata().map_or(0, |about| about.len());
-            let _ = file.set_len(length.min(now));
+        for (path, lengths) in &mut self.databases {
+            let Some(length) = lengths.pop_front() else {
+                continue;
+            };
+            lengths.clear();
+            if let Ok(file) = OpenOptions::new().write(true).open(path) {
+                let now = file.metadata().map_or(0, |about| about.len());
+                let _ = file.set_len(length.min(now));
+            }
         }
+        for (path, kept) in &mut self.wals {
+            if let Some(bytes) = kept.pop_front() {
+                let _ = std::fs::write(path, bytes);
+            }
+            kept.clear();
+        }
+    }
+}
+
+/// Drops the oldest, down to `max` of them.
+fn keep<T>(steps: &mut VecDeque<T>, max: usize) {
+    while steps.len() > max {
+        steps.pop_front();
     }
 }

@@ -53,7 +53,9 @@ pub async fn process(world: Arc<World>, number: u32) {
         Some(Planted::LoseJournal) => LOST,
         _ => 0,
     };
-    let mut disk = LyingDisk::new(&Miner::journal_path(&folder), lost);
+    let journal = Miner::journal_path(&folder);
+    let wal = journal.with_extension("wal");
+    let mut disk = LyingDisk::new(&[&journal], &[&wal], lost);
     loop {
         if std::fs::create_dir_all(&folder).is_err() {
             return world.hopeless("a miner's folder cannot be made");

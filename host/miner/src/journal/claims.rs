@@ -36,6 +36,7 @@ impl Journal {
         &mut self,
         before: Option<i64>,
     ) -> Result<Vec<Countersigned>, JournalError> {
+        self.apply()?;
         let mut statement = self.db.connection().prepare_cached(schema::COUNTERSIGNED)?;
         let mut rows = statement.query(params![before.unwrap_or(i64::MAX), PAGE_MAX])?;
         let mut all = Vec::new();
@@ -67,6 +68,7 @@ impl Journal {
         &mut self,
         assignment: &Hash,
     ) -> Result<Option<Countersigned>, JournalError> {
+        self.apply()?;
         let connection = self.db.connection();
         let row: Option<i64> = connection
             .query_row(schema::ROW_OF, params![assignment.as_bytes()], |row| {

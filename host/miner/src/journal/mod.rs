@@ -5,12 +5,13 @@
 //! these bytes are signed and sent, and no refusal frees its number (protocol.md, "Receipt").
 //!
 //! ```text
-//!   assign -> commit -> sign -> send -> answer -> commit
-//!             begun     \_ signed, with the next commit  acknowledged | refused
+//!   assign -> commit -> sign -> send -> answer
+//!             begun     signed          acknowledged | refused
+//!               \__________\______________\_____ apply: into the tables, some milliseconds later
 //! ```
 //!
-//! Many receipts share each commit. A signature need not be on disk before it is sent: of the same
-//! body the same one is made again. After a crash between any two steps the journal holds either
+//! Many receipts share each commit, and many commits each transaction of the tables. A signature need
+//! not be on disk before it is sent: of the same body the same one is made again. After a crash between any two steps the journal holds either
 //! nothing of the run, which is then made again, or a body, which is signed and sent as it is.
 //! Acknowledged receipts stay: with the coordinator's signature, and the assignment that says what they
 //! pay, they are the miner's claim to pay.
@@ -18,6 +19,7 @@
 //! Trusted: whoever can write to the file can make this miner equivocate, as whoever has its key
 //! can. A journal that was restored from a backup is found out by [`Journal::standing`].
 
+mod apply;
 mod claims;
 mod error;
 mod parts;
@@ -29,13 +31,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adit_net::db::{Db, DbError};
+use adit_net::wal::Wal;
 use adit_protocol::Hash;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::network::assignment::Assignment;
 use adit_protocol::receipt::{BODY_LEN, Receipt, ReceiptBody};
 use adit_protocol::signed::Signed;
-use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, params};
 
+use apply::Pending;
 pub use claims::{Countersigned, PAGE_MAX};
 pub use error::JournalError;
 pub use parts::{Opening, Parts};
@@ -48,7 +52,7 @@ pub type NodeKey = [u8; 32];
 /// process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// Bodies, signatures and answers are about to be committed.
+    /// Bodies are about to be committed.
     BeforeCommit,
     /// They are committed.
     AfterCommit,
@@ -56,15 +60,21 @@ pub enum Point {
     BeforeSign,
     /// Bodies are signed and passed on, and the signatures are in memory only.
     AfterSign,
+    /// Bodies, signatures and answers are about to go to the tables.
+    BeforeApply,
+    /// They are there.
+    AfterApply,
 }
 
 impl Point {
     /// All points, in order.
-    pub const ALL: [Point; 4] = [
+    pub const ALL: [Point; 6] = [
         Point::BeforeCommit,
         Point::AfterCommit,
         Point::BeforeSign,
         Point::AfterSign,
+        Point::BeforeApply,
+        Point::AfterApply,
     ];
 }
 
@@ -266,9 +276,14 @@ pub struct Head {
 /// The journal of one node key.
 pub struct Journal {
     db: Db,
+    wal: Wal,
+    /// Number of the last record of the write-ahead log that the tables have.
+    applied: u64,
+    /// What was committed and is not in the tables yet.
+    pending: Pending,
     miner: NodeKey,
     series: HashMap<NodeKey, Series>,
-    /// Assignments whose bodies are assigned and not committed yet.
+    /// Assignments that have a number, and whose bodies are not in the tables yet.
     assigning: HashMap<Hash, u64>,
     probe: Box<dyn Probe>,
     keep_ms: u64,
@@ -281,8 +296,9 @@ struct Series {
 }
 
 impl Journal {
-    /// Opens the journal of the miner with this node key. What belongs to a receipt is kept for
-    /// `keep_ms` after it was settled.
+    /// Opens the journal of the miner with this node key: the database at `path` and the write-ahead
+    /// log beside it, whose name ends in `.wal`. What belongs to a receipt is kept for `keep_ms`
+    /// after it was settled.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -309,15 +325,21 @@ impl Journal {
         // negative.
         let small = (db.connection()).pragma_update(None, "cache_size", -2_048);
         small.map_err(DbError::from)?;
-        let series = load_series(&mut db, &miner)?;
-        Ok(Journal {
+        let (wal, applied, left) = apply::open(path, db.connection())?;
+        let mut journal = Journal {
             db,
+            wal,
+            applied,
+            pending: Pending::default(),
             miner,
-            series,
+            series: HashMap::new(),
             assigning: HashMap::new(),
             probe,
             keep_ms,
-        })
+        };
+        journal.replay(left)?;
+        journal.series = load_series(&mut journal.db, &miner)?;
+        Ok(journal)
     }
 
     /// Node key of the miner.
@@ -405,85 +427,6 @@ impl Journal {
         })))
     }
 
-    /// Writes a batch: all of it or nothing, and on disk when this returns.
-    ///
-    /// # Errors
-    /// [`JournalError`]. The batch may be on disk all the same; commit the same one again.
-    pub fn commit(&mut self, batch: &Batch, now_ms: u64) -> Result<(), JournalError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.probe.at(Point::BeforeCommit)?;
-        let series = &self.series;
-        let id_of = |coordinator: &NodeKey| series.get(coordinator).map_or(-1, |s| s.id);
-        let transaction = self
-            .db
-            .connection()
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut insert = transaction.prepare_cached(schema::INSERT_BODY)?;
-            let mut insert_parts = transaction.prepare_cached(schema::INSERT_PARTS)?;
-            let mut insert_lease = transaction.prepare_cached(schema::INSERT_LEASE)?;
-            for begun in &batch.bodies {
-                let row = insert.insert(params![
-                    begun.series,
-                    signed(begun.body.seq),
-                    begun.body.assignment.as_bytes(),
-                    begun.bytes,
-                    signed(now_ms),
-                ])?;
-                insert_parts.execute(params![row, begun.parts.to_cbor()])?;
-                if let Some(lease) = &begun.lease {
-                    insert_lease.execute(params![row, lease.to_cbor()])?;
-                }
-            }
-            let mut sign = transaction.prepare_cached(schema::SET_SIGNATURE)?;
-            for (coordinator, seq, signature) in &batch.signatures {
-                sign.execute(params![id_of(coordinator), signed(*seq), signature])?;
-            }
-            let mut settle = transaction.prepare_cached(schema::SETTLE)?;
-            let mut forget = transaction.prepare_cached(schema::DELETE_PARTS)?;
-            for settled in &batch.settled {
-                let (state, leaf, countersignature, code, detail) = match &settled.answer {
-                    Answer::Acknowledged {
-                        leaf,
-                        countersignature,
-                    } => (
-                        State::Acknowledged,
-                        Some(signed(*leaf)),
-                        Some(countersignature),
-                        None,
-                        None,
-                    ),
-                    Answer::Refused { code, detail } => {
-                        (State::Refused, None, None, Some(code), Some(detail))
-                    }
-                };
-                let (series, seq) = (id_of(&settled.coordinator), signed(settled.seq));
-                let at_ms = signed(settled.at_ms);
-                settle.execute(params![
-                    series,
-                    seq,
-                    state as i64,
-                    leaf,
-                    countersignature,
-                    code,
-                    detail,
-                    at_ms
-                ])?;
-                // What was refused is evidence, and is kept as long as it may be.
-                if self.keep_ms == 0 && state == State::Acknowledged {
-                    forget.execute(params![series, seq])?;
-                }
-            }
-        }
-        transaction.commit()?;
-        for begun in &batch.bodies {
-            self.assigning.remove(&begun.body.assignment);
-        }
-        self.probe.at(Point::AfterCommit)
-    }
-
     /// Tells the probe of a point that is not within a commit.
     ///
     /// # Errors
@@ -544,6 +487,7 @@ impl Journal {
         let Some(series) = self.series.get(coordinator).copied() else {
             return Ok(0);
         };
+        self.apply()?;
         let changed = self
             .db
             .connection()
@@ -557,6 +501,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub fn prune(&mut self, now_ms: u64, max: u32) -> Result<u64, JournalError> {
+        self.apply()?;
         let before = signed(now_ms.saturating_sub(self.keep_ms));
         let pruned = self
             .db
@@ -575,6 +520,7 @@ impl Journal {
             return Ok(counts);
         };
         let id = series.id;
+        self.apply()?;
         let mut statement = self.db.connection().prepare_cached(schema::COUNTS)?;
         let mut rows = statement.query(params![id])?;
         while let Some(row) = rows.next()? {
@@ -606,6 +552,7 @@ impl Journal {
         &mut self,
         assignment: &Hash,
     ) -> Result<Option<(Receipt, State)>, JournalError> {
+        self.apply()?;
         let row = self
             .db
             .connection()
@@ -636,15 +583,9 @@ impl Journal {
         if let Some(series) = self.series.get(coordinator) {
             return Ok(*series);
         }
-        let connection = self.db.connection();
-        // An earlier try may have reached the disk although it failed.
-        let id = connection.query_row(
-            schema::INSERT_SERIES,
-            params![self.miner, coordinator],
-            |row| row.get(0),
-        )?;
+        let miner = self.miner;
         let series = Series {
-            id,
+            id: self.series_id(&miner, coordinator)?,
             head: Head {
                 seq: 0,
                 id: Hash::ZERO,
@@ -654,6 +595,18 @@ impl Journal {
         Ok(series)
     }
 
+    /// The row of a series, which is made if it is missing.
+    fn series_id(&mut self, miner: &NodeKey, coordinator: &NodeKey) -> Result<i64, JournalError> {
+        // An earlier try may have reached the disk although it failed.
+        let id = self.db.connection().query_row(
+            schema::INSERT_SERIES,
+            params![miner, coordinator],
+            |row| row.get(0),
+        )?;
+        Ok(id)
+    }
+
+    /// In the tables. What they lack is in `assigning`.
     fn find(&mut self, assignment: &Hash) -> Result<Option<(u64, State)>, JournalError> {
         let mut statement = self.db.connection().prepare_cached(schema::FIND)?;
         let found: Option<(i64, i64)> = statement
@@ -672,6 +625,7 @@ impl Journal {
         let Some(series) = self.series.get(coordinator).copied() else {
             return Ok(None);
         };
+        self.apply()?;
         let bytes: Option<[u8; BODY_LEN]> = self
             .db
             .connection()
@@ -695,6 +649,7 @@ impl Journal {
         let Some(series) = self.series.get(coordinator).copied() else {
             return Ok(Vec::new());
         };
+        self.apply()?;
         let mut statement = self.db.connection().prepare_cached(schema::OPEN_ROWS)?;
         let mut rows = statement.query(params![
             series.id,

@@ -43,7 +43,18 @@ pub(super) const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY REFERENCES receipts (id),
         signed BLOB NOT NULL
     ) STRICT;",
+    // Which write-ahead log belongs to it, and the number of its last record that is in here.
+    "CREATE TABLE ahead (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        owner BLOB NOT NULL CHECK (length(owner) = 32),
+        applied INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO ahead VALUES (1, randomblob(32), 0);",
 ];
+
+pub(super) const AHEAD: &str = "SELECT owner, applied FROM ahead";
+
+pub(super) const SET_AHEAD: &str = "UPDATE ahead SET applied = ?1";
 
 pub(super) const LOAD_SERIES: &str = "SELECT s.id, s.coordinator, r.seq, r.body FROM series s
     LEFT JOIN receipts r ON r.series = s.id

@@ -1,9 +1,9 @@
 //! The thread that owns the journal: it commits what waits together, signs, and passes signed
 //! receipts on.
 //!
-//! Only bodies are waited for. Signatures and answers go to disk with the next bodies, or a little
-//! later: what a crash loses of them is made again, byte for byte, or is asked for again, since a
-//! receipt without an answer is handed in again.
+//! Only bodies are waited for. Signatures and answers go to disk a little later: what a crash loses of
+//! them is made again, byte for byte, or is asked for again, since a receipt without an answer is
+//! handed in again.
 //!
 //! Its queue has no bound of its own: every command is about an assignment that is held, and how
 //! many are held is bounded.
@@ -20,17 +20,13 @@ use adit_protocol::Hash;
 use adit_protocol::keys::Keypair;
 use tokio::time::Instant;
 
-use super::{
-    Assigned, Batch, Begun, Draft, Journal, JournalError, NodeKey, Point, Ready, Settled, State,
-};
+use super::{Assigned, Batch, Begun, Draft, Journal, JournalError, Point, Ready, Settled, State};
 use adit_net::random::Nothing;
 
 /// Most drafts of one commit.
 const BATCH: usize = 1024;
 /// How long after a failed commit the same one is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long signatures and answers wait for bodies to be committed with.
-const LATER: Duration = Duration::from_millis(100);
 /// How often it is tried when the miner ends.
 const TRIES_AT_END: u32 = 5;
 /// How often what is no longer needed is pruned.
@@ -105,7 +101,7 @@ pub struct ByHand {
 impl ByHand {
     /// Completes when there is something to do.
     pub async fn due(&mut self) {
-        match self.writer.later.at() {
+        match self.writer.due() {
             None => self.bell.rung().await,
             Some(at) => {
                 let _ = tokio::time::timeout_at(at, self.bell.rung()).await;
@@ -165,7 +161,7 @@ impl JournalWriter {
             key,
             clock,
             health: health.clone(),
-            later: Later::default(),
+            behind: None,
             pruned_ms: 0,
         };
         let bell = Bell::new();
@@ -256,37 +252,9 @@ struct Writer {
     key: Keypair,
     clock: Arc<dyn Clock>,
     health: Arc<JournalHealth>,
-    later: Later,
+    /// When the tables are tried again, after they could not be written.
+    behind: Option<Instant>,
     pruned_ms: u64,
-}
-
-/// What is on disk with the next commit, which it does not call for by itself until [`LATER`].
-#[derive(Default)]
-struct Later {
-    /// Of receipts that were passed on.
-    signatures: Vec<(NodeKey, u64, [u8; 64])>,
-    /// Answers.
-    settled: Vec<Settled>,
-    /// When the first of them came.
-    since: Option<Instant>,
-}
-
-impl Later {
-    fn add(&mut self, signatures: Vec<(NodeKey, u64, [u8; 64])>, settled: Vec<Settled>) {
-        if signatures.is_empty() && settled.is_empty() {
-            return;
-        }
-        self.signatures.extend(signatures);
-        self.settled.extend(settled);
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    /// When it is to be committed, whatever comes until then.
-    fn at(&self) -> Option<Instant> {
-        let full = self.signatures.len().max(self.settled.len()) >= BATCH;
-        self.since
-            .map(|since| if full { since } else { since + LATER })
-    }
 }
 
 /// What came in while the last commit was made.
@@ -304,8 +272,9 @@ impl Writer {
     /// on.
     fn round(&mut self, receiver: &Receiver<Command>, wait: Option<Duration>) -> bool {
         let mut round = Round::default();
-        let at = self.later.at();
-        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = self
+            .due()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         if let Some(wait) = wait.map(|wait| left.map_or(wait, |left| left.min(wait))) {
             match receiver.recv_timeout(wait) {
                 Ok(command) => self.take(command, &mut round),
@@ -326,23 +295,24 @@ impl Writer {
             calls,
             stop,
         } = round;
-        self.later.add(Vec::new(), settled);
-        let is_due = self.later.at().is_some_and(|at| at <= Instant::now());
-        let now = is_due || stop || !drafts.is_empty() || !calls.is_empty();
-        if now && !self.write(drafts) {
+        if !self.write(drafts, settled) {
             return false;
         }
         for call in calls {
             call(&mut self.journal);
         }
-        self.prune();
         if stop {
-            // The signatures of the last bodies.
-            if self.write(Vec::new()) {
-                tracing::debug!("the journal is closed");
-            }
+            self.end();
             return false;
         }
+        if self.due().is_some_and(|at| at <= Instant::now()) && !self.apply() {
+            return false;
+        }
+        // Whoever asked something had the tables written.
+        if self.journal.due().is_none() && self.behind.take().is_some() {
+            self.works();
+        }
+        self.prune();
         true
     }
 
@@ -367,18 +337,13 @@ impl Writer {
         }
     }
 
-    /// Writes bodies, and what waits to be written with them, then signs the bodies and passes them
-    /// on. `false` if the thread is to end, since what it was asked for cannot be done.
-    fn write(&mut self, drafts: Vec<(Begun, Arc<dyn Recorded>)>) -> bool {
-        let Later {
-            signatures,
-            settled,
-            ..
-        } = std::mem::take(&mut self.later);
+    /// Commits bodies and answers, then signs the bodies and passes them on. `false` if the thread is
+    /// to end, since what it was asked for cannot be done.
+    fn write(&mut self, drafts: Vec<(Begun, Arc<dyn Recorded>)>, settled: Vec<Settled>) -> bool {
         let batch = Batch {
-            signatures,
             bodies: drafts.iter().map(|(begun, _)| begun.clone()).collect(),
             settled,
+            signatures: Vec::new(),
         };
         if !self.commit(&batch) {
             return false;
@@ -389,32 +354,79 @@ impl Writer {
         if self.journal.reached(Point::BeforeSign).is_err() {
             return false;
         }
-        let mut signatures = Vec::with_capacity(drafts.len());
+        let mut signed = Batch::default();
         for (begun, to) in drafts {
             let receipt = begun.body.sign(&self.key, &mut Nothing);
             let body = &receipt.body;
             let signature = (body.coordinator, body.seq, receipt.miner_signature);
-            signatures.push(signature);
+            signed.signatures.push(signature);
             to.signed(Ready {
                 receipt,
                 parts: Some(begun.parts),
             });
         }
-        self.later.add(signatures, Vec::new());
-        self.journal.reached(Point::AfterSign).is_ok()
+        self.commit(&signed) && self.journal.reached(Point::AfterSign).is_ok()
     }
 
-    /// Commits a batch, again and again until it is on disk: its bodies have their numbers, and no
+    /// When the tables are to be written next.
+    fn due(&self) -> Option<Instant> {
+        let due = self.journal.due()?;
+        Some(self.behind.map_or(due, |again| again.max(due)))
+    }
+
+    /// Puts what was committed into the tables, or notes that it is to be tried again. `false` if the
+    /// thread is to end.
+    fn apply(&mut self) -> bool {
+        match self.journal.apply() {
+            Ok(()) => {
+                self.behind = None;
+                self.works();
+                true
+            }
+            Err(JournalError::Injected(point)) => {
+                tracing::error!(?point, "the journal was made to fail");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the tables of the journal could not be written");
+                self.health.set(Some(error.to_string()));
+                self.behind = Some(Instant::now() + RETRY);
+                true
+            }
+        }
+    }
+
+    /// The tables get what was committed. Where that cannot be done, the next start does it.
+    fn end(&mut self) {
+        for attempt in 1..=TRIES_AT_END {
+            if !self.apply() {
+                return;
+            }
+            if self.behind.is_none() {
+                return tracing::debug!("the journal is closed");
+            }
+            if attempt < TRIES_AT_END {
+                std::thread::sleep(RETRY);
+            }
+        }
+    }
+
+    /// Something was written.
+    fn works(&self) {
+        if self.behind.is_none() && self.health.failing().is_some() {
+            tracing::info!("the journal can be written again");
+            self.health.set(None);
+        }
+    }
+
+    /// Commits a batch, again and again until its bodies are on disk: they have their numbers, and no
     /// others may take them. At the end of the process it is given up after a few tries; nothing of
     /// it was signed, or it was on disk before.
     fn commit(&mut self, batch: &Batch) -> bool {
         for attempt in 1u32.. {
             match self.journal.commit(batch, self.clock.now_ms()) {
                 Ok(()) => {
-                    if self.health.failing().is_some() {
-                        tracing::info!("the journal can be written again");
-                        self.health.set(None);
-                    }
+                    self.works();
                     return true;
                 }
                 Err(JournalError::Injected(point)) => {

@@ -130,10 +130,9 @@ fn bodies_and_signatures_cannot_be_changed_even_by_hand() {
     };
     journal.commit(&sign(1), 1).unwrap();
     journal.commit(&sign(1), 1).unwrap();
-    assert!(matches!(
-        journal.commit(&sign(2), 1),
-        Err(JournalError::Sqlite(_))
-    ));
+    journal.apply().unwrap();
+    journal.commit(&sign(2), 1).unwrap();
+    assert!(matches!(journal.apply(), Err(JournalError::Sqlite(_))));
     drop(journal);
     let db = rusqlite::Connection::open(&path).unwrap();
     for statement in [
@@ -147,6 +146,68 @@ fn bodies_and_signatures_cannot_be_changed_even_by_hand() {
     ] {
         assert!(db.execute(statement, []).is_err(), "{statement}");
     }
+}
+
+#[test]
+fn bodies_that_the_tables_lack_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let mut journal = Journal::open(&path, node(), 1000).unwrap();
+    let (a, b) = (coordinator(1), coordinator(2));
+    let lease = lease(a).sign(&key("c1"), &mut OsRng);
+    let mut with_lease = draft(a, lease.body_hash(), 1);
+    with_lease.lease = Some(lease.clone());
+    let Assigned::New(begun) = journal.assign(with_lease).unwrap() else {
+        panic!("it is new");
+    };
+    let batch = Batch {
+        bodies: vec![*begun],
+        ..Batch::default()
+    };
+    journal.commit(&batch, 1).unwrap();
+    begin(&mut journal, b, Hash::of(b"2")).unwrap();
+    // Nothing has read the tables.
+    assert!(journal.due().is_some());
+    let rows = |path: &Path| {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let count = "SELECT count(*) FROM receipts";
+        db.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    // As a process that was killed has left it.
+    drop(journal);
+    assert_eq!(rows(&path), 0);
+    let mut journal = Journal::open(&path, node(), 1000).unwrap();
+    assert_eq!(journal.due(), None);
+    assert_eq!((journal.head(&a).seq, journal.head(&b).seq), (1, 1));
+    assert_eq!(journal.unsigned().unwrap().len(), 2);
+    let again = journal.assign(draft(a, lease.body_hash(), 2)).unwrap();
+    assert!(matches!(again, Assigned::Known { seq: 1, .. }));
+    assert_eq!(begin(&mut journal, b, Hash::of(b"3")), Ok(2));
+    drop(journal);
+    assert_eq!(rows(&path), 2);
+
+    // An older one of the two was put back.
+    let wal = path.with_extension("wal");
+    let kept = std::fs::read(&wal).unwrap();
+    let mut journal = Journal::open(&path, node(), 1000).unwrap();
+    begin(&mut journal, b, Hash::of(b"4")).unwrap();
+    drop(journal);
+    std::fs::write(&wal, kept).unwrap();
+    let mut journal = Journal::open(&path, node(), 1000).unwrap();
+    assert_eq!(
+        journal.standing(&b, 3, &Hash::of(b"4")).unwrap(),
+        Standing::Lost {
+            journal: 2,
+            coordinator: 3,
+        }
+    );
+    drop(journal);
+    // The database is gone, and another was begun.
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(
+        Journal::open(&path, node(), 1000),
+        Err(JournalError::Wal(_))
+    ));
 }
 
 #[test]
@@ -419,7 +480,7 @@ proptest! {
             (
                 proptest::collection::vec((0u8..2, 0u8..12), 1..12),
                 1usize..5,
-                proptest::option::of((0usize..4, 0u32..8)),
+                proptest::option::of((0usize..Point::ALL.len(), 0u32..8)),
             ),
             1..6,
         ),

@@ -11,7 +11,6 @@ use adit_ledger::tree::TreeRoot;
 use adit_ledger::{Action, Key, State as Registry};
 use adit_miner::Miner;
 use adit_miner::journal::{Countersigned, Journal, JournalError, PAGE_MAX};
-use adit_net::db::DbError;
 use adit_net::http::client::Client;
 use adit_net::log::{LogReader, ReadLogError};
 use adit_protocol::codes::Code;
@@ -130,15 +129,13 @@ fn open(state: &State) -> anyhow::Result<Journal> {
 }
 
 fn unread(error: JournalError) -> anyhow::Error {
-    let (code, hint) = match &error {
-        JournalError::Db(DbError::InUse { .. }) => (
-            Code::StateLocked,
-            "the miner runs: end it with `adit miner drain`, and try again".to_owned(),
-        ),
-        _ => (
-            Code::StateCorrupt,
-            format!("see `adit explain {}`", Code::JournalLost),
-        ),
+    let code = error.code();
+    let hint = match code {
+        Code::StateLocked => {
+            "the miner runs: end it with `adit miner drain`, and try again".to_owned()
+        }
+        Code::StateCorrupt => format!("see `adit explain {}`", Code::JournalLost),
+        code => format!("see `adit explain {code}`"),
     };
     Failure::new(code, "the journal cannot be read")
         .because(error)

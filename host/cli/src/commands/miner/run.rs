@@ -150,11 +150,8 @@ fn executor(
 }
 
 fn not_started(error: StartError) -> anyhow::Error {
-    use adit_miner::journal::JournalError;
-    use adit_net::db::DbError;
     let code = match &error {
-        StartError::Journal(JournalError::Db(DbError::InUse { .. })) => Code::StateLocked,
-        StartError::Journal(_) => Code::StateCorrupt,
+        StartError::Journal(error) => error.code(),
         StartError::System { .. } => Code::Internal,
         _ => return anyhow::Error::new(error).context("the miner could not be started"),
     };

@@ -18,9 +18,7 @@ pub struct Kind {
 
 /// All of them. Others than these are found, see [`unknown`].
 const KINDS: &[Kind] = &[
-    on("pwrite64", "journal.db"),
-    on("pwrite64", "journal.db-wal"),
-    on("pwrite64", "journal.db-shm"),
+    on("pwrite64", "journal.wal"),
     on("pwrite64", "coordinator.db-wal"),
     on("pwrite64", "coordinator.db-shm"),
     on("openat", "log/tmp/new"),
@@ -112,10 +110,11 @@ pub fn unknown(kinds: &[Kind], data: &Path, calls: &[Call]) -> BTreeSet<String> 
     };
     let changes = |call: &Call| call.name != "openat" || call.args.contains("O_CREAT");
     let lock = |call: &Call| call.args.contains("lock\"");
+    let at_start = |call: &Call| call.args.contains(".db") || call.args.contains(".wal\"");
     (calls.iter())
         .filter(|call| call.is_below(data) && changes(call) && !known(call))
         // Files that are there, and opened as they are.
-        .filter(|call| !(call.name == "openat" && (lock(call) || call.args.contains(".db"))))
+        .filter(|call| !(call.name == "openat" && (lock(call) || at_start(call))))
         .filter(|call| !(call.name == "openat" && call.args.contains("requests")))
         .map(|call| format!("{}({})", call.name, call.args))
         .collect()

@@ -154,7 +154,7 @@ fn a_coordinator_answers_once_what_it_says_is_on_disk() {
     let text = tracer.text();
     assert!(text.contains("(DELAYED)"), "no flush was delayed");
     let calls = parse(&text);
-    let wal = cluster.data().join("journal.db-wal");
+    let wal = cluster.data().join("journal.wal");
     let wal = wal.to_str().unwrap();
     // A submission, the result that a client waited for, and a receipt that was handed in.
     for request in [
@@ -204,7 +204,7 @@ fn a_miner_hands_in_what_is_in_its_journal() {
     let text = tracer.text();
     assert!(text.contains("(DELAYED)"), "no flush was delayed");
     let calls = parse(&text);
-    let journal = cluster.journal(0).with_extension("db-wal");
+    let journal = cluster.journal(0).with_extension("wal");
     let journal = journal.to_str().unwrap();
     let from = calls
         .iter()
@@ -229,7 +229,7 @@ fn a_miner_hands_in_what_is_in_its_journal() {
 /// The lines of a trace between two places, of calls that matter here.
 pub fn excerpt(text: &str, from: usize, to: usize) -> String {
     let lines = text.lines().enumerate().skip(from).take(to + 5 - from);
-    let matters = |line: &str| line.contains("-wal") || line.contains("HTTP/1.1");
+    let matters = |line: &str| line.contains("wal>") || line.contains("HTTP/1.1");
     let lines = lines.filter(|(at, line)| *at == from || *at == to || matters(line));
     let short = |line: &str| line.chars().take(200).collect::<String>();
     lines.map(|(_, line)| short(line) + "\n").collect()

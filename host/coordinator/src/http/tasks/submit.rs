@@ -18,7 +18,7 @@ use rand_core::RngCore as _;
 use super::super::app::App;
 use super::super::submission::{Frame, Planned, TaskRequest, invalid};
 use super::super::who::Caller;
-use super::{WaitQuery, unless_draining};
+use super::WaitQuery;
 use crate::order::{Idempotency, Submission};
 use crate::tokens::Client;
 use crate::view::TaskView;
@@ -99,14 +99,8 @@ pub async fn submit(
     let view = match wait {
         None => app.handle.submit(order).await?,
         Some(wait) => {
-            let (view, ending) = app.handle.submit_watched(order).await?;
-            match view.state.is_final() {
-                true => view,
-                false => {
-                    let ended = app.handle.ended(ending, wait);
-                    unless_draining(&app, view.task, ended).await?
-                }
-            }
+            let draining = app.draining.cancelled();
+            app.handle.submit_and_wait(order, wait, draining).await?
         }
     };
     let created = view.task == task;
