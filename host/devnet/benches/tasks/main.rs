@@ -7,8 +7,8 @@
 //!   times count from when a task was due.
 //!
 //! Each task is an own input to a component of 1 KB, run in the sandbox by one miner without
-//! replication. An answer means that receipt, verdict and result are on disk (SQLite with
-//! `synchronous=FULL`). Outputs of some are fetched and compared.
+//! replication. An answer means that receipt, verdict and result are on disk (in the
+//! coordinator's write-ahead log, flushed). Outputs of some are fetched and compared.
 //!
 //! Options: `--seconds N` for each measurement, `--flight N,N,...` for the numbers in flight to try,
 //! `--folder DIR` for another disk than that of temporary files; `--rate N,N,...` for tasks that come
