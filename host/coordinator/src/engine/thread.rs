@@ -78,17 +78,21 @@ impl Thread {
     pub(super) fn run(mut self) {
         let end = self.work();
         // Everyone who waits is told by the drop of the answers' other side.
-        let mut stopped = lock(&self.shared.stopped);
-        *stopped = Some(match end {
-            Ok(()) => Stopped {
+        match end {
+            Ok(()) => self.stopped(Stopped {
                 code: Code::Internal,
                 why: "the coordinator was ended".to_owned(),
-            },
+            }),
             Err(error) => {
                 tracing::error!(%error, "the engine has stopped; nothing is acknowledged any more");
-                (&error).into()
+                self.stopped((&error).into());
             }
-        });
+        }
+    }
+
+    /// Notes why nothing is done any more, before anyone learns that there is no answer.
+    fn stopped(&self, why: Stopped) {
+        lock(&self.shared.stopped).get_or_insert(why);
     }
 
     fn work(&mut self) -> Result<(), StoreError> {
@@ -208,6 +212,9 @@ impl Thread {
             Ok(more)
         });
         self.waiting = waiting;
+        if let Err(error) = &result {
+            self.stopped(error.into());
+        }
         self.more = result?;
         self.settle(now_ms, out, &mut answers);
         // Before the answers, so that whoever has one finds it counted.

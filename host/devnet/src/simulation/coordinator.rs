@@ -23,9 +23,10 @@ use crate::keys;
 const GONE_MS: u64 = 8_000;
 /// How long the engine may be busy with something else before a step, in milliseconds.
 const BUSY_MS: u64 = 4;
-/// What a disk that lies loses: steps of the engine, in which its batches and the tables that follow
-/// them are written.
-const LOST_STEPS: usize = 3;
+/// What a disk that lies loses: the last batches of the journal, over so many steps of the engine.
+/// The tables keep what they have got of them; were they put back too, the journal would say that it
+/// lacks batches that they need, and nothing would start.
+const LOST_STEPS: usize = 20;
 
 /// Ends the engine's process between two steps.
 struct Fuse {
@@ -161,11 +162,7 @@ impl Disk {
         };
         Disk {
             backup: planted == Some(Planted::OldBackup),
-            lying: LyingDisk::new(
-                &[&state.join("coordinator.db")],
-                &[&state.join("journal.wal")],
-                lost,
-            ),
+            lying: LyingDisk::new(&[], &[&state.join("journal.wal")], lost),
             kept: world.folder.join("kept"),
             state,
         }

@@ -10,7 +10,7 @@ use adit_devnet::simulation::{self, Options, Planted, Report};
 /// Seeds of the long test.
 const SEEDS: u64 = 200;
 /// Seeds in which a bug has to be found.
-const FOUND_WITHIN: u64 = 40;
+const FOUND_WITHIN: u64 = 80;
 
 fn run(seed: u64, planted: Option<Planted>) -> Report {
     let folder = tempfile::tempdir().unwrap();

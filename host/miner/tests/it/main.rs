@@ -5,6 +5,7 @@
 
 mod cache;
 mod crash;
+mod health;
 mod hostile;
 mod journal;
 mod life;
