@@ -10,11 +10,12 @@
 //!               \__________\______________\_____ apply: into the tables, some milliseconds later
 //! ```
 //!
-//! Many receipts share each commit, and many commits each transaction of the tables. A signature need
-//! not be on disk before it is sent: of the same body the same one is made again. After a crash between any two steps the journal holds either
-//! nothing of the run, which is then made again, or a body, which is signed and sent as it is.
-//! Acknowledged receipts stay: with the coordinator's signature, and the assignment that says what they
-//! pay, they are the miner's claim to pay.
+//! Many receipts share each commit, and many commits each transaction of the tables. A signature
+//! need not be on disk before it is sent: of the same body the same one is made again. After a
+//! crash between any two steps the journal holds either nothing of the run, which is then made
+//! again, or a body, which is signed and sent as it is. Acknowledged receipts stay: with the
+//! coordinator's signature, and the assignment that says what they pay, they are the miner's claim
+//! to pay.
 //!
 //! Trusted: whoever can write to the file can make this miner equivocate, as whoever has its key
 //! can. A journal that was restored from a backup is found out by [`Journal::standing`].
