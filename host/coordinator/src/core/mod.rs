@@ -87,8 +87,8 @@ pub struct Options {
     pub grace_ms: u64,
     /// How long a miner counts as active after a request.
     pub active_ms: u64,
-    /// Least time between two rosters, for each thousand candidates begun: rosters are kept for
-    /// ever, and one takes about 150 bytes for each candidate.
+    /// Least time between two rosters, for each thousand candidates begun: an auditor reads all of
+    /// them, each with about 150 bytes for a candidate. The database keeps what changed.
     pub roster_ms: u64,
     /// Least time after which a roster is made only because quality changed, likewise.
     pub quality_ms: u64,

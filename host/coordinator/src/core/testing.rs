@@ -14,7 +14,7 @@ use adit_protocol::network::assignment::{Acceptance, Assignment};
 use adit_protocol::network::entry::{Decision, Entry};
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::{CoordinatorMember, Membership, MinerMember, NetworkFile};
-use adit_protocol::network::roster::Roster;
+use adit_protocol::network::roster::{Roster, Weighing};
 use adit_protocol::network::standing::{Facts, Standing};
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::rand_core::{CryptoRng, RngCore};
@@ -30,7 +30,7 @@ use crate::order::{CheckedItem, HandInOrder, Submission};
 use crate::order::{PollOrder, PreparedSubmission};
 use crate::store::memory::MemoryStore;
 use crate::store::sql::SqlStore;
-use crate::store::{StoreError, schema};
+use crate::store::{StoreError, rosters, schema};
 use crate::view::TaskView;
 
 /// When tests begin, in milliseconds since 1970.
@@ -248,6 +248,7 @@ impl Disk {
         let log = Log::open(&mut db, options).unwrap();
         let off = db.connection().pragma_update(None, "synchronous", "OFF");
         off.unwrap();
+        rosters::set_weighing(db.connection(), &Weighing::of(&genesis())).unwrap();
         Disk {
             db,
             log,

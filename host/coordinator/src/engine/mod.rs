@@ -38,6 +38,7 @@ use adit_net::{Clock, SharedRng};
 use adit_protocol::keys::Keypair;
 use adit_protocol::log::key::NoteKey;
 use adit_protocol::log::origin::Origin;
+use adit_protocol::network::roster::Weighing;
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -49,7 +50,7 @@ use crate::planted::{NoProbe, Probe};
 use crate::store::journal::{self, Journal};
 use crate::store::read::{Reader, Readers};
 use crate::store::tables::Tables;
-use crate::store::{StoreError, load, schema};
+use crate::store::{StoreError, load, rosters, schema};
 use command::Command;
 use follower::{Closing, Follower, Keep};
 pub use handle::Handle;
@@ -222,6 +223,7 @@ impl ByHand {
         let transaction = db.connection().transaction().map_err(StoreError::from)?;
         load::claim(&transaction, &members.genesis_hash, &own)?;
         load::use_membership(&transaction, members.membership.version)?;
+        rosters::set_weighing(&transaction, &Weighing::of(&members.genesis))?;
         let applied = load::applied(&transaction)?;
         transaction.commit().map_err(StoreError::from)?;
 

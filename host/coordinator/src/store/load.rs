@@ -102,7 +102,7 @@ pub fn set_applied(db: &Connection, number: u64) -> Result<(), StoreError> {
     set_meta(db, "applied", &number.to_be_bytes())
 }
 
-fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db
         .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
             row.get(0)
@@ -110,7 +110,7 @@ fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         .optional()?)
 }
 
-fn set_meta(db: &Connection, name: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn set_meta(db: &Connection, name: &str, value: &[u8]) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -12,6 +12,7 @@
 //! | [`load`] | reading back what was kept, at the start |
 //! | [`equivocations`] | what miners signed twice, as evidence |
 //! | [`read`] | reads of other threads, on connections of their own |
+//! | [`rosters`] | rosters, as what changed in them |
 //! | `rows` | rows of the tables as values |
 //! | [`memory`] | the operations in memory, for tests and simulations |
 //!
@@ -30,6 +31,7 @@ pub mod journal;
 pub mod load;
 pub mod memory;
 pub mod read;
+pub mod rosters;
 mod rows;
 pub mod schema;
 pub mod sql;

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::Semaphore;
 
 use super::rows::{self, damaged, int, uint};
-use super::{AssignmentRow, Document, ReceiptRow, StoreError, TaskRow};
+use super::{AssignmentRow, Document, ReceiptRow, StoreError, TaskRow, rosters};
 use crate::Refusal;
 use crate::core::TaskContext;
 use crate::core::explain::draw_views;
@@ -353,19 +353,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`].
     pub fn document(&mut self, hash: &Hash) -> Result<Option<Document>, StoreError> {
-        let found: Option<(i64, Vec<u8>)> = self
-            .db
-            .prepare_cached("SELECT kind, bytes FROM document WHERE hash = ?1")?
-            .query_row([hash.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        found
-            .map(|(kind, bytes)| {
-                Ok(Document {
-                    kind: rows::document_kind(kind)?,
-                    bytes,
-                })
-            })
-            .transpose()
+        rosters::find(&self.db, hash)
     }
 
     /// A membership that a roster names, as its authority signed it.

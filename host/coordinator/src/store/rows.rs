@@ -4,12 +4,13 @@ use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::Decision;
+use adit_protocol::network::roster::{Roster, RosterEntry};
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{AssignmentRow, DocumentKind, ReceiptRow, RosterRow, StoreError, TaskRow};
+use super::{AssignmentRow, DocumentKind, ReceiptRow, RosterRow, StoreError, TaskRow, rosters};
 use crate::view::{LeaseState, TaskState};
 
 pub(super) const TASK: &str = "number, id, client, spec, exec, inline, local, validator, \
@@ -228,26 +229,21 @@ pub(super) fn history(
 /// A roster by its leaf, or the newest.
 pub(super) fn roster(db: &Connection, leaf: Option<u64>) -> Result<Option<RosterRow>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT r.leaf, r.entry, d.bytes FROM roster r LEFT JOIN document d ON d.hash = r.root
-         WHERE ?1 IS NULL OR r.leaf = ?1 ORDER BY r.leaf DESC LIMIT 1",
+        "SELECT leaf, entry FROM roster WHERE ?1 IS NULL OR leaf = ?1 ORDER BY leaf DESC LIMIT 1",
     )?;
-    let found = statement
-        .query_row([leaf.map(int)], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, Vec<u8>>(1)?,
-                row.get::<_, Option<Vec<u8>>>(2)?,
-            ))
-        })
+    let found: Option<(i64, Vec<u8>)> = statement
+        .query_row([leaf.map(int)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((leaf, entry, bytes)) = found else {
+    let Some((leaf, entry)) = found else {
         return Ok(None);
     };
-    let bytes = bytes.ok_or_else(|| damaged(format!("the roster of leaf {leaf} is missing")))?;
     let bad = |error| damaged(format!("the roster of leaf {leaf}: {error}"));
+    let entry = RosterEntry::from_cbor(&entry).map_err(bad)?;
+    let document = rosters::find(db, &entry.root)?
+        .ok_or_else(|| damaged(format!("the roster of leaf {leaf} is missing")))?;
     Ok(Some(RosterRow {
         leaf: uint(leaf),
-        entry: adit_protocol::network::roster::RosterEntry::from_cbor(&entry).map_err(bad)?,
-        roster: adit_protocol::network::roster::Roster::from_cbor(&bytes).map_err(bad)?,
+        entry,
+        roster: Roster::from_cbor(&document.bytes).map_err(bad)?,
     }))
 }

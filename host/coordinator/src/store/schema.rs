@@ -4,8 +4,8 @@
 use adit_net::log::Log;
 
 /// All layouts in their order.
-pub fn all() -> [&'static str; 3] {
-    [FIRST, Log::MIGRATION, BY_STATE]
+pub fn all() -> [&'static str; 4] {
+    [FIRST, Log::MIGRATION, BY_STATE, CHANGES]
 }
 
 /// Layout 1. Published layouts never change.
@@ -112,3 +112,9 @@ CREATE TABLE miner (
 /// Layout 3; the log's tables are layout 2. A client's tasks of one state are found without reading
 /// all that it has.
 pub const BY_STATE: &str = "CREATE INDEX task_state ON task (client, state, number);";
+
+/// Layout 4. Rosters are kept as changes of others: see [`super::rosters`].
+pub const CHANGES: &str = "
+ALTER TABLE document ADD COLUMN base BLOB;
+ALTER TABLE document ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+";

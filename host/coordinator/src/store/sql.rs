@@ -14,7 +14,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Transaction,
 use super::rows::{self, int, uint};
 use super::{
     AssignmentRow, DocumentKind, Horizon, MinerRow, ReceiptRow, RosterRow, Store, StoreError,
-    TaskEnd, TaskRow,
+    TaskEnd, TaskRow, rosters,
 };
 use crate::core::Appended;
 use crate::view::LeaseState;
@@ -353,7 +353,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn add_roster(&mut self, row: &RosterRow) -> Result<(), StoreError> {
-        self.put_document(&row.entry.root, DocumentKind::Roster, &row.roster.to_cbor())?;
+        rosters::add(self.transaction, row)?;
         self.execute(
             "INSERT INTO roster (leaf, entry, root) VALUES (?1, ?2, ?3)",
             params![

@@ -107,30 +107,54 @@ impl Document for Roster {
     }
 }
 
-/// The weights of candidates, in their order: 0.7 of each one's share of the saturated stakes and
-/// 0.3 of its share of the whole units of the least stake, in parts per billion, times quality.
-/// Both shares are linear in stake up to the saturation, so that splitting an identity gains
-/// nothing. A candidate has at least weight 1, unless its quality is 0.
-pub fn weights(genesis: &Genesis, candidates: &[Candidate]) -> Vec<u64> {
-    let least = genesis.miner_stake_min.max(1);
-    let most = least.saturating_mul(u128::from(genesis.saturation));
-    // Bounded so that sums and products below stay within 128 bits: 2^14 candidates, 2^30 parts.
-    let scale = |stake: u128| stake.min(most) >> most.ilog2().saturating_sub(80);
-    let units = |stake: u128| (stake / least).min(u128::from(genesis.saturation));
-    let stakes: u128 = candidates.iter().map(|c| scale(c.stake)).sum();
-    let all_units: u128 = candidates.iter().map(|c| units(c.stake)).sum();
-    let share = |part: u128, of: u128, total: u128| (part * of).checked_div(total).unwrap_or(0);
-    let weigh = |candidate: &Candidate| {
-        let by_stake = share(scale(candidate.stake), BY_STAKE_PPB, stakes);
-        let by_units = share(units(candidate.stake), PPB - BY_STAKE_PPB, all_units);
-        let quality = u128::from(candidate.quality_ppm.min(PPM));
-        let weight = (by_stake + by_units) * quality / u128::from(PPM);
-        match quality {
-            0 => 0,
-            _ => u64::try_from(weight.max(1)).unwrap_or(u64::MAX),
+/// What a network's genesis says of weights in draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighing {
+    /// Least stake of a miner, in 10^-12 token.
+    pub least: u128,
+    /// Stake above this many times the least counts no more.
+    pub saturation: u32,
+}
+
+impl Weighing {
+    /// By a network's genesis.
+    pub fn of(genesis: &Genesis) -> Weighing {
+        Weighing {
+            least: genesis.miner_stake_min,
+            saturation: genesis.saturation,
         }
-    };
-    candidates.iter().map(weigh).collect()
+    }
+
+    /// The weights of candidates, in their order: 0.7 of each one's share of the saturated stakes and
+    /// 0.3 of its share of the whole units of the least stake, in parts per billion, times quality.
+    /// Both shares are linear in stake up to the saturation, so that splitting an identity gains
+    /// nothing. A candidate has at least weight 1, unless its quality is 0.
+    pub fn weights(&self, candidates: &[Candidate]) -> Vec<u64> {
+        let least = self.least.max(1);
+        let most = least.saturating_mul(u128::from(self.saturation));
+        // Bounded so that sums and products below stay within 128 bits: 2^14 candidates, 2^30 parts.
+        let scale = |stake: u128| stake.min(most) >> most.ilog2().saturating_sub(80);
+        let units = |stake: u128| (stake / least).min(u128::from(self.saturation));
+        let stakes: u128 = candidates.iter().map(|c| scale(c.stake)).sum();
+        let all_units: u128 = candidates.iter().map(|c| units(c.stake)).sum();
+        let share = |part: u128, of: u128, total: u128| (part * of).checked_div(total).unwrap_or(0);
+        let weigh = |candidate: &Candidate| {
+            let by_stake = share(scale(candidate.stake), BY_STAKE_PPB, stakes);
+            let by_units = share(units(candidate.stake), PPB - BY_STAKE_PPB, all_units);
+            let quality = u128::from(candidate.quality_ppm.min(PPM));
+            let weight = (by_stake + by_units) * quality / u128::from(PPM);
+            match quality {
+                0 => 0,
+                _ => u64::try_from(weight.max(1)).unwrap_or(u64::MAX),
+            }
+        };
+        candidates.iter().map(weigh).collect()
+    }
+}
+
+/// The weights of candidates of a network: see [`Weighing::weights`].
+pub fn weights(genesis: &Genesis, candidates: &[Candidate]) -> Vec<u64> {
+    Weighing::of(genesis).weights(candidates)
 }
 
 /// The log entry of a roster: which candidates the draws after it are made from, and the

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::status::Status;
 
@@ -25,7 +26,11 @@ struct Cost {
 }
 
 fn world() -> World {
-    let mut world = World::new(MINERS, Options::default());
+    world_of(Options::default())
+}
+
+fn world_of(options: Options) -> World {
+    let mut world = World::new(MINERS, options);
     world.disk = Some(Disk::new());
     world.greet_all(2);
     world
@@ -138,6 +143,31 @@ fn nothing_is_left(world: &mut World) {
         .miners
         .iter()
         .for_each(|miner| assert!(miner.given.is_empty()));
+}
+
+#[test]
+fn a_roster_costs_what_changed_in_it() {
+    let mut world = world_of(Options {
+        active_ms: 3_600_000,
+        ..Options::default()
+    });
+    for change in 0..100 {
+        world.hello(change * 3, offer(3)).unwrap();
+        world.advance(world.options.roster_ms);
+    }
+    let db = world.disk.as_mut().unwrap().db.connection();
+    let sum = "SELECT count(*), sum(length(d.bytes)), count(*) FILTER (WHERE d.base IS NULL)
+               FROM roster r JOIN document d ON d.hash = r.root";
+    let (rosters, bytes, whole): (u32, u32, u32) = db
+        .query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    assert_eq!((rosters, whole), (101, 2));
+    let newest = crate::store::load::snapshot(db).unwrap().roster.unwrap();
+    assert_eq!(newest.roster.hash(), newest.entry.root);
+    let slots = newest.roster.candidates.iter().map(|c| c.slots);
+    assert_eq!(slots.sum::<u32>(), 2 * MINERS as u32 + 100);
+    let each = newest.roster.to_cbor().len() as u32;
+    assert!(bytes < 2 * each + 400 * rosters, "{bytes}, {each} for one");
 }
 
 #[test]
