@@ -260,9 +260,11 @@ impl Threads {
 
 /// Computes a case's inputs at a place on a pool, and goes on to the next place.
 pub fn on_pool(pool: &InferencePool, case: &Case, next: &mut usize) -> Named {
-    let inputs = case.inputs[*next].clone();
-    *next = (*next + 1) % case.inputs.len();
-    pool.compute(case.model.clone(), inputs).expect("inference")
+    // Callers begin at places of their own, and a case may have fewer inputs than callers.
+    let at = *next % case.inputs.len();
+    *next = at + 1;
+    pool.compute(case.model.clone(), case.inputs[at].clone())
+        .expect("inference")
 }
 
 impl Way for Threads {
