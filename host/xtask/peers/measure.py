@@ -7,6 +7,7 @@ processor time of the processes below this one, which are the system; this one i
 - `saturation`: as many in flight as `--flight` says.
 - `half`: tasks come at half the rate of saturation, whether or not those before are done; times
   count from when a task was due.
+- `same`: the same at `--rate`, which is one for all systems.
 """
 
 import argparse
@@ -19,6 +20,7 @@ def asked():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--flight", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--redis")
     parser.add_argument("--durable", action="store_true")
@@ -83,7 +85,7 @@ def low(system, texts, seconds):
     return times
 
 
-def half(system, texts, rate, seconds):
+def steady(system, texts, rate, seconds):
     """Tasks at a steady rate. `system.submit(text, done)` calls `done(output)` from `system.pump`,
     or from another thread."""
     times, started = [], 0
@@ -119,5 +121,6 @@ def run(system, args, named):
     tell(event="ready", versions=named)
     phase("low", lambda: low(system, texts, args.seconds))
     rate = phase("saturation", lambda: system.saturate(texts, args.flight, args.seconds))
-    phase("half", lambda: half(system, texts, rate / 2, args.seconds))
+    phase("half", lambda: steady(system, texts, rate / 2, args.seconds))
+    phase("same", lambda: steady(system, texts, args.rate, args.seconds))
     tell(event="checked", outputs=texts.checked)

@@ -50,11 +50,12 @@ usage: cargo xtask COMMAND
                      replay bit for bit, and a forged receipt be refused.
   test [-- ARGS]     Set up, then run every test. ARGS go to `cargo test`.
   bench [-- ARGS]    Set up, then run every benchmark. ARGS go to the benchmarks.
-  bench net [--rounds N] [--seconds N] [--flight N]
+  bench net [--rounds N] [--seconds N] [--flight N] [--rate N]
                      The same trivial task through a network of ours, Celery with Redis, and Ray, in
                      turns: N rounds (default 3) of N seconds for each measurement (default 8), with
-                     N tasks in flight (default 128). Prints a table. Fetches the others from PyPI
-                     and Debian the first time.
+                     N tasks in flight (default 128), and N a second for each of them where all get
+                     the same (default 200). Prints a table. Fetches the others from PyPI and Debian
+                     the first time.
   growth [--tasks N] [--miners N] [--blobs N]
                      How a coordinator's costs grow up to N ended tasks that are kept (default
                      1000000), N miners (default 10000) and N blobs (default 10000); 0 leaves a part
@@ -204,7 +205,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command> {
             {
                 net = Some(net::Asked::default());
             }
-            Long(option @ ("rounds" | "seconds" | "flight")) if net.is_some() => {
+            Long(option @ ("rounds" | "seconds" | "flight" | "rate")) if net.is_some() => {
                 let option = option.to_owned();
                 let number = parser.value()?.parse()?;
                 if let Some(asked) = &mut net {
@@ -330,16 +331,19 @@ mod tests {
 
     #[test]
     fn a_comparison_takes_its_numbers() {
-        let net = |rounds, seconds, flight| {
+        let net = |rounds, seconds, flight, rate| {
             Command::BenchNet(net::Asked {
                 rounds,
                 seconds,
                 flight,
+                rate,
             })
         };
-        assert_eq!(parsed(&["bench", "net"]).unwrap(), net(3, 8, 128));
-        let args = ["bench", "net", "--rounds", "5", "--flight", "64"];
-        assert_eq!(parsed(&args).unwrap(), net(5, 8, 64));
+        assert_eq!(parsed(&["bench", "net"]).unwrap(), net(3, 8, 128, 200));
+        let args = [
+            "bench", "net", "--rounds", "5", "--flight", "64", "--rate", "9",
+        ];
+        assert_eq!(parsed(&args).unwrap(), net(5, 8, 64, 9));
         assert!(parsed(&["bench", "--rounds", "5"]).is_err());
         assert!(parsed(&["bench", "net", "other"]).is_err());
         assert!(parsed(&["bench", "net", "--rounds", "many"]).is_err());

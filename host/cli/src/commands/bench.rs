@@ -272,7 +272,7 @@ fn print(ui: &Ui, record: &HardwareRecord) -> anyhow::Result<()> {
             ))?;
         }
     }
-    ui.line("network       not measured: there is no peer yet")
+    ui.line("network       not measured here: `adit miner status` shows the round trip to each coordinator")
 }
 
 /// The processor's name, as the system gives it.

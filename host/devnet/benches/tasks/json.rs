@@ -9,7 +9,7 @@ use crate::Asked;
 use crate::load::{Load, Measured};
 use crate::processes::Pair;
 
-/// Measures with the first of the numbers in flight.
+/// Measures with the first of the numbers in flight, and also at the first of the rates.
 pub async fn bench(asked: &Asked) {
     let seconds = Duration::from_secs(asked.seconds);
     let flight = *asked.flight.first().expect("a number in flight");
@@ -27,6 +27,10 @@ pub async fn bench(asked: &Asked) {
     end("saturation", &best);
     begin("half");
     end("half", &load.open(best.rate() / 2.0, seconds).await);
+    if let Some(&rate) = asked.rates.first() {
+        begin("same");
+        end("same", &load.open(rate as f64, seconds).await);
+    }
 
     let outputs = load.check_outputs().await;
     tell(&json!({ "event": "checked", "outputs": outputs }));

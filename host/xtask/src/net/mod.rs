@@ -36,6 +36,8 @@ pub struct Asked {
     pub seconds: u64,
     /// Tasks in flight at saturation.
     pub flight: u64,
+    /// Tasks a second in the phase in which all systems get the same; each has to be able to do them.
+    pub rate: u64,
 }
 
 impl Default for Asked {
@@ -44,6 +46,7 @@ impl Default for Asked {
             rounds: 3,
             seconds: 8,
             flight: 128,
+            rate: 200,
         }
     }
 }
@@ -55,6 +58,7 @@ impl Asked {
         match name {
             "rounds" => self.rounds = number,
             "seconds" => self.seconds = number,
+            "rate" => self.rate = number,
             _ => self.flight = number,
         }
     }
@@ -65,7 +69,7 @@ pub fn command(asked: &Asked) -> Result<()> {
     let project = Project::load()?;
     let systems = step("what is compared", || Systems::prepare(&project))?;
     let mut table = Table::new(systems::all());
-    // For four phases, beginning and end.
+    // For five phases, beginning and end.
     let patience = Duration::from_secs(180 + 8 * asked.seconds);
     for round in 1..=asked.rounds {
         for (at, system) in systems::all().iter().enumerate() {

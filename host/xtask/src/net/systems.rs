@@ -135,6 +135,7 @@ impl Systems {
         };
         command.arg("--seconds").arg(asked.seconds.to_string());
         command.arg("--flight").arg(asked.flight.to_string());
+        command.arg("--rate").arg(asked.rate.to_string());
         command.arg("--folder").arg(folder);
         command
     }

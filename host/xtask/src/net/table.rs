@@ -23,6 +23,8 @@ const FIGURES: &[Figure] = &[
     figure("one at a time, p99, ms", 2, |run| run.low_p99_ms),
     figure("half load, p50, ms", 2, |run| run.half_p50_ms),
     figure("half load, p99, ms", 2, |run| run.half_p99_ms),
+    figure("at the same rate, p50, ms", 2, |run| run.same_p50_ms),
+    figure("at the same rate, p99, ms", 2, |run| run.same_p99_ms),
     figure("processor time of a task, µs", 0, |run| run.system_us),
     figure("the load's own, µs", 0, |run| run.load_us),
     figure("memory at most, RSS, MiB", 0, |run| run.resident_mib),
@@ -88,11 +90,13 @@ impl Table {
     /// The table as Markdown, with what was measured and on what.
     pub fn shown(&self, asked: &Asked, machine: &str) -> String {
         let mut text = format!(
-            "{} rounds in turns, {} s for each measurement, {} tasks in flight at saturation for \
-             each system, on {machine}. Medians, (least to most), ratio to {}.\n\n",
+            "{} rounds in turns, {} s for each measurement, {} tasks in flight at saturation and {} a \
+             second at the same rate for each system, on {machine}. Medians, (least to most), ratio \
+             to {}.\n\n",
             asked.rounds,
             asked.seconds,
             asked.flight,
+            asked.rate,
             self.systems.first().map_or("", |system| system.name),
         );
         let names = self.systems.iter().map(|system| system.name.to_owned());

@@ -48,7 +48,11 @@ enum Phase {
     Low,
     Saturation,
     Half,
+    Same,
 }
+
+/// All of them.
+const PHASES: usize = 4;
 
 /// What one run came to.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,6 +65,8 @@ pub struct Run {
     pub low_p99_ms: f64,
     pub half_p50_ms: f64,
     pub half_p99_ms: f64,
+    pub same_p50_ms: f64,
+    pub same_p99_ms: f64,
     /// Processor time of a task at saturation, of the system.
     pub system_us: f64,
     /// The same of the load.
@@ -77,8 +83,8 @@ impl Run {
     /// For who waits.
     pub fn shown(&self) -> String {
         format!(
-            "{:.0} tasks/s, one at a time {:.2} ms, at half load {:.2} ms",
-            self.rate, self.low_p50_ms, self.half_p50_ms
+            "{:.0} tasks/s, one at a time {:.2} ms, at half load {:.2} ms, at the same rate {:.2} ms",
+            self.rate, self.low_p50_ms, self.half_p50_ms, self.same_p50_ms
         )
     }
 }
@@ -126,6 +132,7 @@ impl Reading {
                 match phase {
                     Phase::Low => (run.low_p50_ms, run.low_p99_ms) = (p50_ms, p99_ms),
                     Phase::Half => (run.half_p50_ms, run.half_p99_ms) = (p50_ms, p99_ms),
+                    Phase::Same => (run.same_p50_ms, run.same_p99_ms) = (p50_ms, p99_ms),
                     Phase::Saturation => {
                         let us = 1e6 / count as f64;
                         run.rate = count as f64 / seconds;
@@ -142,8 +149,8 @@ impl Reading {
 
     fn end(self) -> std::result::Result<Run, String> {
         match (self.done.len(), self.run.checked) {
-            (3, 1..) => Ok(self.run),
-            (3, 0) => Err("none of its outputs was compared".to_owned()),
+            (PHASES, 1..) => Ok(self.run),
+            (PHASES, 0) => Err("none of its outputs was compared".to_owned()),
             _ => Err(format!("it ended after {:?}", self.done)),
         }
     }
@@ -247,7 +254,7 @@ mod tests {
         reading.end()
     }
 
-    const LINES: [&str; 8] = [
+    const LINES: [&str; 10] = [
         r#"{"event": "ready", "versions": {"ray": "2.60.0"}}"#,
         r#"{"event": "begin", "phase": "low"}"#,
         r#"{"event":"end","phase":"low","count":10,"seconds":1.0,"p50_ms":2.5,"p99_ms":3.5}"#,
@@ -255,6 +262,8 @@ mod tests {
         r#"{"event":"end","phase":"saturation","count":500,"seconds":2,"p50_ms":9,"p99_ms":9}"#,
         r#"{"event": "begin", "phase": "half"}"#,
         r#"{"event":"end","phase":"half","count":10,"seconds":1.0,"p50_ms":4,"p99_ms":6}"#,
+        r#"{"event": "begin", "phase": "same"}"#,
+        r#"{"event":"end","phase":"same","count":10,"seconds":1.0,"p50_ms":3,"p99_ms":5}"#,
         r#"{"event": "checked", "outputs": 520}"#,
     ];
 
@@ -264,6 +273,7 @@ mod tests {
         assert_eq!(run.rate, 250.0);
         assert_eq!((run.low_p50_ms, run.low_p99_ms), (2.5, 3.5));
         assert_eq!((run.half_p50_ms, run.half_p99_ms), (4.0, 6.0));
+        assert_eq!((run.same_p50_ms, run.same_p99_ms), (3.0, 5.0));
         assert_eq!(run.proportional_mib, 2.0);
         assert_eq!((run.checked, run.versions.len()), (520, 1));
     }
