@@ -3,7 +3,7 @@
 //! changed, where that is shorter. Weights, which all change as soon as one stake does, are left out
 //! and computed again.
 //!
-//! In the table `document`, `base` is the roster that `bytes` is a [`Change`] of, and `steps` how
+//! In the table `document`, `base` is the roster that `bytes` is a `Change` of, and `steps` how
 //! many changes lie between it and one that is kept whole.
 
 use adit_protocol::cbor::Document as _;
@@ -95,7 +95,8 @@ fn alike(one: &Candidate, other: &Candidate) -> bool {
     one == *other
 }
 
-/// Notes how the network weighs its candidates, which never changes. Without that all rosters are kept whole.
+/// Notes how the network weighs its candidates, which never changes. Without that all rosters are
+/// kept whole.
 ///
 /// # Errors
 /// [`StoreError`].
