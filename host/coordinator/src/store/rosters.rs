@@ -1,5 +1,5 @@
 //! Rosters in the database. They are kept for ever, since an auditor makes every draw again, and one
-//! of ten thousand candidates has 1.5 MB. But each resembles the one before: so it is kept as what
+//! of ten thousand candidates has a megabyte. But each resembles the one before: so it is kept as what
 //! changed, where that is shorter. Weights, which all change as soon as one stake does, are left out
 //! and computed again.
 //!
