@@ -1,7 +1,7 @@
 //! Rosters in the database. They are kept for ever, since an auditor makes every draw again, and one
-//! of ten thousand candidates has a megabyte. But each resembles the one before: so it is kept as what
-//! changed, where that is shorter. Weights, which all change as soon as one stake does, are left out
-//! and computed again.
+//! of ten thousand candidates has a megabyte. But each resembles the one before: so it is kept as
+//! what changed, where that is shorter. Weights, which all change as soon as one stake does, are left
+//! out and computed again.
 //!
 //! In the table `document`, `base` is the roster that `bytes` is a `Change` of, and `steps` how
 //! many changes lie between it and one that is kept whole.
