@@ -3,20 +3,20 @@
 //! what changed, where that is shorter. Weights, which all change as soon as one stake does, are left
 //! out and computed again.
 //!
-//! In the table `document`, `base` is the roster that `bytes` is a `Change` of, and `steps` how
-//! many changes lie between it and one that is kept whole.
+//! In the table `document`, `base` is the roster that `bytes` is a `Change` of; of one that is kept
+//! whole it is null.
 
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::roster::{Candidate, Roster, Weighing};
 use minicbor::{Decode, Encode};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::rows::{self, array, damaged};
-use super::{Document, DocumentKind, RosterRow, StoreError, load};
+use super::{Document, DocumentKind, StoreError, load};
 
 /// Most changes in a row. Reading a roster takes as many steps, each as long as its change.
-const STEPS_MAX: u32 = 63;
+const STEPS_MAX: usize = 63;
 /// Where the database has the network's [`Weighing`].
 const WEIGHING: &str = "weighing";
 
@@ -118,133 +118,126 @@ fn weighing(db: &Connection) -> Result<Option<Weighing>, StoreError> {
     }))
 }
 
-/// Keeps a roster, unless it is there.
-pub(super) fn add(db: &Connection, row: &RosterRow) -> Result<(), StoreError> {
-    let whole = row.roster.to_cbor();
-    let change = change(db, &row.roster)?.filter(|change| change.bytes.len() < whole.len() / 2);
-    let (bytes, base, steps) = match &change {
-        Some(Step { bytes, base, steps }) => (bytes, Some(base.as_bytes()), *steps),
-        None => (&whole, None, 0),
-    };
-    db.prepare_cached(
-        "INSERT INTO document (hash, kind, bytes, base, steps) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (hash) DO NOTHING",
-    )?
-    .execute(params![
-        row.entry.root.as_bytes(),
-        rows::document_number(DocumentKind::Roster),
-        bytes,
-        base,
-        steps,
-    ])?;
-    Ok(())
-}
-
-/// A roster as a change of another one.
-struct Step {
-    bytes: Vec<u8>,
-    base: Hash,
-    steps: u32,
+/// What to keep of a roster that becomes the newest: its bytes, or those of a change and the roster
+/// that it is one of.
+pub(super) fn shortest(
+    db: &Connection,
+    roster: &Roster,
+) -> Result<(Vec<u8>, Option<Hash>), StoreError> {
+    let whole = roster.to_cbor();
+    Ok(match change(db, roster)? {
+        Some((bytes, base)) if bytes.len() < whole.len() / 2 => (bytes, Some(base)),
+        _ => (whole, None),
+    })
 }
 
 /// The roster as a change of the newest, if it can be made of it again.
-fn change(db: &Connection, next: &Roster) -> Result<Option<Step>, StoreError> {
-    let newest: Option<(Vec<u8>, u32)> = db
-        .prepare_cached(
-            "SELECT r.root, d.steps FROM roster r JOIN document d ON d.hash = r.root
-             ORDER BY r.leaf DESC LIMIT 1",
-        )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+fn change(db: &Connection, next: &Roster) -> Result<Option<(Vec<u8>, Hash)>, StoreError> {
+    let newest: Option<Vec<u8>> = db
+        .prepare_cached("SELECT root FROM roster ORDER BY leaf DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
         .optional()?;
-    let (Some((root, steps)), Some(weighing)) = (newest, weighing(db)?) else {
+    let (Some(root), Some(weighing)) = (newest, weighing(db)?) else {
         return Ok(None);
     };
     let base = Hash::from_bytes(array(&root, "the root of a roster")?);
-    if steps >= STEPS_MAX {
-        return Ok(None);
-    }
-    let Some(before) = find(db, &base)? else {
+    let Some(kept) = kept(db, &base)? else {
         return Ok(None);
     };
-    let before = Roster::from_cbor(&before.bytes)
-        .map_err(|error| damaged(format!("the roster {base}: {error}")))?;
+    if kept.changes.len() >= STEPS_MAX {
+        return Ok(None);
+    }
+    let (before, _) = kept.roster(db, &base)?;
     let change = Change::between(&before, next);
     let bytes = minicbor::to_vec(&change)
         .map_err(|error| damaged(format!("a roster is not encoded: {error}")))?;
     let candidates = change.candidates(before.candidates);
     let same = change.whole(candidates, &weighing) == *next;
-    Ok(same.then_some(Step {
-        bytes,
-        base,
-        steps: steps.saturating_add(1),
-    }))
+    Ok(same.then_some((bytes, base)))
 }
 
-/// A row of the table `document`.
-struct Row {
+/// A document as it is kept: the bytes of one that is whole, and the changes that make it of that,
+/// the newest first.
+struct Kept {
     kind: DocumentKind,
-    bytes: Vec<u8>,
-    base: Option<Hash>,
+    whole: Vec<u8>,
+    changes: Vec<Change>,
 }
 
-fn row(db: &Connection, hash: &Hash) -> Result<Option<Row>, StoreError> {
-    let found: Option<(i64, Vec<u8>, Option<Vec<u8>>)> = db
-        .prepare_cached("SELECT kind, bytes, base FROM document WHERE hash = ?1")?
-        .query_row([hash.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((kind, bytes, base)) = found else {
-        return Ok(None);
-    };
-    let base = base.map(|base| array(&base, "the base of a roster").map(Hash::from_bytes));
-    Ok(Some(Row {
-        kind: rows::document_kind(kind)?,
-        bytes,
-        base: base.transpose()?,
-    }))
+impl Kept {
+    /// The roster of that hash, and its bytes.
+    fn roster(self, db: &Connection, hash: &Hash) -> Result<(Roster, Vec<u8>), StoreError> {
+        let bad = |what: String| damaged(format!("the roster {hash}: {what}"));
+        let whole = Roster::from_cbor(&self.whole).map_err(|error| bad(error.to_string()))?;
+        let mut changes = self.changes.into_iter();
+        let Some(last) = changes.next() else {
+            return Ok((whole, self.whole));
+        };
+        let before = changes
+            .rev()
+            .fold(whole.candidates, |before, change| change.candidates(before));
+        let weighing = weighing(db)?.ok_or_else(|| bad("the least stake is missing".to_owned()))?;
+        let candidates = last.candidates(before);
+        let roster = last.whole(candidates, &weighing);
+        let bytes = roster.to_cbor();
+        match Hash::of(&bytes) == *hash {
+            true => Ok((roster, bytes)),
+            false => Err(bad("what is kept of it makes another one".to_owned())),
+        }
+    }
 }
 
-/// A public document, of whatever kind.
-pub(super) fn find(db: &Connection, hash: &Hash) -> Result<Option<Document>, StoreError> {
+fn kept(db: &Connection, hash: &Hash) -> Result<Option<Kept>, StoreError> {
     let bad = |what: String| damaged(format!("the roster {hash}: {what}"));
     let (mut changes, mut at) = (Vec::new(), *hash);
-    let whole = loop {
-        let row = match row(db, &at)? {
-            Some(row) => row,
+    let mut statement =
+        db.prepare_cached("SELECT kind, bytes, base FROM document WHERE hash = ?1")?;
+    loop {
+        let found: Option<(i64, Vec<u8>, Option<Vec<u8>>)> = statement
+            .query_row([at.as_bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let (kind, bytes, base) = match found {
+            Some(found) => found,
             None if changes.is_empty() => return Ok(None),
             None => return Err(bad(format!("{at}, which it is a change of, is missing"))),
         };
-        let Some(base) = row.base else { break row };
-        if changes.len() >= STEPS_MAX as usize {
+        let Some(base) = base else {
+            return Ok(Some(Kept {
+                kind: rows::document_kind(kind)?,
+                whole: bytes,
+                changes,
+            }));
+        };
+        if changes.len() >= STEPS_MAX {
             return Err(bad(format!(
                 "it is more than {STEPS_MAX} changes of one that is whole"
             )));
         }
-        let change = minicbor::decode::<Change>(&row.bytes);
+        let change = minicbor::decode::<Change>(&bytes);
         changes.push(change.map_err(|error| bad(error.to_string()))?);
-        at = base;
-    };
-    // The newest change came first.
-    let mut changes = changes.into_iter();
-    let Some(last) = changes.next() else {
-        let Row { kind, bytes, .. } = whole;
-        return Ok(Some(Document { kind, bytes }));
-    };
-    let whole = Roster::from_cbor(&whole.bytes).map_err(|error| bad(error.to_string()))?;
-    let before = changes
-        .rev()
-        .fold(whole.candidates, |before, change| change.candidates(before));
-    let weighing = weighing(db)?.ok_or_else(|| bad("the least stake is missing".to_owned()))?;
-    let candidates = last.candidates(before);
-    let roster = last.whole(candidates, &weighing);
-    if roster.hash() != *hash {
-        return Err(bad("what is kept of it makes another one".to_owned()));
+        at = Hash::from_bytes(array(&base, "the base of a roster")?);
     }
-    Ok(Some(Document {
-        kind: DocumentKind::Roster,
-        bytes: roster.to_cbor(),
-    }))
+}
+
+/// A roster.
+pub(super) fn roster(db: &Connection, hash: &Hash) -> Result<Option<Roster>, StoreError> {
+    let kept = kept(db, hash)?;
+    kept.map(|kept| Ok(kept.roster(db, hash)?.0)).transpose()
+}
+
+/// A public document, of whatever kind.
+pub(super) fn find(db: &Connection, hash: &Hash) -> Result<Option<Document>, StoreError> {
+    let Some(kept) = kept(db, hash)? else {
+        return Ok(None);
+    };
+    let kind = kept.kind;
+    let bytes = match kept.changes.is_empty() {
+        true => kept.whole,
+        false => kept.roster(db, hash)?.1,
+    };
+    Ok(Some(Document { kind, bytes }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use adit_net::trace::TraceContext;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
 use adit_protocol::network::entry::Decision;
-use adit_protocol::network::roster::{Roster, RosterEntry};
+use adit_protocol::network::roster::RosterEntry;
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
@@ -239,11 +239,11 @@ pub(super) fn roster(db: &Connection, leaf: Option<u64>) -> Result<Option<Roster
     };
     let bad = |error| damaged(format!("the roster of leaf {leaf}: {error}"));
     let entry = RosterEntry::from_cbor(&entry).map_err(bad)?;
-    let document = rosters::find(db, &entry.root)?
+    let roster = rosters::roster(db, &entry.root)?
         .ok_or_else(|| damaged(format!("the roster of leaf {leaf} is missing")))?;
     Ok(Some(RosterRow {
         leaf: uint(leaf),
         entry,
-        roster: Roster::from_cbor(&document.bytes).map_err(bad)?,
+        roster,
     }))
 }

@@ -114,7 +114,4 @@ CREATE TABLE miner (
 pub const BY_STATE: &str = "CREATE INDEX task_state ON task (client, state, number);";
 
 /// Layout 4. Rosters are kept as changes of others: see [`super::rosters`].
-pub const CHANGES: &str = "
-ALTER TABLE document ADD COLUMN base BLOB;
-ALTER TABLE document ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
-";
+pub const CHANGES: &str = "ALTER TABLE document ADD COLUMN base BLOB;";

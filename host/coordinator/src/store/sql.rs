@@ -90,6 +90,27 @@ impl<'a> SqlStore<'a> {
         Ok(i64::try_from(most).unwrap_or(i64::MAX) >= PRUNE_ROWS)
     }
 
+    /// Keeps a document, unless it is there: its bytes, or how it differs from `base`.
+    fn keep_document(
+        &self,
+        hash: &Hash,
+        kind: DocumentKind,
+        bytes: &[u8],
+        base: Option<&Hash>,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO document (hash, kind, bytes, base) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (hash) DO NOTHING",
+            params![
+                hash.as_bytes(),
+                rows::document_number(kind),
+                bytes,
+                base.map(Hash::as_bytes),
+            ],
+        )?;
+        Ok(())
+    }
+
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.statement(sql)?.execute(values)?)
     }
@@ -336,12 +357,7 @@ impl Store for SqlStore<'_> {
         kind: DocumentKind,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO document (hash, kind, bytes) VALUES (?1, ?2, ?3)
-             ON CONFLICT (hash) DO NOTHING",
-            params![hash.as_bytes(), rows::document_number(kind), bytes],
-        )?;
-        Ok(())
+        self.keep_document(hash, kind, bytes, None)
     }
 
     fn put_membership(&mut self, hash: &Hash, signed: &[u8]) -> Result<(), StoreError> {
@@ -353,7 +369,8 @@ impl Store for SqlStore<'_> {
     }
 
     fn add_roster(&mut self, row: &RosterRow) -> Result<(), StoreError> {
-        rosters::add(self.transaction, row)?;
+        let (bytes, base) = rosters::shortest(self.transaction, &row.roster)?;
+        self.keep_document(&row.entry.root, DocumentKind::Roster, &bytes, base.as_ref())?;
         self.execute(
             "INSERT INTO roster (leaf, entry, root) VALUES (?1, ?2, ?3)",
             params![

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use adit_protocol::network::roster::{PPM, RosterEntry};
 use rand_core::RngCore as _;
+use rusqlite::params;
 
 use super::*;
 use crate::core::testing::TestRng;
@@ -58,29 +59,42 @@ fn roster(epoch: u64, mut candidates: Vec<Candidate>) -> Roster {
     }
 }
 
-/// Adds it as the newest, as the store does.
-fn add_newest(db: &Connection, leaf: u64, roster: &Roster) {
-    let row = RosterRow {
-        leaf,
-        entry: RosterEntry {
+/// Adds them as the newest, as the store does.
+fn add<'a>(db: &Connection, first: u64, rosters: impl IntoIterator<Item = &'a Roster>) {
+    for (leaf, roster) in (first..).zip(rosters) {
+        let entry = RosterEntry {
             epoch: roster.epoch,
             root: roster.hash(),
             made_ms: leaf,
             vrf_point: [0; 32],
             vrf_proof: [0; 64],
-        },
-        roster: roster.clone(),
-    };
-    add(db, &row).unwrap();
-    db.execute(
-        "INSERT INTO roster (leaf, entry, root) VALUES (?1, ?2, ?3)",
-        params![
-            rows::int(leaf),
-            row.entry.to_cbor(),
-            row.entry.root.as_bytes()
-        ],
-    )
-    .unwrap();
+        };
+        let (bytes, base) = shortest(db, roster).unwrap();
+        db.execute(
+            "INSERT INTO document (hash, kind, bytes, base) VALUES (?1, 1, ?2, ?3)
+             ON CONFLICT (hash) DO NOTHING",
+            params![
+                entry.root.as_bytes(),
+                bytes,
+                base.map(|base| *base.as_bytes())
+            ],
+        )
+        .unwrap();
+        db.execute(
+            "INSERT INTO roster (leaf, entry, root) VALUES (?1, ?2, ?3)",
+            params![rows::int(leaf), entry.to_cbor(), entry.root.as_bytes()],
+        )
+        .unwrap();
+    }
+}
+
+/// Each is found as it was.
+fn come_back<'a>(db: &Connection, rosters: impl IntoIterator<Item = &'a Roster>) {
+    for roster in rosters {
+        let found = find(db, &roster.hash()).unwrap().unwrap();
+        assert_eq!(found.kind, DocumentKind::Roster);
+        assert_eq!(found.bytes, roster.to_cbor());
+    }
 }
 
 /// Rosters that follow one another: each time a few candidates leave, come, or change.
@@ -102,7 +116,7 @@ fn history(rng: &mut TestRng, candidates: usize, length: u64) -> Vec<Roster> {
     all
 }
 
-fn kept(db: &Connection) -> (u64, u64) {
+fn bytes_and_whole(db: &Connection) -> (u64, u64) {
     let sum = "SELECT sum(length(bytes)), count(*) FILTER (WHERE base IS NULL) FROM document";
     let (bytes, whole): (i64, i64) = db
         .query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -122,17 +136,13 @@ fn damage(db: &Connection, roster: &Roster) -> String {
 fn rosters_come_back_as_they_were_and_take_what_changed() {
     let mut rng = TestRng::new(1);
     let (db, all) = (database(), history(&mut rng, 300, 200));
+    add(&db, 0, &all);
+    come_back(&db, &all);
     for (leaf, roster) in (0..).zip(&all) {
-        add_newest(&db, leaf, roster);
-    }
-    for (leaf, roster) in (0..).zip(&all) {
-        let found = find(&db, &roster.hash()).unwrap().unwrap();
-        assert_eq!(found.kind, DocumentKind::Roster);
-        assert_eq!(found.bytes, roster.to_cbor());
         let row = rows::roster(&db, Some(leaf)).unwrap().unwrap();
         assert_eq!(&row.roster, roster);
     }
-    let (bytes, whole) = kept(&db);
+    let (bytes, whole) = bytes_and_whole(&db);
     let each: u64 = all.iter().map(|roster| roster.to_cbor().len() as u64).sum();
     // One in 64, and what changed.
     let others: BTreeSet<Hash> = all.iter().map(|roster| roster.hash()).collect();
@@ -147,13 +157,8 @@ fn a_roster_that_comes_again_is_kept_once() {
     let mut rng = TestRng::new(2);
     let (db, all) = (database(), history(&mut rng, 40, 4));
     let again = [&all[0], &all[3], &all[0], &all[2], &all[0], &all[3]];
-    for (leaf, roster) in (0..).zip(again) {
-        add_newest(&db, leaf, roster);
-    }
-    for roster in again {
-        let found = find(&db, &roster.hash()).unwrap().unwrap();
-        assert_eq!(found.bytes, roster.to_cbor());
-    }
+    add(&db, 0, again);
+    come_back(&db, again);
     let documents: i64 = db
         .query_row("SELECT count(*) FROM document", [], |row| row.get(0))
         .unwrap();
@@ -166,21 +171,18 @@ fn what_is_other_in_everything_is_kept_whole() {
     let db = database();
     for leaf in 0..3 {
         let candidates = (0..50).map(|_| candidate(&mut rng)).collect();
-        add_newest(&db, leaf, &roster(leaf, candidates));
+        add(&db, leaf, [&roster(leaf, candidates)]);
     }
-    assert_eq!(kept(&db).1, 3);
+    assert_eq!(bytes_and_whole(&db).1, 3);
     // Weights that are not those of the rule are kept as they are.
     let mut odd = roster(3, (0..50).map(|_| candidate(&mut rng)).collect());
-    add_newest(&db, 3, &odd);
+    add(&db, 3, [&odd]);
     odd.candidates[7].weight += 1;
-    add_newest(&db, 4, &odd);
-    assert_eq!(kept(&db).1, 5);
-    let found = find(&db, &odd.hash()).unwrap().unwrap();
-    assert_eq!(found.bytes, odd.to_cbor());
+    add(&db, 4, [&odd]);
+    assert_eq!(bytes_and_whole(&db).1, 5);
     let none = roster(5, Vec::new());
-    add_newest(&db, 5, &none);
-    let found = find(&db, &none.hash()).unwrap().unwrap();
-    assert_eq!(found.bytes, none.to_cbor());
+    add(&db, 5, [&none]);
+    come_back(&db, [&odd, &none]);
 }
 
 #[test]
@@ -197,23 +199,16 @@ fn a_database_of_before_goes_on() {
     db.execute(entry, [old.hash().as_bytes()]).unwrap();
     db.execute_batch(schema::CHANGES).unwrap();
     set_weighing(&db, &WEIGHING).unwrap();
-    for (leaf, roster) in (1..).zip(&all[1..]) {
-        add_newest(&db, leaf, roster);
-    }
-    assert_eq!(kept(&db).1, 1);
-    for roster in &all {
-        let found = find(&db, &roster.hash()).unwrap().unwrap();
-        assert_eq!(found.bytes, roster.to_cbor());
-    }
+    add(&db, 1, &all[1..]);
+    assert_eq!(bytes_and_whole(&db).1, 1);
+    come_back(&db, &all);
 }
 
 #[test]
 fn damage_is_found() {
     let mut rng = TestRng::new(5);
     let (db, all) = (database(), history(&mut rng, 60, 8));
-    for (leaf, roster) in (0..).zip(&all) {
-        add_newest(&db, leaf, roster);
-    }
+    add(&db, 0, &all);
     let (first, last) = (&all[0], &all[7]);
     let set = |column: &str, of: &Roster, value: &[u8]| {
         let sql = format!("UPDATE document SET {column} = ?2 WHERE hash = ?1");
@@ -243,6 +238,7 @@ fn damage_is_found() {
         assert!(refused * 2 > flips.len(), "{refused}");
         set("bytes", of, &right);
     }
+    come_back(&db, [first, last]);
 
     set_weighing(
         &db,
