@@ -148,8 +148,9 @@ pub(crate) struct Settler {
     clock: Arc<dyn Clock>,
     /// States at the ends of epochs.
     ends: BTreeMap<u64, Arc<State>>,
-    /// When a coordinator may be asked again, in milliseconds since 1970.
-    again: HashMap<Key, u64>,
+    /// When a coordinator may be asked again for the end of an epoch, in milliseconds since 1970. The
+    /// next epoch is another matter: where epochs are short, waiting there too would miss it.
+    again: HashMap<Key, (u64, u64)>,
     /// The hash of a settlement in the ledger that is not what the logs come to, and what they come to.
     disputed: Option<(Hash, Settlement)>,
     /// Claims of late receipts.
@@ -258,11 +259,12 @@ impl Settler {
             let mut closed = false;
             for coordinator in coordinators {
                 let now_ms = self.clock.now_ms();
-                if self.again.get(&coordinator).is_some_and(|at| *at > now_ms) {
+                let waits = |(of, at): &(u64, u64)| *of == epoch && *at > now_ms;
+                if self.again.get(&coordinator).is_some_and(waits) {
                     continue;
                 }
-                self.again
-                    .insert(coordinator, now_ms.saturating_add(AGAIN_MS));
+                let at = now_ms.saturating_add(AGAIN_MS);
+                self.again.insert(coordinator, (epoch, at));
                 let close = tokio::time::timeout(COPY_MAX, self.close(coordinator, epoch));
                 match close.await {
                     Ok(Ok(())) => closed = true,

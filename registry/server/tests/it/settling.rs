@@ -155,6 +155,36 @@ async fn who_cannot_be_reached_is_settled_an_epoch_later() {
     network.registry.stop().await;
 }
 
+/// Otherwise epochs as short as those of tests are missed, and with two in a row what was earned.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_could_not_be_reached_is_asked_at_once_in_the_next_epoch() {
+    let mut network = Network::new(Amount::tokens(MUCH)).await;
+    network.b.work(1, 0, MINER, 40);
+    network.at_b.hide().await;
+    network.clock.set_ms(BEGIN_MS + 2 * EPOCH_MS - 500);
+    // Unlike `until_state`, time stands still.
+    let closed = async |network: &Network, node: u8, epoch: u64| {
+        for _ in 0..400 {
+            if network.state().closing(&named(node), epoch).is_some() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+        }
+        panic!("not within 16 seconds");
+    };
+    closed(&network, A, 0).await;
+    // Both are asked in the same look.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(network.state().closing(&named(B), 0).is_none());
+    network.at_b.show(&network.b.folder()).await;
+    network.clock.set_ms(BEGIN_MS + 2 * EPOCH_MS);
+    closed(&network, B, 1).await;
+    network.settled(2).await;
+    let (all, _) = network.agreed().await;
+    assert_eq!(charges(&all[1].said), both(0, 40));
+    network.registry.stop().await;
+}
+
 /// A log goes on after an epoch's end, and is closed when the checker comes by: what was drawn in the
 /// next epoch by then is paid in that one, of what is in escrow at its end.
 #[tokio::test(flavor = "multi_thread")]
