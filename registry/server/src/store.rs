@@ -188,9 +188,7 @@ impl Store {
 
     fn try_commit(&mut self, batch: &Batch, first: u64) -> Result<(), StoreError> {
         let transaction = self.db.connection().transaction()?;
-        for entry in &batch.entries {
-            self.log.append(&transaction, entry)?;
-        }
+        self.log.append_all(&transaction, &batch.entries)?;
         for place in &batch.places {
             transaction
                 .prepare_cached(

@@ -196,7 +196,7 @@ impl Write {
     /// [`StoreError`]; [`StoreError::Damaged`] if the log goes on at another leaf.
     pub fn apply(&self, store: &mut SqlStore<'_>) -> Result<(), StoreError> {
         match self {
-            Write::Append { leaf, entry } => match store.append_encoded(entry)? {
+            Write::Append { leaf, entry } => match store.append_encoded(entry.clone()) {
                 found if found == *leaf => Ok(()),
                 found => Err(StoreError::Damaged(format!(
                     "the log goes on at leaf {found}, and the journal at {leaf}"

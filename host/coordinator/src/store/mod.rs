@@ -5,7 +5,7 @@
 //! |---|---|
 //! | this file | the operations and their rows |
 //! | [`schema`] | the tables |
-//! | [`sql`] | the operations on SQLite, inside a transaction |
+//! | [`sql`], `pending` | the operations on SQLite, inside a transaction; rows that it writes at its end |
 //! | [`batch`], `codec` | writes as values, and their encoding |
 //! | [`journal`] | batches, durable at once |
 //! | [`tables`] | tables and log together, which get the batches later |
@@ -30,6 +30,7 @@ pub mod equivocations;
 pub mod journal;
 pub mod load;
 pub mod memory;
+mod pending;
 pub mod read;
 pub mod rosters;
 mod rows;

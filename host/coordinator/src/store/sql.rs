@@ -1,7 +1,5 @@
 //! The operations on SQLite, inside one transaction.
 
-use std::collections::BTreeMap;
-
 use adit_net::log::Log;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::hash::Hash;
@@ -11,6 +9,7 @@ use adit_protocol::receipt::Receipt;
 use adit_protocol::signed::Signed;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Transaction, params};
 
+use super::pending::{LeaseChange, NewLease, Pending};
 use super::rows::{self, int, uint};
 use super::{
     AssignmentRow, DocumentKind, Horizon, MinerRow, ReceiptRow, RosterRow, Store, StoreError,
@@ -26,10 +25,7 @@ const PRUNE_ROWS: i64 = 64;
 pub struct SqlStore<'a> {
     transaction: &'a Transaction<'a>,
     log: &'a mut Log,
-    /// Receipts of this transaction, by leaf: most are judged in the same one, and written once.
-    receipts: BTreeMap<u64, ReceiptRow>,
-    /// What became of assignments in this transaction, by leaf: state, and leaf of the receipt.
-    leases: BTreeMap<u64, (Option<LeaseState>, Option<u64>)>,
+    pending: Pending,
 }
 
 impl<'a> SqlStore<'a> {
@@ -38,17 +34,15 @@ impl<'a> SqlStore<'a> {
         SqlStore {
             transaction,
             log,
-            receipts: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            pending: Pending::default(),
         }
     }
 
     /// Appends an entry as it is encoded; its leaf index.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn append_encoded(&mut self, entry: &[u8]) -> Result<u64, StoreError> {
-        Ok(self.log.append(self.transaction, entry)?)
+    pub fn append_encoded(&mut self, entry: Vec<u8>) -> u64 {
+        let leaf = self.next_leaf();
+        self.pending.entries.push(entry);
+        leaf
     }
 
     /// Removes some of what ended or was used last before the given times; whether there is more.
@@ -124,39 +118,24 @@ impl<'a> SqlStore<'a> {
 
 impl Store for SqlStore<'_> {
     fn next_leaf(&self) -> u64 {
-        self.log.size()
+        let waiting = u64::try_from(self.pending.entries.len()).unwrap_or(u64::MAX);
+        self.log.size().saturating_add(waiting)
     }
 
     fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
-        self.append_encoded(&entry.encode())
+        Ok(self.append_encoded(entry.encode()))
     }
 
     fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
-        let inline: Vec<u8> = task.inline.iter().flat_map(|h| *h.as_bytes()).collect();
-        self.execute(
-            "INSERT INTO task (number, id, client, spec, exec, inline, local, validator,
-                               submitted_ms, expires_ms, target, extra, trace, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0)",
-            params![
-                int(task.number),
-                task.id.as_bytes(),
-                task.client,
-                task.spec,
-                task.exec,
-                inline,
-                task.local,
-                task.validator.as_ref().map(|h| h.as_bytes().as_slice()),
-                int(task.submitted_ms),
-                int(task.expires_ms),
-                task.target,
-                task.extra,
-                task.trace.map(|trace| trace.to_string()),
-            ],
-        )?;
+        (self.pending.tasks).insert(task.number, (task.clone(), None));
         Ok(())
     }
 
     fn set_replicas(&mut self, task: u64, target: u32, extra: u32) -> Result<(), StoreError> {
+        if let Some((row, _)) = self.pending.tasks.get_mut(&task) {
+            (row.target, row.extra) = (Some(target), extra);
+            return Ok(());
+        }
         self.execute(
             "UPDATE task SET target = ?2, extra = ?3 WHERE number = ?1",
             params![int(task), target, extra],
@@ -165,6 +144,10 @@ impl Store for SqlStore<'_> {
     }
 
     fn end_task(&mut self, task: u64, end: &TaskEnd) -> Result<(), StoreError> {
+        if let Some((_, ended)) = self.pending.tasks.get_mut(&task) {
+            *ended = Some(end.clone());
+            return Ok(());
+        }
         self.execute(
             "UPDATE task SET state = ?2, ended_ms = ?3, code = ?4, detail = ?5, result = ?6,
                              agreed = ?7 WHERE number = ?1",
@@ -182,26 +165,20 @@ impl Store for SqlStore<'_> {
     }
 
     fn find_task(&mut self, id: &Hash) -> Result<Option<String>, StoreError> {
+        self.write()?;
         find_task(self.transaction, id)
     }
 
     fn add_assignment(&mut self, row: &AssignmentRow) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO assignment (leaf, hash, task, signed, eligible, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                int(row.leaf),
-                row.hash.as_bytes(),
-                int(row.task),
-                row.signed.to_cbor(),
-                row.eligible,
-                rows::lease_number(row.state),
-            ],
-        )?;
+        self.pending.add_assignment(row);
         Ok(())
     }
 
     fn accept(&mut self, leaf: u64, acceptance: &Signed<Acceptance>) -> Result<(), StoreError> {
+        if let Some(lease) = self.pending.leases.get_mut(&leaf) {
+            lease.acceptance = Some(acceptance.to_cbor());
+            return Ok(());
+        }
         self.execute(
             "UPDATE assignment SET acceptance = ?2 WHERE leaf = ?1",
             params![int(leaf), acceptance.to_cbor()],
@@ -210,7 +187,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn end_assignment(&mut self, leaf: u64, state: LeaseState) -> Result<(), StoreError> {
-        self.leases.entry(leaf).or_default().0 = Some(state);
+        self.pending.end_assignment(leaf, state);
         Ok(())
     }
 
@@ -237,13 +214,12 @@ impl Store for SqlStore<'_> {
     }
 
     fn add_receipt(&mut self, row: &ReceiptRow) -> Result<(), StoreError> {
-        self.leases.entry(row.assignment).or_default().1 = Some(row.leaf);
-        self.receipts.insert(row.leaf, row.clone());
+        self.pending.add_receipt(row);
         Ok(())
     }
 
     fn judge(&mut self, leaf: u64, decision: Decision) -> Result<(), StoreError> {
-        if let Some(row) = self.receipts.get_mut(&leaf) {
+        if let Some(row) = self.pending.receipts.get_mut(&leaf) {
             row.decision = Some(decision);
             return Ok(());
         }
@@ -387,6 +363,149 @@ impl Store for SqlStore<'_> {
     }
 
     fn save_miner(&mut self, row: &MinerRow) -> Result<(), StoreError> {
+        self.pending.miners.insert(row.node, *row);
+        Ok(())
+    }
+
+    fn save_escrow(&mut self, escrow: u128) -> Result<(), StoreError> {
+        self.pending.escrow = Some(escrow);
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.append_all(&pending.entries)?;
+        for (row, end) in pending.tasks.values() {
+            self.insert_task(row, end.as_ref())?;
+        }
+        for (leaf, lease) in &pending.leases {
+            self.insert_assignment(*leaf, lease)?;
+        }
+        for (leaf, change) in &pending.changes {
+            self.change_assignment(*leaf, change)?;
+        }
+        for row in pending.receipts.values() {
+            self.insert_receipt(row)?;
+        }
+        for row in pending.miners.values() {
+            self.upsert_miner(row)?;
+        }
+        if let Some(escrow) = pending.escrow {
+            self.execute(
+                "INSERT INTO meta (name, value) VALUES ('escrow', ?1)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                params![escrow.to_be_bytes()],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows as they are written.
+impl SqlStore<'_> {
+    fn append_all(&mut self, entries: &[Vec<u8>]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let expected = self.log.size();
+        match self.log.append_all(self.transaction, entries)? {
+            found if found == expected => Ok(()),
+            // Their indexes were told to whoever appended them.
+            found => Err(rows::damaged(format!(
+                "the log goes on at leaf {found} instead of {expected}"
+            ))),
+        }
+    }
+
+    fn insert_task(&self, task: &TaskRow, end: Option<&TaskEnd>) -> Result<(), StoreError> {
+        let inline: Vec<u8> = task.inline.iter().flat_map(|h| *h.as_bytes()).collect();
+        let reason = end.and_then(|end| end.reason.as_ref());
+        let result = end.and_then(|end| end.result);
+        self.execute(
+            "INSERT INTO task (number, id, client, spec, exec, inline, local, validator,
+                               submitted_ms, expires_ms, target, extra, trace, state, ended_ms,
+                               code, detail, result, agreed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                     ?18, ?19)",
+            params![
+                int(task.number),
+                task.id.as_bytes(),
+                task.client,
+                task.spec,
+                task.exec,
+                inline,
+                task.local,
+                task.validator.as_ref().map(|h| h.as_bytes().as_slice()),
+                int(task.submitted_ms),
+                int(task.expires_ms),
+                task.target,
+                task.extra,
+                task.trace.map(|trace| trace.to_string()),
+                end.map_or(0, |end| rows::task_number(end.state)),
+                end.map(|end| int(end.ended_ms)),
+                reason.map(|(code, _)| code.as_str()),
+                reason.map(|(_, detail)| detail),
+                result.map(|(leaf, _)| int(leaf)),
+                result.map(|(_, agreed)| agreed),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn insert_assignment(&self, leaf: u64, lease: &NewLease) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO assignment (leaf, hash, task, signed, eligible, state, acceptance, receipt)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                int(leaf),
+                lease.hash.as_bytes(),
+                int(lease.task),
+                lease.signed,
+                lease.eligible,
+                rows::lease_number(lease.state),
+                lease.acceptance,
+                lease.receipt.map(int),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn change_assignment(&self, leaf: u64, change: &LeaseChange) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE assignment SET state = coalesce(?2, state), receipt = coalesce(?3, receipt)
+             WHERE leaf = ?1",
+            params![
+                int(leaf),
+                change.state.map(rows::lease_number),
+                change.receipt.map(int),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn insert_receipt(&self, row: &ReceiptRow) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time,
+                                  received_ms, decision, detail, log)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                int(row.leaf),
+                row.id.as_bytes(),
+                int(row.task),
+                int(row.assignment),
+                row.receipt.to_bytes(),
+                row.opening.to_cbor(),
+                row.in_time,
+                int(row.received_ms),
+                row.decision.map(|d| d as i64),
+                row.detail,
+                row.log,
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn upsert_miner(&self, row: &MinerRow) -> Result<(), StoreError> {
         let (seq, newest) = row.newest;
         self.execute(
             "INSERT INTO miner (node, good, bad, streak, seq, newest)
@@ -402,46 +521,6 @@ impl Store for SqlStore<'_> {
                 newest.as_bytes(),
             ],
         )?;
-        Ok(())
-    }
-
-    fn save_escrow(&mut self, escrow: u128) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO meta (name, value) VALUES ('escrow', ?1)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            params![escrow.to_be_bytes()],
-        )?;
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), StoreError> {
-        for row in std::mem::take(&mut self.receipts).into_values() {
-            self.execute(
-                "INSERT INTO receipt (leaf, id, task, assignment, bytes, opening, in_time,
-                                      received_ms, decision, detail, log)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                params![
-                    int(row.leaf),
-                    row.id.as_bytes(),
-                    int(row.task),
-                    int(row.assignment),
-                    row.receipt.to_bytes(),
-                    row.opening.to_cbor(),
-                    row.in_time,
-                    int(row.received_ms),
-                    row.decision.map(|d| d as i64),
-                    row.detail,
-                    row.log,
-                ],
-            )?;
-        }
-        for (leaf, (state, receipt)) in std::mem::take(&mut self.leases) {
-            self.execute(
-                "UPDATE assignment SET state = coalesce(?2, state), receipt = coalesce(?3, receipt)
-                 WHERE leaf = ?1",
-                params![int(leaf), state.map(rows::lease_number), receipt.map(int)],
-            )?;
-        }
         Ok(())
     }
 }

@@ -147,14 +147,32 @@ impl Log {
     /// # Errors
     /// [`LogError`].
     pub fn append(&mut self, transaction: &Transaction<'_>, entry: &[u8]) -> Result<u64, LogError> {
+        self.append_all(transaction, &[entry])
+    }
+
+    /// Like [`Log::append`] for entries that follow each other, in less time than one by one; the leaf
+    /// index of the first.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn append_all<E: AsRef<[u8]>>(
+        &mut self,
+        transaction: &Transaction<'_>,
+        entries: &[E],
+    ) -> Result<u64, LogError> {
         self.alive()?;
-        let appended = self.try_append(transaction, entry);
+        let appended = self.try_append(transaction, entries);
         self.stop_on(appended)
     }
 
-    fn try_append(&mut self, transaction: &Transaction<'_>, entry: &[u8]) -> Result<u64, LogError> {
-        if entry.len() > MAX_ENTRY {
-            return Err(LogError::EntryLength { found: entry.len() });
+    fn try_append<E: AsRef<[u8]>>(
+        &mut self,
+        transaction: &Transaction<'_>,
+        entries: &[E],
+    ) -> Result<u64, LogError> {
+        let mut lengths = entries.iter().map(|entry| entry.as_ref().len());
+        if let Some(found) = lengths.find(|length| *length > MAX_ENTRY) {
+            return Err(LogError::EntryLength { found });
         }
         if self.unsure {
             let found = tables::next(transaction)?.unwrap_or_default();
@@ -165,14 +183,16 @@ impl Log {
             self.unsure = false;
         }
         let leaf = self.next;
-        if leaf >= SIZE_MAX {
+        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let next = leaf.saturating_add(count);
+        if next > SIZE_MAX {
             return Err(LogError::Full);
         }
-        if !tables::append(transaction, leaf, &leaf_hash(entry), entry)? {
+        if !tables::append(transaction, leaf, entries)? {
             let found = tables::next(transaction)?.unwrap_or_default();
             return Err(self.out_of_step(found));
         }
-        self.next = leaf + 1;
+        self.next = next;
         Ok(leaf)
     }
 

@@ -1,6 +1,7 @@
 //! The log's tables: entries that are not in full tiles on disk yet, and the checkpoint.
 
 use adit_protocol::hash::Hash;
+use adit_protocol::log::tree::leaf_hash;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::error::LogError;
@@ -74,22 +75,25 @@ pub(super) fn next(connection: &Connection) -> Result<Option<u64>, LogError> {
         .transpose()
 }
 
-/// Appends an entry as `leaf`; `false` if that is not the next index.
-pub(super) fn append(
+/// Appends entries from `leaf` on; `false` if that is not the next index.
+pub(super) fn append<E: AsRef<[u8]>>(
     transaction: &Transaction<'_>,
     leaf: u64,
-    hash: &Hash,
-    entry: &[u8],
+    entries: &[E],
 ) -> Result<bool, LogError> {
+    let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
     let moved = transaction
-        .prepare_cached("UPDATE log_head SET next = ?1 + 1 WHERE next = ?1")?
-        .execute([int(leaf)])?;
+        .prepare_cached("UPDATE log_head SET next = ?2 WHERE next = ?1")?
+        .execute([int(leaf), int(leaf.saturating_add(count))])?;
     if moved != 1 {
         return Ok(false);
     }
-    transaction
-        .prepare_cached("INSERT INTO log_pending (leaf, hash, entry) VALUES (?1, ?2, ?3)")?
-        .execute(params![int(leaf), hash.as_bytes(), entry])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO log_pending (leaf, hash, entry) VALUES (?1, ?2, ?3)")?;
+    for (leaf, entry) in (leaf..).zip(entries) {
+        let entry = entry.as_ref();
+        insert.execute(params![int(leaf), leaf_hash(entry).as_bytes(), entry])?;
+    }
     Ok(true)
 }
 
