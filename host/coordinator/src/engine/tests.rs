@@ -10,14 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adit_net::ManualClock;
-use adit_net::log::{Check, Log, LogOptions};
 use adit_protocol::Code;
 use adit_protocol::cbor::Document as _;
 use adit_protocol::environment::EnvironmentDocument;
 use adit_protocol::hash::Hash;
 use adit_protocol::log::origin::Origin;
 use adit_protocol::network::assignment::{Acceptance, Assignment};
-use adit_protocol::network::entry::{Decision, Entry};
+use adit_protocol::network::entry::Decision;
 use adit_protocol::network::exchange::{Echo, Hello, OfferedDevice, Poll, PollAnswer};
 use adit_protocol::opening::ReceiptOpening;
 use adit_protocol::receipt::{Receipt, ReceiptBody};
@@ -842,87 +841,4 @@ async fn what_is_durable_comes_into_tiles_and_under_a_checkpoint() {
     assert_eq!(read(&node).size, size);
     node.restart();
     assert_eq!(node.handle().stats().log_size, size);
-}
-
-/// The store on SQLite keeps what the one in memory keeps.
-#[test]
-fn both_stores_tell_the_same() {
-    use crate::store::sql::SqlStore;
-    use crate::store::{load, schema};
-    let mut world = World::ready(3, 2, audited());
-    for round in 0..12 {
-        world.submit_one(1 + round % 2, 1, round % 3 == 0);
-        if round % 4 == 3 {
-            world.work(
-                if round % 8 == 3 {
-                    Status::Ok
-                } else {
-                    Status::HostFault
-                },
-                "a",
-            );
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let mut db = adit_net::db::Db::open(&folder.path().join("c.db"), &schema::all()).unwrap();
-    let options = LogOptions {
-        folder: folder.path().join("log"),
-        origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),
-        key: log_key(),
-        witnesses: Vec::new(),
-        check: Check::All,
-    };
-    let mut log = Log::open(&mut db, options).unwrap();
-    let transaction = db.connection().transaction().unwrap();
-    let mut store = SqlStore::new(&transaction, &mut log);
-    copy(&world, &mut store);
-    crate::store::Store::write(&mut store).unwrap();
-    drop(transaction.commit());
-    log.committed();
-    let found = load::snapshot(db.connection()).unwrap();
-    let expected = world.store.snapshot();
-    assert_eq!(found.tasks, expected.tasks);
-    assert_eq!(found.assignments, expected.assignments);
-    assert_eq!(found.receipts, expected.receipts);
-    assert_eq!(found.roster, expected.roster);
-    assert_eq!(found.miners, expected.miners);
-    assert_eq!(found.escrow, expected.escrow);
-    assert!(!found.tasks.is_empty() && !found.assignments.is_empty());
-}
-
-/// Repeats what a world's store was told on another one.
-fn copy(world: &World, store: &mut dyn crate::store::Store) {
-    let from = &world.store;
-    for (row, _) in from.tasks.values() {
-        store
-            .add_task(&crate::store::TaskRow {
-                target: None,
-                extra: 0,
-                ..row.clone()
-            })
-            .unwrap();
-        if let Some(target) = row.target {
-            store.set_replicas(row.number, target, row.extra).unwrap();
-        }
-    }
-    for bytes in &from.entries {
-        store.append(&Entry::decode(bytes).unwrap()).unwrap();
-    }
-    for row in from.assignments.values() {
-        store.add_assignment(row).unwrap();
-    }
-    for row in from.receipts.values() {
-        store.add_receipt(row).unwrap();
-    }
-    for (row, end) in from.tasks.values() {
-        if let Some(end) = end {
-            store.end_task(row.number, end).unwrap();
-        }
-    }
-    let snapshot = from.snapshot();
-    for row in &snapshot.miners {
-        store.save_miner(row).unwrap();
-    }
-    store.add_roster(&snapshot.roster.unwrap()).unwrap();
-    store.save_escrow(snapshot.escrow).unwrap();
 }

@@ -77,3 +77,6 @@ impl Pending {
         self.receipts.insert(row.leaf, row.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;
