@@ -24,11 +24,14 @@ fn options(folder: &std::path::Path) -> LogOptions {
 
 fn append(db: &mut Db, log: &mut Log, count: u64) {
     let transaction = db.connection().transaction().expect("a transaction");
-    let mut entry = [7; ENTRY];
-    for at in 0..count {
-        entry[..8].copy_from_slice(&(log.size() + at).to_le_bytes());
-        log.append(&transaction, &entry).expect("an entry");
-    }
+    let first = log.size();
+    let entry = |leaf: u64| {
+        let mut entry = [7; ENTRY];
+        entry[..8].copy_from_slice(&leaf.to_le_bytes());
+        entry
+    };
+    let entries: Vec<_> = (first..first + count).map(entry).collect();
+    log.append_all(&transaction, &entries).expect("entries");
     transaction.commit().expect("a commit");
     log.committed();
 }
