@@ -12,6 +12,7 @@
 //! | [`random`] | randomness, injectable |
 //! | [`signed`] | signed requests of nodes: RFC 9421 with sr25519 |
 //! | [`simulated`] | work of other threads, which a simulation does on its own |
+//! | [`stopped`] | why the engine of a node does nothing any more |
 //! | [`tls`] | certificates and keys, for servers and for clients |
 //! | [`wal`] | a write-ahead log: durable at once, in tables later |
 
@@ -25,6 +26,7 @@ pub mod problem;
 pub mod random;
 pub mod signed;
 pub mod simulated;
+pub mod stopped;
 pub mod tls;
 pub mod trace;
 pub mod wal;
@@ -33,3 +35,4 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use problem::Problem;
 pub use random::SharedRng;
 pub use simulated::blocking;
+pub use stopped::Stopped;

@@ -19,7 +19,7 @@ use adit_ledger::transaction::Verified;
 use adit_ledger::{Event, Refusal, State};
 use adit_net::db::free_bytes;
 use adit_net::log::witness::Cosigned;
-use adit_net::{Clock, Problem};
+use adit_net::{Clock, Problem, Stopped};
 use adit_protocol::keys::Keypair;
 use adit_protocol::network::genesis::Genesis;
 use adit_protocol::network::membership::{Membership, NetworkFile};
@@ -83,16 +83,6 @@ pub enum SubmitError {
         /// Why.
         why: String,
     },
-}
-
-/// Why an engine has stopped, for its operator.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{why}")]
-pub struct Stopped {
-    /// The code to show.
-    pub code: Code,
-    /// What happened.
-    pub why: String,
 }
 
 impl From<&EngineError> for Stopped {

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_net::Clock;
 use adit_net::log::LogError;
 use adit_net::log::witness::Cosigned;
+use adit_net::{Clock, Stopped};
 use adit_protocol::Code;
 
 use super::stats::{Stats, add, micros};
@@ -21,7 +21,7 @@ use super::{Refusal, lock};
 use crate::store::batch::{Batch, Write};
 use crate::store::sql::SqlStore;
 use crate::store::tables::Tables;
-use crate::store::{Horizon, Stopped, StoreError};
+use crate::store::{Horizon, StoreError};
 
 /// How long a batch waits at least before it is applied, in milliseconds.
 const APPLY_MS: u64 = 200;

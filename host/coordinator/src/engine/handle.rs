@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adit_net::log::witness::Cosigned;
 use adit_net::simulated::Bell;
-use adit_net::{SharedRng, blocking};
+use adit_net::{SharedRng, Stopped, blocking};
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use adit_protocol::keys::Keypair;
@@ -34,7 +34,7 @@ use crate::core::{Offer, TaskContext};
 use crate::order::{HandInOrder, Submission};
 use crate::order::{PollOrder, PreparedSubmission};
 use crate::store::read::Readers;
-use crate::store::{Document, DocumentKind, Stopped};
+use crate::store::{Document, DocumentKind};
 use crate::view::{
     ExplainView, MinerView, Page, ReceiptView, TaskEvent, TaskState, TaskSummary, TaskView,
 };

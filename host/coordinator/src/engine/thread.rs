@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use adit_net::Clock;
+use adit_net::{Clock, Stopped};
 use adit_protocol::Code;
 use adit_protocol::hash::Hash;
 use rusqlite::Connection;
@@ -24,7 +24,7 @@ use crate::core::{Core, CoreError, Io, Output, Submitted, Validation};
 use crate::membership::Membership;
 use crate::planted::{Planted, Point, Probe};
 use crate::store::journal::Journal;
-use crate::store::{Snapshot, Stopped, StoreError, load};
+use crate::store::{Snapshot, StoreError, load};
 use crate::view::TaskView;
 
 /// Most commands of one batch.

@@ -40,6 +40,7 @@ pub mod tables;
 
 use std::path::PathBuf;
 
+use adit_net::Stopped;
 use adit_net::db::code_of;
 use adit_net::log::LogError;
 use adit_net::trace::TraceContext;
@@ -133,15 +134,6 @@ impl StoreError {
             StoreError::Behind(stopped) => stopped.code,
         }
     }
-}
-
-/// Why nothing is done any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// The code to show.
-    pub code: Code,
-    /// What happened.
-    pub why: String,
 }
 
 impl From<&StoreError> for Stopped {
