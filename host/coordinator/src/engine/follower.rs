@@ -296,7 +296,7 @@ impl Follower {
             return Ok(());
         };
         let begun = Instant::now();
-        let done = following.tables.apply(&Vec::from(batches));
+        let done = following.tables.apply(Vec::from(batches));
         self.noted(done)?;
         self.applied.store(last, Ordering::Release);
         add(&self.stats.applies, 1);

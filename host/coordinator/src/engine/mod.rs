@@ -243,8 +243,8 @@ impl ByHand {
         let path = options.database.with_file_name(journal::FILE);
         let (journal, waiting) = Journal::open(&path, &members.genesis_hash, &own, applied)?;
         let mut tables = Tables { db, log };
-        tables.apply(&waiting)?;
         let applied = waiting.last().map_or(applied, |batch| batch.number);
+        tables.apply(waiting)?;
         let snapshot = load::snapshot(tables.db.connection())?;
         let leaf = tables.log.size();
 

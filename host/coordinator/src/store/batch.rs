@@ -194,28 +194,34 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`]; [`StoreError::Damaged`] if the log goes on at another leaf.
-    pub fn apply(&self, store: &mut SqlStore<'_>) -> Result<(), StoreError> {
+    pub fn apply(self, store: &mut SqlStore<'_>) -> Result<(), StoreError> {
         match self {
-            Write::Append { leaf, entry } => match store.append_encoded(entry.clone()) {
-                found if found == *leaf => Ok(()),
+            Write::Append { leaf, entry } => match store.append_encoded(entry) {
+                found if found == leaf => Ok(()),
                 found => Err(StoreError::Damaged(format!(
                     "the log goes on at leaf {found}, and the journal at {leaf}"
                 ))),
             },
-            Write::Task(row) => store.add_task(row),
+            Write::Task(row) => {
+                store.keep_task(*row);
+                Ok(())
+            }
             Write::Replicas {
                 task,
                 target,
                 extra,
-            } => store.set_replicas(*task, *target, *extra),
-            Write::End { task, end } => store.end_task(*task, end),
-            Write::Assignment(row) => store.add_assignment(row),
-            Write::Accept { leaf, acceptance } => store.accept(*leaf, acceptance),
-            Write::EndAssignment { leaf, state } => store.end_assignment(*leaf, *state),
-            Write::Receipt(row) => store.add_receipt(row),
-            Write::Judge { leaf, decision } => store.judge(*leaf, *decision),
+            } => store.set_replicas(task, target, extra),
+            Write::End { task, end } => store.end_task(task, &end),
+            Write::Assignment(row) => store.add_assignment(&row),
+            Write::Accept { leaf, acceptance } => store.accept(leaf, &acceptance),
+            Write::EndAssignment { leaf, state } => store.end_assignment(leaf, state),
+            Write::Receipt(row) => {
+                store.keep_receipt(*row);
+                Ok(())
+            }
+            Write::Judge { leaf, decision } => store.judge(leaf, decision),
             Write::Equivocation { assignment, pair } => {
-                store.add_equivocation(assignment, &pair.first, &pair.second, pair.noticed_ms)
+                store.add_equivocation(&assignment, &pair.first, &pair.second, pair.noticed_ms)
             }
             Write::Request {
                 client,
@@ -223,18 +229,18 @@ impl Write {
                 request,
                 task,
                 made_ms,
-            } => store.add_request(client, key, request, task, *made_ms),
+            } => store.add_request(&client, &key, &request, &task, made_ms),
             Write::Blob {
                 hash,
                 bytes,
                 used_ms,
-            } => store.put_blob(hash, bytes, *used_ms),
-            Write::Touch { hash, used_ms } => store.touch_blob(hash, *used_ms),
-            Write::Document { hash, kind, bytes } => store.put_document(hash, *kind, bytes),
-            Write::Membership { hash, signed } => store.put_membership(hash, signed),
-            Write::Roster(row) => store.add_roster(row),
-            Write::Miner(row) => store.save_miner(row),
-            Write::Escrow(bytes) => store.save_escrow(u128::from_be_bytes(*bytes)),
+            } => store.put_blob(&hash, &bytes, used_ms),
+            Write::Touch { hash, used_ms } => store.touch_blob(&hash, used_ms),
+            Write::Document { hash, kind, bytes } => store.put_document(&hash, kind, &bytes),
+            Write::Membership { hash, signed } => store.put_membership(&hash, &signed),
+            Write::Roster(row) => store.add_roster(&row),
+            Write::Miner(row) => store.save_miner(&row),
+            Write::Escrow(bytes) => store.save_escrow(u128::from_be_bytes(bytes)),
         }
     }
 }

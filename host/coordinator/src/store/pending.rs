@@ -69,12 +69,12 @@ impl Pending {
         }
     }
 
-    pub fn add_receipt(&mut self, row: &ReceiptRow) {
+    pub fn add_receipt(&mut self, row: ReceiptRow) {
         match self.leases.get_mut(&row.assignment) {
             Some(lease) => lease.receipt = Some(row.leaf),
             None => self.changes.entry(row.assignment).or_default().receipt = Some(row.leaf),
         }
-        self.receipts.insert(row.leaf, row.clone());
+        self.receipts.insert(row.leaf, row);
     }
 }
 

@@ -45,6 +45,16 @@ impl<'a> SqlStore<'a> {
         leaf
     }
 
+    /// [`Store::add_task`] of a row that nobody else needs.
+    pub fn keep_task(&mut self, row: TaskRow) {
+        self.pending.tasks.insert(row.number, (row, None));
+    }
+
+    /// [`Store::add_receipt`] of a row that nobody else needs.
+    pub fn keep_receipt(&mut self, row: ReceiptRow) {
+        self.pending.add_receipt(row);
+    }
+
     /// Removes some of what ended or was used last before the given times; whether there is more.
     ///
     /// # Errors
@@ -127,7 +137,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn add_task(&mut self, task: &TaskRow) -> Result<(), StoreError> {
-        (self.pending.tasks).insert(task.number, (task.clone(), None));
+        self.keep_task(task.clone());
         Ok(())
     }
 
@@ -214,7 +224,7 @@ impl Store for SqlStore<'_> {
     }
 
     fn add_receipt(&mut self, row: &ReceiptRow) -> Result<(), StoreError> {
-        self.pending.add_receipt(row);
+        self.keep_receipt(row.clone());
         Ok(())
     }
 

@@ -21,18 +21,19 @@ impl Tables {
     ///
     /// # Errors
     /// [`StoreError`], after which nothing of them is applied.
-    pub fn apply(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        let Some(last) = batches.last() else {
+    pub fn apply(&mut self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let Some(last) = batches.last().map(|batch| batch.number) else {
             return Ok(());
         };
-        let writes = batches.iter().flat_map(|batch| &batch.writes);
+        // They are taken apart as they are written: twice there would be much memory.
+        let writes = batches.into_iter().flat_map(|batch| batch.writes);
         let transaction = self
             .db
             .connection()
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut store = SqlStore::new(&transaction, &mut self.log);
         let done = apply(&mut store, writes).and_then(|()| {
-            load::set_applied(&transaction, last.number)?;
+            load::set_applied(&transaction, last)?;
             Ok(transaction.commit()?)
         });
         match done {
@@ -56,6 +57,7 @@ impl Tables {
             .connection()
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut store = SqlStore::new(&transaction, &mut self.log);
+        let writes = writes.iter().cloned();
         let value = apply(&mut store, writes).and_then(|()| read(&mut store));
         let rolled_back = transaction.rollback();
         self.log.rolled_back();
@@ -78,9 +80,9 @@ impl Tables {
     }
 }
 
-fn apply<'a>(
+fn apply(
     store: &mut SqlStore<'_>,
-    writes: impl IntoIterator<Item = &'a Write>,
+    writes: impl IntoIterator<Item = Write>,
 ) -> Result<(), StoreError> {
     for write in writes {
         write.apply(store)?;

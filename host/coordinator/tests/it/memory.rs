@@ -67,20 +67,29 @@ fn tasks_that_wait_take_little_memory_and_give_it_back() {
         let with = resident_kib(&net).await;
         cancel(&net, live).await;
         assert_eq!(net.running().handle().stats().live, 0);
-        for _ in 0..3 {
-            let live = submit(&net, TASKS).await;
-            cancel(&net, live).await;
-        }
+        again(&net, 4).await;
+        let settled = resident_kib(&net).await;
+        again(&net, 8).await;
         let after = resident_kib(&net).await;
-        println!("{before} KiB before, {with} KiB with {TASKS} tasks, {after} KiB after more");
+        println!("{before} KiB before, {with} KiB with {TASKS} tasks, {settled} KiB after more, {after} KiB after many more");
         let each = with.saturating_sub(before) * 1024 / TASKS as u64;
         assert!(each < 24_000, "{each} bytes for each task");
-        // What was taken once is used again: three times as many more take no more than that.
+        // What waits for the tables, which are written a few times a second, is not all of it.
+        assert!(settled < with + 16 * 1024, "{before} {with} {settled}");
+        // What was taken once is used again: twice as many more take no more than that.
         assert!(
-            after < with + with.saturating_sub(before) / 2 + 4096,
-            "{before} {with} {after}"
+            after < settled + with.saturating_sub(before) / 2 + 4096,
+            "{before} {with} {settled} {after}"
         );
     });
+}
+
+/// As many tasks again, some times over, each time all of them cancelled.
+async fn again(net: &Net, times: usize) {
+    for _ in 0..times {
+        let live = submit(net, TASKS).await;
+        cancel(net, live).await;
+    }
 }
 
 /// Tasks that wait for miners, of which there are none.
