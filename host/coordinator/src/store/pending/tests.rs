@@ -1,7 +1,3 @@
-use adit_net::db::Db;
-use adit_net::log::{Check, Log, LogOptions};
-use adit_protocol::Document as _;
-use adit_protocol::log::origin::Origin;
 use adit_protocol::network::entry::Entry;
 use adit_protocol::status::Status;
 use rusqlite::types::Value;
@@ -10,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::{AssignmentRow, ReceiptRow, TaskRow};
 use crate::core::testing::*;
 use crate::store::sql::SqlStore;
-use crate::store::{Snapshot, Store, load, schema};
+use crate::store::{Snapshot, Store, load};
 use crate::view::LeaseState;
 
 /// Tasks that have ended and tasks that go on, with receipts of all kinds.
@@ -105,18 +101,9 @@ fn tell(world: &World, store: &mut SqlStore<'_>, each: impl Fn(&mut SqlStore<'_>
 
 /// All rows of all tables, and what a coordinator goes on from.
 fn kept(world: &World, each: impl Fn(&mut SqlStore<'_>)) -> (Vec<Vec<Value>>, Snapshot) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut db = Db::open(&folder.path().join("c.db"), &schema::all()).unwrap();
-    let options = LogOptions {
-        folder: folder.path().join("log"),
-        origin: Origin::new(&genesis().hash(), &coordinator().public()).name(),
-        key: log_key(),
-        witnesses: Vec::new(),
-        check: Check::All,
-    };
-    let mut log = Log::open(&mut db, options).unwrap();
+    let Disk { db, log, .. } = &mut Disk::new();
     let transaction = db.connection().transaction().unwrap();
-    let mut store = SqlStore::new(&transaction, &mut log);
+    let mut store = SqlStore::new(&transaction, log);
     tell(world, &mut store, each);
     store.write().unwrap();
     drop(store);
